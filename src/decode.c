@@ -1,0 +1,272 @@
+/*
+ * decode.c - the reference decoder: scalar, plain, the document. FORMAT.md section 4.
+ *
+ * A stream is decoded in steps of four symbols, one per lane. Every lane has
+ * its own rANS state x in [2^16, 2^32) (J. Duda, "Asymmetric numeral systems",
+ * 2013; the word-aligned, interleaved form is F. Giesen, "Interleaved entropy
+ * coders", 2014). A step is, for each lane,
+ *
+ *     entry = table[x mod 2^precision]
+ *     x     = freq * (x >> precision) + bias
+ *     if (x < 2^16) x = x << 16 | next word            "refill"
+ *
+ * and since freq * (x >> 12) >= 2^4, one word is always enough. The last
+ * tail_steps steps lie in the final states themselves, as plain digits.
+ *
+ * The shaders mirror rans_step, rans_refill, tail_symbol and decode_stream.
+ */
+#include "layout.h"
+
+/* What a stream's decoding needs and changes. */
+typedef struct decoder {
+    uint32_t state[HANSEL_LANES];
+    const uint8_t *cursor, *end; /* words not yet read */
+    uint32_t overrun;            /* words wanted beyond the end */
+} decoder;
+
+void hansel_build_table(uint32_t table[HANSEL_MAX_SLOTS], const hansel_blob *blob) {
+    uint32_t slot = 0, index, bias;
+    for (index = 0; index < blob->alphabet_size; index++) {
+        uint32_t symbol = (blob->origin + index) & 255, freq = blob->freq[index];
+        for (bias = 0; bias < freq; bias++)
+            table[slot++] = symbol << HANSEL_SYMBOL_SHIFT | bias << HANSEL_BIAS_SHIFT | freq;
+    }
+}
+
+void hansel_read_cursors(uint32_t *cursors, const hansel_blob *blob, const void *head,
+                         uint32_t first, uint32_t count, uint32_t start) {
+    const uint8_t *directory = (const uint8_t *)head + blob->directory_offset;
+    uint32_t i;
+    for (i = 0; i < count; i++) {
+        cursors[i] = start;
+        start += blob->length_base +
+                 hansel_packed_load(directory, (uint64_t)first + i, blob->length_bits);
+    }
+    cursors[count] = start;
+}
+
+/* One lane, one symbol. */
+static inline uint32_t rans_step(uint32_t *state, const uint32_t *table, uint32_t precision) {
+    uint32_t entry = table[*state & ((1u << precision) - 1)];
+    *state = (entry & HANSEL_FIELD_MASK) * (*state >> precision) +
+             (entry >> HANSEL_BIAS_SHIFT & HANSEL_FIELD_MASK);
+    return entry >> HANSEL_SYMBOL_SHIFT;
+}
+
+/* Never reads past the end: a stream that wants to is corrupt, and says so. */
+static inline void rans_refill(uint32_t *state, decoder *d) {
+    if (*state >= HANSEL_STATE_LOW) return;
+    if (d->cursor == d->end) {
+        d->overrun++;
+        return;
+    }
+    *state = *state << HANSEL_WORD_BITS | hansel_load16(d->cursor);
+    d->cursor += 2;
+}
+
+/* Four lanes, four symbols. */
+static inline void decode_step(uint8_t *dst, decoder *d, const uint32_t *table,
+                               uint32_t precision) {
+    uint32_t lane;
+    for (lane = 0; lane < HANSEL_LANES; lane++)
+        dst[lane] = (uint8_t)rans_step(&d->state[lane], table, precision);
+    for (lane = 0; lane < HANSEL_LANES; lane++) rans_refill(&d->state[lane], d);
+}
+
+/*
+ * decode_steps_fast() - decode_step, step_count times, where the caller knows
+ * that 4 * step_count words are left: no step takes more than four, so nothing
+ * is checked, and the refill has no branch:
+ *
+ *     short = x < 2^16                   0 or 1
+ *     x = x << (16 * short) | (word & -short);  cursor += short
+ *
+ * The word is read whether or not it is needed.
+ */
+static void decode_steps_fast(uint8_t *dst, decoder *d, const uint32_t *table,
+                              uint32_t precision, uint64_t step_count) {
+    uint32_t x0 = d->state[0], x1 = d->state[1], x2 = d->state[2], x3 = d->state[3];
+    const uint8_t *cursor = d->cursor;
+#define REFILL(x)                                                                    \
+    do {                                                                             \
+        uint32_t is_short = (x) < HANSEL_STATE_LOW;                                  \
+        (x) = (x) << (HANSEL_WORD_BITS * is_short) |                                 \
+              (hansel_load16(cursor) & (0u - is_short));                             \
+        cursor += 2 * is_short;                                                      \
+    } while (0)
+    for (; step_count; step_count--, dst += HANSEL_LANES) {
+        dst[0] = (uint8_t)rans_step(&x0, table, precision);
+        dst[1] = (uint8_t)rans_step(&x1, table, precision);
+        dst[2] = (uint8_t)rans_step(&x2, table, precision);
+        dst[3] = (uint8_t)rans_step(&x3, table, precision);
+        REFILL(x0);
+        REFILL(x1);
+        REFILL(x2);
+        REFILL(x3);
+    }
+#undef REFILL
+    d->state[0] = x0;
+    d->state[1] = x1;
+    d->state[2] = x2;
+    d->state[3] = x3;
+    d->cursor = cursor;
+}
+
+/* The symbols of a row from full steps, then one step of the columns mod 4
+ * first lanes; the other lanes rest. Stops early at a stream's tail. */
+static uint64_t decode_row(uint8_t *dst, decoder *d, const hansel_blob *blob,
+                           const uint32_t *table, uint64_t column_count, uint64_t step_count) {
+    uint64_t full = column_count / HANSEL_LANES, done = 0;
+    uint32_t lane, rest;
+    if (full > step_count) full = step_count;
+    while (done < full && !d->overrun) {
+        uint64_t safe = (uint64_t)(d->end - d->cursor) / (2 * HANSEL_LANES);
+        if (safe > full - done) safe = full - done;
+        if (safe) {
+            decode_steps_fast(dst, d, table, blob->precision, safe);
+        } else {
+            decode_step(dst, d, table, blob->precision);
+            safe = 1;
+        }
+        dst += HANSEL_LANES * safe;
+        done += safe;
+    }
+    if (done == step_count || d->overrun) return done;
+    rest = (uint32_t)(column_count % HANSEL_LANES);
+    if (!rest) return done;
+    for (lane = 0; lane < rest; lane++)
+        dst[lane] = (uint8_t)rans_step(&d->state[lane], table, blob->precision);
+    for (lane = 0; lane < rest; lane++) rans_refill(&d->state[lane], d);
+    return done + 1;
+}
+
+/* One digit of a final state: an alphabet index. FORMAT.md 4.4. */
+static inline uint32_t tail_symbol(uint32_t *digits, const hansel_blob *blob, uint32_t *bad) {
+    uint32_t index = *digits & ((1u << blob->tail_bits) - 1);
+    *digits >>= blob->tail_bits;
+    *bad |= index >= blob->alphabet_size;
+    return (blob->origin + index) & 255;
+}
+
+/* Returns 0 when the stream does not end as it must. */
+static int decode_stream(uint8_t *dst, const hansel_blob *blob, const uint32_t *table,
+                         hansel_extent extent, const uint8_t *src, const uint8_t *end) {
+    decoder d;
+    uint64_t tail = extent.step_count < blob->tail_steps ? extent.step_count : blob->tail_steps;
+    uint64_t left = extent.step_count - tail, column = 0, row, row_steps = extent.row_steps;
+    uint32_t lane, bad = 0;
+    for (lane = 0; lane < HANSEL_LANES; lane++) {
+        d.state[lane] = hansel_load32(src + 4 * lane);
+        bad |= d.state[lane] < HANSEL_STATE_LOW;
+    }
+    d.cursor = src + 2 * HANSEL_STATE_WORDS;
+    d.end = end;
+    d.overrun = 0;
+    if (bad) return 0;
+    for (row = 0; left >= row_steps; row++) {
+        decode_row(dst, &d, blob, table, extent.column_count, row_steps);
+        if (d.overrun) return 0;
+        dst += extent.column_count;
+        left -= row_steps;
+    }
+    if (left) { /* the tail begins inside this row */
+        decode_row(dst, &d, blob, table, extent.column_count, left);
+        column = HANSEL_LANES * left;
+        dst += column;
+    }
+    if (d.overrun || d.cursor != end) return 0;
+    for (lane = 0; lane < HANSEL_LANES; lane++) d.state[lane] -= HANSEL_STATE_LOW;
+    for (; tail; tail--) {
+        uint64_t rest = extent.column_count - column;
+        uint32_t lanes = rest < HANSEL_LANES ? (uint32_t)rest : HANSEL_LANES;
+        for (lane = 0; lane < lanes; lane++)
+            *dst++ = (uint8_t)tail_symbol(&d.state[lane], blob, &bad);
+        column = rest <= HANSEL_LANES ? 0 : column + HANSEL_LANES;
+    }
+    return !bad && !(d.state[0] | d.state[1] | d.state[2] | d.state[3]);
+}
+
+hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel_blob *blob,
+                                    const uint32_t *table, const uint32_t *cursors,
+                                    uint32_t first, uint32_t count, const void *src,
+                                    size_t src_bytes, hansel_fault *fault) {
+    uint64_t start, symbols;
+    uint32_t i;
+    if (first > blob->stream_count || count > blob->stream_count - first)
+        return HANSEL_ERR_ARGUMENT;
+    if (!blob->stream_count) { /* all equal: any slice looks the same */
+        if (dst_bytes > blob->weights || src_bytes) return HANSEL_ERR_ARGUMENT;
+        memset(dst, (int)blob->origin, dst_bytes);
+        return HANSEL_OK;
+    }
+    start = hansel_stream_start(blob, first);
+    symbols = hansel_stream_start(blob, first + count) - start;
+    if (symbols != dst_bytes) return HANSEL_ERR_ARGUMENT;
+    if (src_bytes != 2 * (uint64_t)(cursors[count] - cursors[0])) return HANSEL_ERR_ARGUMENT;
+    for (i = 0; i < count; i++) {
+        const uint8_t *words = (const uint8_t *)src + 2 * (size_t)(cursors[i] - cursors[0]);
+        const uint8_t *end = (const uint8_t *)src + 2 * (size_t)(cursors[i + 1] - cursors[0]);
+        uint8_t *row = dst + (hansel_stream_start(blob, first + i) - start);
+        if (!decode_stream(row, blob, table, hansel_stream_extent(blob, first + i), words, end)) {
+            if (fault) {
+                fault->position = (uint64_t)first + i;
+                fault->expected = (uint64_t)(end - words) / 2;
+                fault->found = 0;
+            }
+            return HANSEL_ERR_CORRUPT;
+        }
+    }
+    return HANSEL_OK;
+}
+
+static int all_zero(const uint8_t *src, uint64_t src_bytes) {
+    while (src_bytes--)
+        if (*src++) return 0;
+    return 1;
+}
+
+hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *src,
+                                    size_t src_bytes, hansel_fault *fault) {
+    uint32_t table[HANSEL_MAX_SLOTS], cursors[2] = {0, 0}, i, crc;
+    const uint8_t *blob_start = src, *words, *raw;
+    hansel_blob blob;
+    hansel_fault ignored;
+    hansel_status status = hansel_read_head(&blob, src, src_bytes, fault);
+    if (!fault) fault = &ignored;
+    if (status != HANSEL_OK) return status;
+    fault->position = fault->expected = blob.blob_bytes;
+    fault->found = src_bytes;
+    if (src_bytes < blob.blob_bytes) return HANSEL_ERR_TRUNCATED;
+    if (src_bytes > blob.blob_bytes) return HANSEL_ERR_TRAILING;
+    if (dst_bytes != blob.weights) return HANSEL_ERR_ARGUMENT;
+    words = blob_start + blob.head_bytes;
+    crc = hansel_crc32c(0, words, (size_t)(blob.blob_bytes - blob.head_bytes));
+    if (crc != blob.payload_crc) {
+        fault->position = HANSEL_OFFSET_PAYLOAD_CRC;
+        fault->expected = blob.payload_crc;
+        fault->found = crc;
+        return HANSEL_ERR_CHECKSUM;
+    }
+    raw = words + hansel_align(2 * blob.word_count);
+    if (!all_zero(words + 2 * blob.word_count,
+                  hansel_align(2 * blob.word_count) - 2 * blob.word_count) ||
+        !all_zero(raw + blob.weights * blob.raw_bytes,
+                  hansel_align(blob.weights * blob.raw_bytes) - blob.weights * blob.raw_bytes)) {
+        fault->position = blob.head_bytes;
+        return HANSEL_ERR_RESERVED;
+    }
+    if (!blob.stream_count) {
+        memset(dst, (int)blob.origin, dst_bytes);
+        return HANSEL_OK;
+    }
+    hansel_build_table(table, &blob);
+    for (i = 0; i < blob.stream_count && status == HANSEL_OK; i++) {
+        uint64_t start = hansel_stream_start(&blob, i);
+        hansel_read_cursors(cursors, &blob, src, i, 1, cursors[1]);
+        status = hansel_decode_streams(dst + start,
+                                       (size_t)(hansel_stream_start(&blob, i + 1) - start), &blob,
+                                       table, cursors, i, 1, words + 2 * (uint64_t)cursors[0],
+                                       2 * (size_t)(cursors[1] - cursors[0]), fault);
+    }
+    return status;
+}

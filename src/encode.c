@@ -1,0 +1,420 @@
+/*
+ * encode.c - streams and head, the inverse of decode.c and head.c. FORMAT.md
+ * sections 3 and 4.
+ *
+ * Coding runs backwards, from a stream's last symbol to its first, so that the
+ * decoder runs forwards. For one lane:
+ *
+ *     if (x >= freq << (32 - precision))  emit x mod 2^16;  x = x >> 16
+ *     x = (x / freq << precision) + x mod freq + start
+ */
+#include "layout.h"
+
+/* ---- partition ----------------------------------------------------------- */
+
+static uint64_t nearest_ratio(uint64_t a, uint64_t b) { return (a + b / 2) / b; }
+
+/* Streams of about stream_length symbols: pieces of a row, or whole rows. */
+static void partition(hansel_blob *blob, uint32_t stream_length) {
+    uint64_t pieces, rows;
+    if (!stream_length) stream_length = 4096;
+    blob->pieces = blob->rows_per_stream = 0;
+    if (blob->alphabet_size < 2) return;
+    pieces = nearest_ratio(blob->columns, stream_length);
+    if (pieces > hansel_row_steps(blob->columns)) pieces = hansel_row_steps(blob->columns);
+    rows = nearest_ratio(stream_length, blob->columns);
+    if (rows > blob->rows) rows = blob->rows;
+    blob->pieces = pieces > 1 ? (uint32_t)pieces : 1;
+    blob->rows_per_stream = pieces > 1 || rows < 1 ? 1 : (uint32_t)rows;
+}
+
+/*
+ * The tail: k symbols of b bits ride in the low bits of each final state, which
+ * starts from 2^16 + digits. That costs log2(2^16 + 2^(b k)) bits of state, and
+ * saves coding k symbols; take the k with the best balance.
+ */
+static double choose_tail(hansel_blob *blob, double bits_per_symbol) {
+    double best = HANSEL_WORD_BITS;
+    uint32_t k, bits = 0;
+    while (1u << bits < blob->alphabet_size) bits++;
+    blob->tail_bits = bits;
+    blob->tail_steps = 0;
+    for (k = 1; k * bits <= HANSEL_MAX_TAIL_BITS; k++) {
+        double digits = (double)((uint64_t)1 << (k * bits));
+        double waste = hansel_log2(HANSEL_STATE_LOW + 0.5 * digits) - k * bits_per_symbol;
+        if (waste >= best) continue;
+        best = waste;
+        blob->tail_steps = k;
+    }
+    return best;
+}
+
+double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
+    double head = 8.0 * (HANSEL_FIXED_BYTES + 8 * blob->rank + HANSEL_ALIGNMENT);
+    double raw = 8.0 * (double)(blob->weights * blob->raw_bytes);
+    double waste;
+    partition(blob, stream_length);
+    hansel_count_streams(blob);
+    blob->tail_bits = blob->tail_steps = 0;
+    if (!blob->stream_count) return head + raw;
+    waste = choose_tail(blob, bits / (double)blob->weights);
+    /* A stored state has 16 bits to spare, half of them used on average; a length
+     * takes about six. A little more, since a wanted rate must not be exceeded. */
+    return head + raw + bits + blob->stream_count * (HANSEL_LANES * (waste + 9) + 8.0);
+}
+
+/* ---- streams --------------------------------------------------------------- */
+
+/* What coding a symbol needs. x / freq is x * reciprocal >> (32 + precision),
+ * reciprocal = ceil(2^(32 + precision) / freq): exact for x < freq << (32 -
+ * precision), since the error x * (freq - 1) / (freq << (32 + precision)) stays
+ * below 1 / freq, and the product below 2^64. */
+typedef struct coder {
+    uint64_t reciprocal;
+    uint32_t limit_high; /* (freq << (32 - precision)) - 1: above it, emit first */
+    uint32_t start;
+    uint32_t complement; /* (1 << precision) - freq */
+    uint32_t is_used;
+} coder;
+
+static void build_coders(coder coders[256], const hansel_blob *blob) {
+    uint32_t index, start = 0;
+    memset(coders, 0, 256 * sizeof *coders);
+    for (index = 0; index < blob->alphabet_size; index++) {
+        uint32_t freq = blob->freq[index];
+        coder *c = &coders[(blob->origin + index) & 255];
+        if (!freq) continue;
+        c->reciprocal = (((uint64_t)1 << (32 + blob->precision)) + freq - 1) / freq;
+        c->limit_high = (uint32_t)(((uint64_t)freq << (32 - blob->precision)) - 1);
+        c->start = start;
+        c->complement = (1u << blob->precision) - freq;
+        c->is_used = 1;
+        start += freq;
+    }
+}
+
+/* One lane, one symbol: the inverse of rans_refill, then of rans_step. */
+static inline uint8_t *rans_put(uint32_t *state, uint8_t *words, const coder *c,
+                                uint32_t precision) {
+    uint32_t x = *state;
+    if (x > c->limit_high) {
+        words -= 2;
+        hansel_store16(words, x & 0xFFFF);
+        x >>= HANSEL_WORD_BITS;
+    }
+    *state = x + c->start + (uint32_t)(x * c->reciprocal >> (32 + precision)) * c->complement;
+    return words;
+}
+
+static uint64_t stream_bound(const hansel_extent *extent) {
+    return 2 * (HANSEL_STATE_WORDS + extent->row_count * extent->column_count);
+}
+
+uint64_t hansel_encode_bound(const hansel_blob *blob, uint32_t first, uint32_t count) {
+    return 2 * ((uint64_t)HANSEL_STATE_WORDS * count + hansel_stream_start(blob, first + count) -
+                hansel_stream_start(blob, first));
+}
+
+/* Codes a stream so that it ends at `words`; returns where it begins. */
+static uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const coder *coders,
+                              const hansel_extent *extent, const uint8_t *src) {
+    uint32_t state[HANSEL_LANES], precision = blob->precision, lane;
+    uint64_t tail = extent->step_count < blob->tail_steps ? extent->step_count : blob->tail_steps;
+    uint64_t column = (extent->row_steps - 1) * HANSEL_LANES, left;
+    const uint8_t *at = src + extent->row_count * extent->column_count;
+    for (lane = 0; lane < HANSEL_LANES; lane++) state[lane] = 0;
+    for (left = extent->step_count; left; left--) {
+        uint64_t rest = extent->column_count - column;
+        uint32_t lanes = rest < HANSEL_LANES ? (uint32_t)rest : HANSEL_LANES;
+        at -= lanes;
+        if (left > extent->step_count - tail) {
+            for (lane = 0; lane < lanes; lane++)
+                state[lane] = state[lane] << blob->tail_bits | ((at[lane] - blob->origin) & 255);
+        } else {
+            if (left == extent->step_count - tail)
+                for (lane = 0; lane < HANSEL_LANES; lane++) state[lane] += HANSEL_STATE_LOW;
+            for (lane = lanes; lane-- > 0;)
+                words = rans_put(&state[lane], words, &coders[at[lane]], precision);
+        }
+        column = column ? column - HANSEL_LANES : (extent->row_steps - 1) * HANSEL_LANES;
+    }
+    if (tail == extent->step_count)
+        for (lane = 0; lane < HANSEL_LANES; lane++) state[lane] += HANSEL_STATE_LOW;
+    words -= 2 * HANSEL_STATE_WORDS;
+    for (lane = 0; lane < HANSEL_LANES; lane++) hansel_store32(words + 4 * lane, state[lane]);
+    return words;
+}
+
+size_t hansel_encode_streams(void *dst, size_t dst_bytes, uint32_t *lengths,
+                             const hansel_blob *blob, uint32_t first, uint32_t count,
+                             const uint8_t *src, size_t src_bytes) {
+    coder coders[256];
+    uint32_t unused = 0, i;
+    uint64_t start;
+    uint8_t *to = dst;
+    size_t k;
+    if (first > blob->stream_count || count > blob->stream_count - first) return 0;
+    start = hansel_stream_start(blob, first);
+    if (src_bytes != hansel_stream_start(blob, first + count) - start) return 0;
+    if (dst_bytes < hansel_encode_bound(blob, first, count)) return 0;
+    build_coders(coders, blob);
+    for (k = 0; k < src_bytes; k++) unused |= !coders[src[k]].is_used;
+    if (unused) return 0;
+    for (i = 0; i < count; i++) {
+        hansel_extent extent = hansel_stream_extent(blob, first + i);
+        uint8_t *end = to + stream_bound(&extent), *begin;
+        begin = encode_stream(end, blob, coders, &extent, src);
+        lengths[i] = (uint32_t)((end - begin) / 2);
+        memmove(to, begin, (size_t)(end - begin));
+        to += end - begin;
+        src += extent.row_count * extent.column_count;
+    }
+    return (size_t)(to - (uint8_t *)dst);
+}
+
+/* ---- head ------------------------------------------------------------------ */
+
+hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint32_t rank,
+                          const uint64_t *shape, float step) {
+    uint32_t i;
+    int is_grid = mode == HANSEL_GRID;
+    memset(blob, 0, sizeof *blob);
+    if (!hansel_dtype_bytes(dtype) || mode > HANSEL_LOSSLESS || rank > HANSEL_MAX_RANK)
+        return HANSEL_ERR_ARGUMENT;
+    if (is_grid && (dtype > HANSEL_BF16 || !(step >= HANSEL_MIN_STEP && step <= 3.4e38f)))
+        return HANSEL_ERR_ARGUMENT;
+    blob->dtype = dtype;
+    blob->mode = mode;
+    blob->rank = rank;
+    blob->step = is_grid ? step : 0;
+    blob->raw_bytes = is_grid ? 0 : hansel_dtype_raw_bytes(dtype);
+    for (i = 0; i < rank; i++) blob->shape[i] = shape[i];
+    return hansel_matrix_view(blob) ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
+}
+
+hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
+    uint32_t i, low = 0, high = 0, count = blob->stream_count;
+    uint64_t words = 0, head;
+    for (i = 0; i < count; i++) {
+        if (i == 0 || lengths[i] < low) low = lengths[i];
+        if (lengths[i] > high) high = lengths[i];
+        words += lengths[i];
+    }
+    blob->length_base = low;
+    blob->length_bits = 0;
+    while ((high - low) >> blob->length_bits) blob->length_bits++;
+    blob->word_count = words;
+    blob->directory_offset =
+        (uint32_t)(HANSEL_FIXED_BYTES + 8 * blob->rank +
+                   hansel_packed_bytes(count ? blob->alphabet_size : 0, blob->precision));
+    head = hansel_align(blob->directory_offset + hansel_packed_bytes(count, blob->length_bits));
+    if (words >= HANSEL_MAX_WORDS || head >= 0xFFFFFFFFu) return HANSEL_ERR_ARGUMENT;
+    blob->head_bytes = (uint32_t)head;
+    blob->blob_bytes = head + hansel_align(2 * words) + hansel_align(blob->weights * blob->raw_bytes);
+    return HANSEL_OK;
+}
+
+hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *blob,
+                                const uint32_t *lengths) {
+    uint8_t *head = dst;
+    uint32_t i, step_bits;
+    if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;
+    memset(head, 0, blob->head_bytes);
+    hansel_store32(head + HANSEL_OFFSET_MAGIC, HANSEL_MAGIC);
+    head[HANSEL_OFFSET_VERSION] = HANSEL_VERSION;
+    head[HANSEL_OFFSET_DTYPE] = (uint8_t)blob->dtype;
+    head[HANSEL_OFFSET_MODE] = (uint8_t)blob->mode;
+    head[HANSEL_OFFSET_RANK] = (uint8_t)blob->rank;
+    hansel_store32(head + HANSEL_OFFSET_HEAD_BYTES, blob->head_bytes);
+    hansel_store64(head + HANSEL_OFFSET_BLOB_BYTES, blob->blob_bytes);
+    hansel_store32(head + HANSEL_OFFSET_PAYLOAD_CRC, blob->payload_crc);
+    memcpy(&step_bits, &blob->step, 4);
+    hansel_store32(head + HANSEL_OFFSET_STEP, step_bits);
+    head[HANSEL_OFFSET_CODED_PLANES] = 1;
+    head[HANSEL_OFFSET_TABLES] = 1;
+    head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] = 1;
+    head[HANSEL_OFFSET_RAW_BYTES] = (uint8_t)blob->raw_bytes;
+    head[HANSEL_OFFSET_PRECISION] = (uint8_t)blob->precision;
+    head[HANSEL_OFFSET_ORIGIN] = (uint8_t)blob->origin;
+    hansel_store16(head + HANSEL_OFFSET_ALPHABET, blob->alphabet_size);
+    head[HANSEL_OFFSET_TAIL_BITS] = (uint8_t)blob->tail_bits;
+    head[HANSEL_OFFSET_TAIL_STEPS] = (uint8_t)blob->tail_steps;
+    head[HANSEL_OFFSET_LENGTH_BITS] = (uint8_t)blob->length_bits;
+    hansel_store32(head + HANSEL_OFFSET_LENGTH_BASE, blob->length_base);
+    hansel_store32(head + HANSEL_OFFSET_PIECES, blob->pieces);
+    hansel_store32(head + HANSEL_OFFSET_ROWS_PER_STREAM, blob->rows_per_stream);
+    for (i = 0; i < blob->rank; i++) hansel_store64(head + HANSEL_OFFSET_SHAPE + 8 * i, blob->shape[i]);
+    if (blob->stream_count) {
+        uint8_t *freq = head + HANSEL_OFFSET_SHAPE + 8 * blob->rank;
+        for (i = 0; i < blob->alphabet_size; i++)
+            hansel_packed_store(freq, i, blob->precision, blob->freq[i]);
+        for (i = 0; i < blob->stream_count; i++)
+            hansel_packed_store(head + blob->directory_offset, i, blob->length_bits,
+                                lengths[i] - blob->length_base);
+    }
+    hansel_store32(head + HANSEL_OFFSET_HEAD_CRC, hansel_crc32c(0, head, blob->head_bytes));
+    return HANSEL_OK;
+}
+
+/* ---- a whole tensor in memory ---------------------------------------------- */
+
+static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_length) {
+    hansel_blob blob;
+    memset(&blob, 0, sizeof blob);
+    blob.rows = rows;
+    blob.columns = columns;
+    blob.alphabet_size = rows && columns ? 2 : 0;
+    partition(&blob, stream_length);
+    hansel_count_streams(&blob);
+    return blob.stream_count;
+}
+
+size_t hansel_encode_scratch(uint64_t rows, uint64_t columns, uint32_t stream_length) {
+    return (size_t)(hansel_align(rows * columns) +
+                    4 * bound_streams(rows, columns, stream_length) + HANSEL_ALIGNMENT);
+}
+
+size_t hansel_encode_blob_bound(uint64_t rows, uint64_t columns, uint32_t dtype,
+                                uint32_t stream_length) {
+    uint64_t streams = bound_streams(rows, columns, stream_length);
+    uint64_t head = HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 + 4 * streams;
+    return (size_t)(hansel_align(head) + hansel_align(2 * (HANSEL_STATE_WORDS * streams + rows * columns)) +
+                    hansel_align(rows * columns * hansel_dtype_raw_bytes(dtype)));
+}
+
+static hansel_status scan(const hansel_blob *blob, const void *src, hansel_stats *stats,
+                          hansel_fault *fault) {
+    const uint8_t *bytes = src;
+    uint64_t at, n;
+    for (at = 0; at < blob->weights; at += n) {
+        hansel_status status;
+        n = blob->weights - at < HANSEL_SLICE ? blob->weights - at : HANSEL_SLICE;
+        status = hansel_scan(stats, blob->dtype, bytes + at * hansel_dtype_bytes(blob->dtype),
+                             (size_t)n, fault);
+        if (status != HANSEL_OK) {
+            if (fault) fault->position += at;
+            return status;
+        }
+    }
+    return HANSEL_OK;
+}
+
+/* Symbols of the whole tensor at blob->step, their histogram and planned bits. */
+static hansel_status measure(hansel_blob *blob, uint8_t *symbols, const void *src,
+                             const hansel_options *options, hansel_stats *stats, double *bits,
+                             hansel_fault *fault) {
+    uint64_t counts[256];
+    hansel_status status = HANSEL_OK;
+    double fitted;
+    const uint8_t *bytes = src;
+    uint64_t at, n;
+    memset(counts, 0, sizeof counts);
+    stats->sum_error = stats->max_error = 0;
+    stats->saturated = 0;
+    for (at = 0; at < blob->weights; at += n) {
+        n = blob->weights - at < HANSEL_SLICE ? blob->weights - at : HANSEL_SLICE;
+        status = hansel_quantize(symbols + at, blob->dtype,
+                                 bytes + at * hansel_dtype_bytes(blob->dtype), (size_t)n,
+                                 blob->step, (int)options->clamp, stats, fault);
+        if (status != HANSEL_OK) {
+            if (fault) fault->position += at;
+            return status;
+        }
+    }
+    hansel_histogram(counts, symbols, (size_t)blob->weights);
+    fitted = hansel_fit(blob, counts, options->precision);
+    if (fitted < 0) return HANSEL_ERR_ARGUMENT;
+    *bits = hansel_plan(blob, fitted, options->stream_length);
+    return HANSEL_OK;
+}
+
+/* Square root by Newton's method: enough for a search, and no libm. */
+static double root(double x) {
+    double y = x > 1 ? x : 1;
+    int i;
+    for (i = 0; i < 1100; i++) {
+        double next = 0.5 * (y + x / y);
+        if (next >= y) break;
+        y = next;
+    }
+    return x > 0 ? y : 0;
+}
+
+static hansel_status find_step(hansel_blob *blob, uint8_t *symbols, const void *src,
+                               const hansel_options *options, hansel_stats *stats,
+                               hansel_fault *fault) {
+    hansel_search search;
+    hansel_status status;
+    double bits;
+    hansel_search_begin(&search, options->target, options->goal, stats->low, stats->high);
+    while (search.step > 0) {
+        blob->step = search.step;
+        status = measure(blob, symbols, src, options, stats, &bits, fault);
+        if (status != HANSEL_OK) return status;
+        if (options->target == HANSEL_TARGET_BITS)
+            hansel_search_next(&search, bits / (double)blob->weights);
+        else
+            hansel_search_next(&search, stats->sum_squares > 0
+                                            ? root(stats->sum_error / stats->sum_squares)
+                                            : 0);
+    }
+    blob->step = search.best;
+    return search.best > 0 ? HANSEL_OK : HANSEL_ERR_RANGE;
+}
+
+hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, void *scratch,
+                                 size_t scratch_bytes, uint32_t dtype, uint32_t rank,
+                                 const uint64_t *shape, const void *src,
+                                 const hansel_options *options, hansel_fault *fault) {
+    hansel_blob blob;
+    hansel_stats stats;
+    hansel_status status;
+    uint8_t *symbols = scratch, *out = dst, *words;
+    uint32_t *lengths;
+    uint64_t head_bound;
+    size_t payload;
+    double bits = 0;
+    uint32_t mode = options->lossless ? HANSEL_LOSSLESS : HANSEL_GRID;
+    status = hansel_init(&blob, dtype, mode, rank, shape,
+                         options->step > 0 ? options->step : 1.0f);
+    if (status != HANSEL_OK) return status;
+    if (scratch_bytes < hansel_encode_scratch(blob.rows, blob.columns, options->stream_length) ||
+        dst_bytes < hansel_encode_blob_bound(blob.rows, blob.columns, dtype, options->stream_length))
+        return HANSEL_ERR_CAPACITY;
+    lengths = (uint32_t *)(void *)(symbols + hansel_align(blob.weights));
+    /* The raw plane's place is known at the end; until then it is split off for
+     * nothing, into the room that the words will take. */
+    memset(&stats, 0, sizeof stats);
+    if (mode == HANSEL_LOSSLESS) {
+        uint64_t counts[256];
+        memset(counts, 0, sizeof counts);
+        hansel_split(symbols, out, dtype, src, (size_t)blob.weights);
+        hansel_histogram(counts, symbols, (size_t)blob.weights);
+        bits = hansel_fit(&blob, counts, options->precision);
+        if (bits < 0) return HANSEL_ERR_ARGUMENT;
+        hansel_plan(&blob, bits, options->stream_length);
+    } else {
+        status = scan(&blob, src, &stats, fault);
+        if (status == HANSEL_OK && !(options->step > 0))
+            status = find_step(&blob, symbols, src, options, &stats, fault);
+        if (status == HANSEL_OK)
+            status = measure(&blob, symbols, src, options, &stats, &bits, fault);
+        if (status != HANSEL_OK) return status;
+    }
+    head_bound = hansel_align(HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 +
+                              4 * (uint64_t)blob.stream_count);
+    words = out + head_bound;
+    payload = hansel_encode_streams(words, dst_bytes - (size_t)head_bound, lengths, &blob, 0,
+                                    blob.stream_count, symbols,
+                                    blob.stream_count ? (size_t)blob.weights : 0);
+    status = hansel_finish(&blob, lengths);
+    if (status != HANSEL_OK) return status;
+    memmove(out + blob.head_bytes, words, payload);
+    words = out + blob.head_bytes;
+    memset(words + payload, 0, (size_t)(blob.blob_bytes - blob.head_bytes - payload));
+    if (blob.raw_bytes)
+        hansel_split(symbols, words + hansel_align(payload), dtype, src, (size_t)blob.weights);
+    blob.payload_crc = hansel_crc32c(0, words, (size_t)(blob.blob_bytes - blob.head_bytes));
+    *written = (size_t)blob.blob_bytes;
+    return hansel_write_head(dst, dst_bytes, &blob, lengths);
+}

@@ -1,0 +1,65 @@
+/*
+ * format.h - every number of the Hansel blob, in one place.
+ *
+ * FORMAT.md explains them; shaders/ mirror the ones marked (mirrored) under
+ * the same names, and tests/mirror.test.js fails when they drift.
+ */
+#ifndef HANSEL_FORMAT_H
+#define HANSEL_FORMAT_H
+
+#define HANSEL_MAGIC 0x4C534E48u /* "HNSL", little-endian */
+#define HANSEL_VERSION 1u
+
+/* rANS (FORMAT.md section 4). */
+#define HANSEL_LANES 4u         /* (mirrored) states per stream: one quad */
+#define HANSEL_WORD_BITS 16u    /* (mirrored) one refill */
+#define HANSEL_STATE_LOW 65536u /* (mirrored) a state lives in [2^16, 2^32) */
+#define HANSEL_MIN_PRECISION 8u
+#define HANSEL_MAX_PRECISION 12u
+#define HANSEL_MAX_SLOTS 4096u  /* (mirrored) 1 << HANSEL_MAX_PRECISION */
+#define HANSEL_STATE_WORDS 8u   /* (mirrored) initial states of a stream, in words */
+
+/* One table entry per slot (mirrored): symbol << 24 | bias << 12 | freq. */
+#define HANSEL_SYMBOL_SHIFT 24u
+#define HANSEL_BIAS_SHIFT 12u
+#define HANSEL_FIELD_MASK 4095u
+
+/* Fixed part of the head (FORMAT.md section 2); the shape follows. */
+#define HANSEL_OFFSET_MAGIC 0u
+#define HANSEL_OFFSET_VERSION 4u
+#define HANSEL_OFFSET_DTYPE 5u
+#define HANSEL_OFFSET_MODE 6u
+#define HANSEL_OFFSET_RANK 7u
+#define HANSEL_OFFSET_HEAD_BYTES 8u
+#define HANSEL_OFFSET_HEAD_CRC 12u
+#define HANSEL_OFFSET_BLOB_BYTES 16u
+#define HANSEL_OFFSET_PAYLOAD_CRC 24u
+#define HANSEL_OFFSET_STEP 28u
+#define HANSEL_OFFSET_CODED_PLANES 32u
+#define HANSEL_OFFSET_TABLES 33u
+#define HANSEL_OFFSET_WEIGHTS_PER_SYMBOL 34u
+#define HANSEL_OFFSET_RAW_BYTES 35u
+#define HANSEL_OFFSET_PRECISION 36u
+#define HANSEL_OFFSET_ORIGIN 37u
+#define HANSEL_OFFSET_ALPHABET 38u
+#define HANSEL_OFFSET_TAIL_BITS 40u
+#define HANSEL_OFFSET_TAIL_STEPS 41u
+#define HANSEL_OFFSET_LENGTH_BITS 42u
+#define HANSEL_OFFSET_RESERVED 43u
+#define HANSEL_OFFSET_LENGTH_BASE 44u
+#define HANSEL_OFFSET_PIECES 48u
+#define HANSEL_OFFSET_ROWS_PER_STREAM 52u
+#define HANSEL_OFFSET_SHAPE 56u
+#define HANSEL_FIXED_BYTES 56u
+
+#define HANSEL_ALIGNMENT 16u    /* head, stream words, raw plane: each padded to this */
+#define HANSEL_MAX_RANK 8u
+#define HANSEL_MAX_WEIGHTS ((uint64_t)1 << 48)
+#define HANSEL_MAX_COLUMNS ((uint64_t)1 << 34)
+#define HANSEL_MAX_STREAMS ((uint64_t)1 << 31)
+#define HANSEL_MAX_WORDS ((uint64_t)1 << 32)
+#define HANSEL_MAX_LENGTH_BITS 31u
+#define HANSEL_MIN_STEP 1.17549435e-38f /* smallest normal: a GPU may flush less to 0 */
+#define HANSEL_MAX_TAIL_BITS 31u /* tail_bits * tail_steps at most */
+
+#endif

@@ -1,0 +1,178 @@
+/* head.c - reading the head of a blob. Its mirror is hansel_write_head in encode.c. */
+#include "layout.h"
+
+static hansel_status fail(hansel_fault *fault, hansel_status status, uint64_t position,
+                          uint64_t expected, uint64_t found) {
+    if (fault) {
+        fault->position = position;
+        fault->expected = expected;
+        fault->found = found;
+    }
+    return status;
+}
+
+/* The fields that do not depend on others: what each must be. */
+static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
+    static const struct {
+        uint8_t offset, low, high, status;
+    } rules[] = {
+        {HANSEL_OFFSET_CODED_PLANES, 1, 1, HANSEL_ERR_RESERVED},
+        {HANSEL_OFFSET_TABLES, 1, 1, HANSEL_ERR_RESERVED},
+        {HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 1, HANSEL_ERR_RESERVED},
+        {HANSEL_OFFSET_RESERVED, 0, 0, HANSEL_ERR_RESERVED},
+        {HANSEL_OFFSET_DTYPE, HANSEL_F32, HANSEL_F8_E5M2, HANSEL_ERR_HEADER},
+        {HANSEL_OFFSET_MODE, HANSEL_GRID, HANSEL_LOSSLESS, HANSEL_ERR_HEADER},
+        {HANSEL_OFFSET_RANK, 0, HANSEL_MAX_RANK, HANSEL_ERR_HEADER},
+        {HANSEL_OFFSET_PRECISION, HANSEL_MIN_PRECISION, HANSEL_MAX_PRECISION, HANSEL_ERR_HEADER},
+        {HANSEL_OFFSET_TAIL_BITS, 0, 8, HANSEL_ERR_HEADER},
+        {HANSEL_OFFSET_TAIL_STEPS, 0, HANSEL_MAX_TAIL_BITS, HANSEL_ERR_HEADER},
+        {HANSEL_OFFSET_LENGTH_BITS, 0, HANSEL_MAX_LENGTH_BITS, HANSEL_ERR_HEADER},
+    };
+    size_t i;
+    for (i = 0; i < sizeof rules / sizeof *rules; i++) {
+        uint8_t value = head[rules[i].offset];
+        if (value < rules[i].low || value > rules[i].high)
+            return fail(fault, (hansel_status)rules[i].status, rules[i].offset,
+                        value < rules[i].low ? rules[i].low : rules[i].high, value);
+    }
+    return HANSEL_OK;
+}
+
+/* Everything up to the frequencies; blob->directory_offset is where they start. */
+static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_fault *fault) {
+    uint32_t i, float_bits, grid_dtype;
+    blob->dtype = head[HANSEL_OFFSET_DTYPE];
+    blob->mode = head[HANSEL_OFFSET_MODE];
+    blob->rank = head[HANSEL_OFFSET_RANK];
+    blob->blob_bytes = hansel_load64(head + HANSEL_OFFSET_BLOB_BYTES);
+    blob->payload_crc = hansel_load32(head + HANSEL_OFFSET_PAYLOAD_CRC);
+    blob->raw_bytes = head[HANSEL_OFFSET_RAW_BYTES];
+    blob->precision = head[HANSEL_OFFSET_PRECISION];
+    blob->origin = head[HANSEL_OFFSET_ORIGIN];
+    blob->alphabet_size = hansel_load16(head + HANSEL_OFFSET_ALPHABET);
+    blob->tail_bits = head[HANSEL_OFFSET_TAIL_BITS];
+    blob->tail_steps = head[HANSEL_OFFSET_TAIL_STEPS];
+    blob->length_bits = head[HANSEL_OFFSET_LENGTH_BITS];
+    blob->length_base = hansel_load32(head + HANSEL_OFFSET_LENGTH_BASE);
+    blob->pieces = hansel_load32(head + HANSEL_OFFSET_PIECES);
+    blob->rows_per_stream = hansel_load32(head + HANSEL_OFFSET_ROWS_PER_STREAM);
+
+    float_bits = hansel_load32(head + HANSEL_OFFSET_STEP);
+    memcpy(&blob->step, &float_bits, 4);
+    grid_dtype = blob->dtype == HANSEL_F32 || blob->dtype == HANSEL_F16 || blob->dtype == HANSEL_BF16;
+    if (blob->mode == HANSEL_GRID && !grid_dtype)
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE, HANSEL_F32, blob->dtype);
+    /* lossless: 0; grid: a positive, finite, normal number */
+    if (blob->mode == HANSEL_GRID ? float_bits < 0x00800000u || float_bits >= 0x7F800000u
+                                  : float_bits != 0)
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_STEP, blob->mode == HANSEL_GRID,
+                    float_bits);
+    i = blob->mode == HANSEL_GRID ? 0 : hansel_dtype_raw_bytes(blob->dtype);
+    if (blob->raw_bytes != i)
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_RAW_BYTES, i, blob->raw_bytes);
+
+    for (i = 0; i < blob->rank; i++) blob->shape[i] = hansel_load64(head + HANSEL_OFFSET_SHAPE + 8 * i);
+    if (!hansel_matrix_view(blob))
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_SHAPE, HANSEL_MAX_WEIGHTS,
+                    blob->shape[0]);
+    if (blob->alphabet_size > 256 || (blob->alphabet_size == 0) != (blob->weights == 0))
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_ALPHABET, blob->weights ? 256 : 0,
+                    blob->alphabet_size);
+    if (blob->alphabet_size > 1u << blob->tail_bits && blob->tail_steps)
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_BITS, 8, blob->tail_bits);
+    if (blob->tail_bits * blob->tail_steps > HANSEL_MAX_TAIL_BITS)
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_STEPS, HANSEL_MAX_TAIL_BITS,
+                    blob->tail_bits * blob->tail_steps);
+    if (!hansel_count_streams(blob))
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_PIECES, blob->alphabet_size > 1,
+                    blob->pieces);
+    if (!blob->stream_count && (blob->tail_bits | blob->tail_steps | blob->length_bits |
+                                blob->length_base))
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_BITS, 0,
+                    blob->tail_bits | blob->tail_steps | blob->length_bits | blob->length_base);
+    blob->directory_offset = HANSEL_FIXED_BYTES + 8 * blob->rank;
+    return HANSEL_OK;
+}
+
+static hansel_status read_frequencies(hansel_blob *blob, const uint8_t *head,
+                                      hansel_fault *fault) {
+    const uint8_t *src = head + blob->directory_offset;
+    uint32_t i, sum = 0, count = blob->stream_count ? blob->alphabet_size : 0;
+    uint64_t bytes = hansel_packed_bytes(count, blob->precision);
+    if (blob->directory_offset + bytes > blob->head_bytes)
+        return fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, bytes,
+                    blob->head_bytes - blob->directory_offset);
+    for (i = 0; i < count; i++) {
+        blob->freq[i] = (uint16_t)hansel_packed_load(src, i, blob->precision);
+        sum += blob->freq[i];
+    }
+    /* freq < 1 << precision by its width, so no table entry can overflow. */
+    if (count && sum != 1u << blob->precision)
+        return fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, 1u << blob->precision, sum);
+    blob->directory_offset += (uint32_t)bytes;
+    return HANSEL_OK;
+}
+
+/* Every stream holds its states and at most one word per symbol; all together
+ * fill the payload exactly. */
+static hansel_status read_directory(hansel_blob *blob, const uint8_t *head,
+                                    hansel_fault *fault) {
+    uint64_t end = blob->directory_offset +
+                   hansel_packed_bytes(blob->stream_count, blob->length_bits);
+    uint64_t words = 0, payload, i;
+    if (hansel_align(end) != blob->head_bytes)
+        return fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_HEAD_BYTES, hansel_align(end),
+                    blob->head_bytes);
+    for (i = end; i < blob->head_bytes; i++)
+        if (head[i]) return fail(fault, HANSEL_ERR_RESERVED, i, 0, head[i]);
+    if (blob->stream_count && blob->length_base < HANSEL_STATE_WORDS)
+        return fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_LENGTH_BASE, HANSEL_STATE_WORDS,
+                    blob->length_base);
+    words = (uint64_t)blob->stream_count * blob->length_base;
+    if (blob->length_bits)
+        for (i = 0; i < blob->stream_count; i++)
+            words += hansel_packed_load(head + blob->directory_offset, i, blob->length_bits);
+    if (words >= HANSEL_MAX_WORDS)
+        return fail(fault, HANSEL_ERR_DIRECTORY, blob->directory_offset, HANSEL_MAX_WORDS, words);
+    blob->word_count = words;
+    payload = hansel_align(2 * words) + hansel_align(blob->weights * blob->raw_bytes);
+    if (blob->head_bytes + payload != blob->blob_bytes)
+        return fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_BLOB_BYTES,
+                    blob->head_bytes + payload, blob->blob_bytes);
+    return HANSEL_OK;
+}
+
+hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_bytes,
+                               hansel_fault *fault) {
+    static const uint8_t zero[4] = {0, 0, 0, 0};
+    const uint8_t *head = src;
+    hansel_status status;
+    uint32_t crc, expected;
+    memset(blob, 0, sizeof *blob);
+    if (src_bytes < HANSEL_FIXED_BYTES)
+        return fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, HANSEL_FIXED_BYTES, src_bytes);
+    if (hansel_load32(head) != HANSEL_MAGIC)
+        return fail(fault, HANSEL_ERR_MAGIC, 0, HANSEL_MAGIC, hansel_load32(head));
+    if (head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION)
+        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION,
+                    head[HANSEL_OFFSET_VERSION]);
+    blob->head_bytes = hansel_load32(head + HANSEL_OFFSET_HEAD_BYTES);
+    if (blob->head_bytes % HANSEL_ALIGNMENT ||
+        blob->head_bytes < HANSEL_FIXED_BYTES + 8u * head[HANSEL_OFFSET_RANK])
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_HEAD_BYTES,
+                    hansel_align(HANSEL_FIXED_BYTES + 8u * head[HANSEL_OFFSET_RANK]),
+                    blob->head_bytes);
+    if (src_bytes < blob->head_bytes)
+        return fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, blob->head_bytes, src_bytes);
+    crc = hansel_crc32c(0, head, HANSEL_OFFSET_HEAD_CRC);
+    crc = hansel_crc32c(crc, zero, 4);
+    crc = hansel_crc32c(crc, head + HANSEL_OFFSET_BLOB_BYTES,
+                        blob->head_bytes - HANSEL_OFFSET_BLOB_BYTES);
+    expected = hansel_load32(head + HANSEL_OFFSET_HEAD_CRC);
+    if (crc != expected)
+        return fail(fault, HANSEL_ERR_CHECKSUM, HANSEL_OFFSET_HEAD_CRC, expected, crc);
+    if ((status = check_fixed(head, fault)) != HANSEL_OK) return status;
+    if ((status = read_fields(blob, head, fault)) != HANSEL_OK) return status;
+    if ((status = read_frequencies(blob, head, fault)) != HANSEL_OK) return status;
+    return read_directory(blob, head, fault);
+}

@@ -1,0 +1,84 @@
+/*
+ * layout.h - what encoder and decoder share: how a tensor is cut into streams
+ * (FORMAT.md 3.1), packed arrays (3.2) and unaligned little-endian access.
+ * Private to src/.
+ */
+#ifndef HANSEL_LAYOUT_H
+#define HANSEL_LAYOUT_H
+
+#include <string.h>
+
+#include "hansel.h"
+
+static inline uint32_t hansel_load16(const uint8_t *src) {
+    return (uint32_t)src[0] | (uint32_t)src[1] << 8;
+}
+
+static inline uint32_t hansel_load32(const uint8_t *src) {
+    uint32_t value;
+    memcpy(&value, src, 4);
+    return value;
+}
+
+static inline uint64_t hansel_load64(const uint8_t *src) {
+    uint64_t value;
+    memcpy(&value, src, 8);
+    return value;
+}
+
+static inline void hansel_store16(uint8_t *dst, uint32_t value) {
+    dst[0] = (uint8_t)value;
+    dst[1] = (uint8_t)(value >> 8);
+}
+
+static inline void hansel_store32(uint8_t *dst, uint32_t value) { memcpy(dst, &value, 4); }
+static inline void hansel_store64(uint8_t *dst, uint64_t value) { memcpy(dst, &value, 8); }
+
+static inline uint64_t hansel_align(uint64_t bytes) {
+    return (bytes + HANSEL_ALIGNMENT - 1) / HANSEL_ALIGNMENT * HANSEL_ALIGNMENT;
+}
+
+/* Element `index` of an array of width-bit numbers, lowest bit first; width <= 31. */
+static inline uint32_t hansel_packed_load(const uint8_t *src, uint64_t index, uint32_t width) {
+    uint64_t bit = index * width, value = 0;
+    uint32_t shift = (uint32_t)(bit & 7), bytes = (shift + width + 7) / 8, i;
+    src += bit >> 3;
+    for (i = 0; i < bytes; i++) value |= (uint64_t)src[i] << (8 * i);
+    return (uint32_t)(value >> shift) & (uint32_t)(((uint64_t)1 << width) - 1);
+}
+
+/* dst must have been zeroed. */
+static inline void hansel_packed_store(uint8_t *dst, uint64_t index, uint32_t width,
+                                       uint32_t value) {
+    uint64_t bit = index * width, shifted = (uint64_t)value << (bit & 7);
+    dst += bit >> 3;
+    for (; shifted; shifted >>= 8) *dst++ |= (uint8_t)shifted;
+}
+
+static inline uint64_t hansel_packed_bytes(uint64_t count, uint32_t width) {
+    return (count * width + 7) / 8;
+}
+
+/* A stream as the decoder walks it: row_count rows of column_count symbols. */
+typedef struct hansel_extent {
+    uint64_t row_count, column_count;
+    uint64_t row_steps;  /* steps of a row: ceil(column_count / 4) */
+    uint64_t step_count; /* row_count * row_steps */
+} hansel_extent;
+
+static inline uint64_t hansel_row_steps(uint64_t columns) {
+    return (columns + HANSEL_LANES - 1) / HANSEL_LANES;
+}
+
+/* First column of a piece of a row; piece = pieces gives columns. */
+uint64_t hansel_piece_start(const hansel_blob *blob, uint32_t piece);
+hansel_extent hansel_stream_extent(const hansel_blob *blob, uint32_t stream);
+
+/* Rows, columns, weights from rank and shape; 0 if the format cannot hold them. */
+int hansel_matrix_view(hansel_blob *blob);
+/* log2 of a positive, normal number, the same bits on every platform. */
+double hansel_log2(double x);
+/* stream_count from pieces and rows_per_stream; 0 if those are not a partition. */
+int hansel_count_streams(hansel_blob *blob);
+
+#endif

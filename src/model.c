@@ -1,0 +1,209 @@
+/*
+ * model.c - histogram to frequencies, and the search for a step.
+ *
+ * Both decide bytes of the file, so they use no libm, whose last bits differ
+ * between platforms: logarithms come from the series below, built of exactly
+ * rounded operations.
+ */
+#include "layout.h"
+
+/* log2 of x > 0, normal; error < 1e-14. With m in [0.7, 1.4], ln m = 2 artanh y,
+ * y = (m - 1) / (m + 1), |y| < 0.18. */
+double hansel_log2(double x) {
+    uint64_t bits;
+    double y, y2, sum;
+    int exponent, k;
+    memcpy(&bits, &x, 8);
+    exponent = (int)(bits >> 52) - 1023;
+    bits = (bits & 0x000FFFFFFFFFFFFFull) | 0x3FF0000000000000ull;
+    memcpy(&x, &bits, 8);
+    if (x > 1.4) {
+        x *= 0.5;
+        exponent++;
+    }
+    y = (x - 1) / (x + 1);
+    y2 = y * y;
+    sum = 0;
+    for (k = 21; k >= 1; k -= 2) sum = sum * y2 + 1.0 / k;
+    return exponent + 2.8853900817779268 * y * sum; /* 2 / ln 2 */
+}
+
+/* 2^x for |x| < 1000, by the power series of e^(x ln 2) on [0, 1). */
+static double exp2_exact(double x) {
+    int whole = (int)x, k;
+    double part, sum = 1;
+    uint64_t bits;
+    if (whole > x) whole--;
+    part = (x - whole) * 0.69314718055994531;
+    for (k = 18; k >= 1; k--) sum = 1 + sum * part / k;
+    bits = (uint64_t)(whole + 1023) << 52;
+    memcpy(&x, &bits, 8);
+    return x * sum;
+}
+
+double hansel_entropy(const uint64_t counts[256]) {
+    double total = 0, bits = 0;
+    int i;
+    for (i = 0; i < 256; i++) total += (double)counts[i];
+    for (i = 0; i < 256; i++)
+        if (counts[i]) bits += (double)counts[i] * hansel_log2(total / (double)counts[i]);
+    return total > 0 ? bits / total : 0;
+}
+
+/* One candidate for the next slot: giving it saves `gain` bits. */
+typedef struct candidate {
+    double gain;
+    uint32_t index;
+} candidate;
+
+static int better(candidate a, candidate b) {
+    return a.gain > b.gain || (a.gain == b.gain && a.index < b.index);
+}
+
+static void sift_down(candidate *heap, uint32_t size, uint32_t at) {
+    candidate moved = heap[at];
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= size) break;
+        if (child + 1 < size && better(heap[child + 1], heap[child])) child++;
+        if (!better(heap[child], moved)) break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moved;
+}
+
+/*
+ * normalize() - the frequencies, at least 1 where counts is not 0 and summing to
+ * 1 << precision, that minimize sum(counts[i] * -log2(freq[i])).
+ *
+ * Start from 1 each; give each further slot to the symbol that gains most by
+ * it, counts[i] * log2((f + 1) / f). Gains fall as f grows (the cost is convex
+ * and separable), so no exchange of slots can improve the outcome: greedy is
+ * optimal. Ties go to the lower index.
+ */
+static void normalize(uint16_t *freq, const uint64_t *counts, uint32_t size, uint32_t precision,
+                      const double *gain) {
+    candidate heap[256];
+    uint32_t i, used = 0, left = 1u << precision;
+    for (i = 0; i < size; i++) {
+        freq[i] = counts[i] != 0;
+        if (!counts[i]) continue;
+        heap[used].index = i;
+        heap[used++].gain = (double)counts[i] * gain[1];
+        left--;
+    }
+    for (i = used / 2; i-- > 0;) sift_down(heap, used, i);
+    for (; left; left--) {
+        uint32_t index = heap[0].index;
+        freq[index]++;
+        heap[0].gain = (double)counts[index] * gain[freq[index]];
+        sift_down(heap, used, 0);
+    }
+}
+
+/* Smallest range that holds all used bytes: signed for grid and I8, else unsigned. */
+static void find_alphabet(hansel_blob *blob, const uint64_t counts[256]) {
+    uint32_t flip = blob->mode == HANSEL_GRID || blob->dtype == HANSEL_I8 ? 128 : 0;
+    uint32_t i, low = 256, high = 0;
+    for (i = 0; i < 256; i++) {
+        if (!counts[i ^ flip]) continue;
+        if (low > i) low = i;
+        high = i;
+    }
+    blob->origin = low < 256 ? low ^ flip : 0;
+    blob->alphabet_size = low < 256 ? high - low + 1 : 0;
+}
+
+double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t precision) {
+    double gain[HANSEL_MAX_SLOTS + 1], best = -1;
+    uint64_t alphabet[256];
+    uint32_t i, p, low = precision, high = precision;
+    if (!precision) {
+        low = HANSEL_MIN_PRECISION;
+        high = HANSEL_MAX_PRECISION;
+    } else if (precision < HANSEL_MIN_PRECISION || precision > HANSEL_MAX_PRECISION) {
+        return -1;
+    }
+    find_alphabet(blob, counts);
+    blob->precision = low;
+    memset(blob->freq, 0, sizeof blob->freq);
+    if (blob->alphabet_size < 2) return 0;
+    for (i = 0; i < blob->alphabet_size; i++) alphabet[i] = counts[(blob->origin + i) & 255];
+    for (i = 1; i <= HANSEL_MAX_SLOTS; i++) gain[i] = hansel_log2((i + 1.0) / i);
+    for (p = high; p >= low; p--) {
+        uint16_t freq[256];
+        double bits = (double)(p * blob->alphabet_size);
+        if (1u << p < blob->alphabet_size) continue;
+        normalize(freq, alphabet, blob->alphabet_size, p, gain);
+        for (i = 0; i < blob->alphabet_size; i++)
+            if (alphabet[i]) bits += (double)alphabet[i] * (p - hansel_log2(freq[i]));
+        if (best >= 0 && bits >= best) continue;
+        best = bits;
+        blob->precision = p;
+        memcpy(blob->freq, freq, sizeof freq);
+    }
+    return best;
+}
+
+/* ---- the step for a wanted rate or error -------------------------------- */
+
+#define SEARCH_ROUNDS 24
+#define SEARCH_CLOSE 1.0005 /* ratio of the bracket's ends at which it is good enough */
+
+/*
+ * Rate falls and error grows with the step. low is the finest step that holds
+ * all weights, high one that makes them all zero; the answer is bracketed
+ * between a step that is too fine (rate above goal, error below) and one that
+ * is not. Near the answer bits ~ c - log2(step) and error ~ c * step, so the
+ * next probe follows that line from the nearer end, kept inside the bracket.
+ */
+void hansel_search_begin(hansel_search *search, uint32_t target, double goal, float low,
+                         float high) {
+    float step = hansel_smallest_step(low, high), reach = high > -low ? high : -low;
+    memset(search, 0, sizeof *search);
+    search->goal = goal;
+    search->target = target;
+    search->low = step;
+    search->high = 2.5 * (double)reach < 3e38 ? 2.5 * (double)reach : 3e38;
+    search->low_value = search->high_value = -1;
+    search->step = step;
+}
+
+static double search_guess(const hansel_search *search, double step, double value) {
+    if (search->target == HANSEL_TARGET_ERROR)
+        return value > 0 ? step * search->goal / value : step * 2;
+    return step * exp2_exact(value - search->goal > 16 ? 16 : value - search->goal);
+}
+
+void hansel_search_next(hansel_search *search, double value) {
+    double step = search->step, next, ratio;
+    int is_error = search->target == HANSEL_TARGET_ERROR;
+    int within = value <= search->goal;
+    /* The wanted end: BITS the smallest step within goal, ERROR the largest. */
+    if (within) search->best = search->step;
+    if (search->round == 0 && within != is_error) { /* finest step: done either way */
+        search->step = 0;
+        return;
+    }
+    if (search->round == 0 || within == is_error) { /* too fine */
+        search->low = step;
+        search->low_value = value;
+    } else {
+        search->high = step;
+        search->high_value = value;
+    }
+    ratio = search->high / search->low;
+    if (++search->round >= SEARCH_ROUNDS || ratio < SEARCH_CLOSE ||
+        (is_error ? within && value > search->goal * 0.9995
+                  : within && value > search->goal - 0.0005)) {
+        search->step = 0;
+        return;
+    }
+    next = search_guess(search, step, value);
+    /* Every third round halves the bracket, whatever the line says. The middle is
+     * low * 2^(log2(ratio) / 2). */
+    if (search->round % 3 == 2 || !(next > search->low * 1.0001 && next < search->high * 0.9999))
+        next = search->low * exp2_exact(0.5 * hansel_log2(ratio));
+    search->step = (float)next;
+}

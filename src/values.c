@@ -1,0 +1,253 @@
+/*
+ * values.c - weights to bytes and back: grid quantization (FORMAT.md section 6)
+ * and the lossless planes (section 5). Functions pair by name: quantize with
+ * dequantize, split with join.
+ *
+ * All arithmetic is IEEE 754 binary32 or binary64 with one rounding an
+ * operation, so every build gives the same bytes; compile without contraction
+ * (-ffp-contract=off).
+ */
+#include "layout.h"
+
+#define BLOCK 256 /* weights converted to binary32 at a time */
+
+static float float_from_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+static uint32_t bits_from_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+
+/* binary16 to binary32, exact. A subnormal's value is its fraction times 2^-24. */
+static float float_from_half(uint32_t half) {
+    uint32_t sign = (half & 0x8000u) << 16, rest = half & 0x7FFFu;
+    if (rest < 0x0400u) {
+        float value = (float)rest * (1.0f / 16777216.0f);
+        return sign ? -value : value;
+    }
+    if (rest >= 0x7C00u) return float_from_bits(sign | 0x7F800000u | (rest & 0x03FFu) << 13);
+    return float_from_bits(sign | ((rest << 13) + 0x38000000u));
+}
+
+/* binary32 to binary16, to nearest, ties to even. */
+static uint32_t half_from_float(float value) {
+    uint32_t bits = bits_from_float(value), sign = bits >> 16 & 0x8000u, rest = bits & 0x7FFFFFFFu;
+    if (rest > 0x7F800000u) return sign | 0x7E00u;
+    if (rest >= 0x477FF000u) return sign | 0x7C00u; /* rounds to 2^16 or more */
+    if (rest < 0x38800000u) {
+        /* Adding 1/2 puts the unit of a subnormal half, 2^-24, in the last
+         * place of the sum, which therefore is rounded as wanted. */
+        float sum = float_from_bits(rest) + 0.5f;
+        return sign | (bits_from_float(sum) - 0x3F000000u);
+    }
+    return sign | ((rest - 0x38000000u + 0x0FFFu + (rest >> 13 & 1)) >> 13);
+}
+
+static uint32_t bfloat_from_float(float value) {
+    uint32_t bits = bits_from_float(value);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (bits >> 16) | 0x40u;
+    return (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
+}
+
+static void load_floats(float *dst, uint32_t dtype, const uint8_t *src, size_t count) {
+    size_t i;
+    if (dtype == HANSEL_F32) {
+        memcpy(dst, src, 4 * count);
+    } else if (dtype == HANSEL_BF16) {
+        for (i = 0; i < count; i++) dst[i] = float_from_bits(hansel_load16(src + 2 * i) << 16);
+    } else {
+        for (i = 0; i < count; i++) dst[i] = float_from_half(hansel_load16(src + 2 * i));
+    }
+}
+
+static int is_float(uint32_t dtype) {
+    return dtype == HANSEL_F32 || dtype == HANSEL_F16 || dtype == HANSEL_BF16;
+}
+
+hansel_status hansel_scan(hansel_stats *stats, uint32_t dtype, const void *src, size_t count,
+                          hansel_fault *fault) {
+    const uint8_t *bytes = src;
+    uint32_t size = hansel_dtype_bytes(dtype);
+    float block[BLOCK];
+    double sum_squares = 0;
+    size_t done, n, i;
+    if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
+    for (done = 0; done < count; done += n) {
+        n = count - done < BLOCK ? count - done : BLOCK;
+        load_floats(block, dtype, bytes + done * size, n);
+        for (i = 0; i < n; i++) {
+            float w = block[i];
+            if ((bits_from_float(w) & 0x7F800000u) == 0x7F800000u) {
+                if (fault) {
+                    fault->position = done + i;
+                    fault->expected = 0;
+                    fault->found = bits_from_float(w);
+                }
+                return HANSEL_ERR_NOT_FINITE;
+            }
+            if (w < stats->low) stats->low = w;
+            if (w > stats->high) stats->high = w;
+            sum_squares += (double)w * (double)w;
+        }
+    }
+    stats->sum_squares += sum_squares;
+    return HANSEL_OK;
+}
+
+/* To the nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves
+ * no bits below the unit. */
+static float round_half_even(float x) { return (x + 12582912.0f) - 12582912.0f; }
+
+hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, size_t count,
+                              float step, int clamp, hansel_stats *stats, hansel_fault *fault) {
+    const uint8_t *bytes = src;
+    uint32_t size = hansel_dtype_bytes(dtype), outside = 0;
+    float weights[BLOCK], indices[BLOCK];
+    double sum_error = 0, max_error = stats->max_error;
+    size_t done, n, i;
+    if (!is_float(dtype) || !(step >= HANSEL_MIN_STEP)) return HANSEL_ERR_ARGUMENT;
+    for (done = 0; done < count; done += n) {
+        uint32_t before = outside;
+        n = count - done < BLOCK ? count - done : BLOCK;
+        load_floats(weights, dtype, bytes + done * size, n);
+        for (i = 0; i < n; i++) {
+            float q = weights[i] / step;
+            /* Far outside stays outside; also inf, where w / step overflows. */
+            q = q < -1024.0f ? -1024.0f : q > 1024.0f ? 1024.0f : q;
+            q = round_half_even(q);
+            outside += q < -128.0f || q > 127.0f;
+            q = q < -128.0f ? -128.0f : q > 127.0f ? 127.0f : q;
+            indices[i] = q;
+            dst[done + i] = (uint8_t)(int8_t)q;
+        }
+        if (outside != before && !clamp) {
+            for (i = 0; i < n; i++) {
+                float q = weights[i] / step;
+                if (q >= -128.5f && q < 127.5f) continue;
+                if (fault) {
+                    fault->position = done + i;
+                    fault->expected = 127;
+                    fault->found = q > 0 ? 128 : 129;
+                }
+                return HANSEL_ERR_RANGE;
+            }
+        }
+        for (i = 0; i < n; i++) {
+            float value = step * indices[i];
+            double error = (double)weights[i] - (double)value;
+            sum_error += error * error;
+            error = error < 0 ? -error : error;
+            if (error > max_error) max_error = error;
+        }
+    }
+    stats->sum_error += sum_error;
+    stats->max_error = max_error;
+    stats->saturated += outside;
+    return HANSEL_OK;
+}
+
+float hansel_smallest_step(float low, float high) {
+    float step = high / 127.0f, other = low / -128.0f;
+    if (other > step) step = other;
+    if (low >= 0 && high <= 0) return 1.0f;
+    if (step < HANSEL_MIN_STEP) return HANSEL_MIN_STEP;
+    /* The division may have rounded down; the next numbers up certainly hold. */
+    while (round_half_even(high / step) > 127.0f || round_half_even(low / step) < -128.0f)
+        step = float_from_bits(bits_from_float(step) + 1);
+    return step;
+}
+
+hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbols, size_t count,
+                                float step) {
+    uint8_t *bytes = dst;
+    size_t i;
+    if (dtype == HANSEL_F32) {
+        for (i = 0; i < count; i++)
+            hansel_store32(bytes + 4 * i, bits_from_float(step * (float)(int8_t)symbols[i]));
+    } else if (dtype == HANSEL_F16) {
+        for (i = 0; i < count; i++)
+            hansel_store16(bytes + 2 * i, half_from_float(step * (float)(int8_t)symbols[i]));
+    } else if (dtype == HANSEL_BF16) {
+        for (i = 0; i < count; i++)
+            hansel_store16(bytes + 2 * i, bfloat_from_float(step * (float)(int8_t)symbols[i]));
+    } else {
+        return HANSEL_ERR_ARGUMENT;
+    }
+    return HANSEL_OK;
+}
+
+/* The sign goes to the lowest bit (rotate left by one), so that the top byte is
+ * exponent bits (F16: and the first fraction bits); it is coded, the rest is raw. */
+hansel_status hansel_split(uint8_t *dst, uint8_t *raw, uint32_t dtype, const void *src,
+                           size_t count) {
+    const uint8_t *bytes = src;
+    uint32_t size = hansel_dtype_bytes(dtype);
+    size_t i;
+    if (size == 1) {
+        memcpy(dst, src, count);
+    } else if (size == 2) {
+        for (i = 0; i < count; i++) {
+            uint32_t w = hansel_load16(bytes + 2 * i);
+            dst[i] = (uint8_t)(w >> 7);
+            raw[i] = (uint8_t)(w << 1 | w >> 15);
+        }
+    } else if (size == 4) {
+        for (i = 0; i < count; i++) {
+            uint32_t w = hansel_load32(bytes + 4 * i);
+            w = w << 1 | w >> 31;
+            dst[i] = (uint8_t)(w >> 24);
+            hansel_store16(raw + 3 * i, w);
+            raw[3 * i + 2] = (uint8_t)(w >> 16);
+        }
+    } else {
+        return HANSEL_ERR_ARGUMENT;
+    }
+    return HANSEL_OK;
+}
+
+hansel_status hansel_join(void *dst, uint32_t dtype, const uint8_t *symbols, const uint8_t *raw,
+                          size_t count) {
+    uint8_t *bytes = dst;
+    uint32_t size = hansel_dtype_bytes(dtype);
+    size_t i;
+    if (size == 1) {
+        memcpy(dst, symbols, count);
+    } else if (size == 2) {
+        for (i = 0; i < count; i++) {
+            uint32_t w = (uint32_t)symbols[i] << 8 | raw[i];
+            hansel_store16(bytes + 2 * i, w >> 1 | w << 15);
+        }
+    } else if (size == 4) {
+        for (i = 0; i < count; i++) {
+            uint32_t w = (uint32_t)symbols[i] << 24 | (uint32_t)raw[3 * i + 2] << 16 |
+                         hansel_load16(raw + 3 * i);
+            hansel_store32(bytes + 4 * i, w >> 1 | w << 31);
+        }
+    } else {
+        return HANSEL_ERR_ARGUMENT;
+    }
+    return HANSEL_OK;
+}
+
+void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes) {
+    uint32_t part[4][256]; /* four: a run of equal bytes would wait for its own sum */
+    size_t done, n, i;
+    for (done = 0; done < src_bytes; done += n) {
+        n = src_bytes - done < 0x40000000u ? src_bytes - done : 0x40000000u;
+        memset(part, 0, sizeof part);
+        for (i = 0; i + 4 <= n; i += 4) {
+            part[0][src[done + i]]++;
+            part[1][src[done + i + 1]]++;
+            part[2][src[done + i + 2]]++;
+            part[3][src[done + i + 3]]++;
+        }
+        for (; i < n; i++) part[0][src[done + i]]++;
+        for (i = 0; i < 256; i++)
+            counts[i] += (uint64_t)part[0][i] + part[1][i] + part[2][i] + part[3][i];
+    }
+}

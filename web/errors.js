@@ -1,0 +1,75 @@
+/**
+ * Every code a HanselError can carry. The first block is src/hansel.h's
+ * hansel_status, index for index (FORMAT.md section 8); the rest is JavaScript's.
+ */
+export const STATUS = Object.freeze([
+  'HANSEL_OK',
+  'HANSEL_ERR_ARGUMENT',
+  'HANSEL_ERR_TRUNCATED',
+  'HANSEL_ERR_TRAILING',
+  'HANSEL_ERR_MAGIC',
+  'HANSEL_ERR_VERSION',
+  'HANSEL_ERR_RESERVED',
+  'HANSEL_ERR_HEADER',
+  'HANSEL_ERR_CHECKSUM',
+  'HANSEL_ERR_TABLE',
+  'HANSEL_ERR_DIRECTORY',
+  'HANSEL_ERR_CORRUPT',
+  'HANSEL_ERR_NOT_FINITE',
+  'HANSEL_ERR_RANGE',
+  'HANSEL_ERR_CAPACITY',
+]);
+
+/** Codes that only JavaScript raises, with their meaning. */
+export const CODES = Object.freeze({
+  HANSEL_ERR_SAFETENSORS: 'not a valid safetensors file',
+  HANSEL_ERR_MANIFEST: 'the manifest in __metadata__ is missing, malformed or contradicts the file',
+  HANSEL_ERR_INDEX: 'a sharded checkpoint\'s index is malformed or contradicts its shards',
+  HANSEL_ERR_TENSOR: 'no tensor of that name',
+  HANSEL_ERR_DTYPE: 'an operation that this dtype does not have',
+  HANSEL_ERR_SOURCE: 'the source cannot be opened or read',
+  HANSEL_ERR_HTTP: 'a server answered with an error, or not as Range requests need',
+  HANSEL_ERR_CHANGED: 'the source changed while it was being read',
+  HANSEL_ERR_ABORTED: 'stopped by the caller\'s AbortSignal',
+  HANSEL_ERR_EXISTS: 'the output exists; --force overwrites it',
+  HANSEL_ERR_USAGE: 'wrong usage of the command line',
+  HANSEL_ERR_MEMORY: 'not enough memory',
+  HANSEL_ERR_MISMATCH: 'a file does not hold what it is compared with',
+});
+
+/** The one error type of this package. */
+export class HanselError extends Error {
+  /**
+   * @param {string} code a name from STATUS or CODES; stable, meant for programs
+   * @param {string} message for people: what is wrong
+   * @param {{expected?: unknown, got?: unknown, where?: string, cause?: unknown}} [details]
+   *   expected and got are appended to the message; where names the tensor or file
+   */
+  constructor(code, message, { expected, got, where, cause } = {}) {
+    const tail = [
+      expected === undefined ? '' : `expected ${expected}`,
+      got === undefined ? '' : `got ${got}`,
+    ].filter(Boolean).join(', ');
+    super(`${where ? `${where}: ` : ''}${message}${tail ? ` (${tail})` : ''}`,
+      cause === undefined ? undefined : { cause });
+    this.name = 'HanselError';
+    this.code = code;
+    this.expected = expected;
+    this.got = got;
+    this.where = where;
+    /** Where in the tensor or head, if a number says it. @type {number | undefined} */
+    this.position = undefined;
+  }
+}
+
+/**
+ * Throws HANSEL_ERR_ABORTED when the signal has fired.
+ * @param {AbortSignal | undefined} signal
+ */
+export function checkAborted(signal) {
+  if (signal?.aborted) {
+    throw new HanselError('HANSEL_ERR_ABORTED', 'stopped by its AbortSignal', {
+      cause: signal.reason,
+    });
+  }
+}

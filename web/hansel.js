@@ -1,0 +1,7 @@
+/**
+ * hansel: entropy-coded neural-network weights. open() reads, encode() writes;
+ * hansel/webgpu and hansel/webgl decode on the GPU. Browsers and Node.
+ */
+export { open, Model } from './model.js';
+export { encode } from './encode.js';
+export { HanselError } from './errors.js';

@@ -1,0 +1,525 @@
+/**
+ * Reading: a safetensors file, or a sharded checkpoint, whose tensors may be
+ * coded. Tensors are fetched and decoded in slices, so that no more than the
+ * result and two chunks are in memory.
+ */
+import { Codec, FIXED_BYTES } from './codec.js';
+import { HanselError, checkAborted } from './errors.js';
+import { convert, isConvertible, typedArray } from './floats.js';
+import { parseJson } from './json.js';
+import { readManifest } from './manifest.js';
+import { dtypeBits, elementCount, readHeader } from './safetensors.js';
+import { allocate } from './http.js';
+import { openSource } from './source.js';
+
+/** Weights and bytes that are decoded at a time, unless one stream is larger. */
+const BATCH = 1 << 20;
+
+/**
+ * @typedef {object} Tensor
+ * @property {string} dtype of the weights, before coding
+ * @property {number[]} shape
+ * @property {'grid' | 'lossless' | 'pass-through'} mode
+ * @property {number} step grid step; 0 unless mode is 'grid'
+ * @property {number} weights
+ * @property {number} bytes in the file
+ * @property {number} bits bytes * 8 per weight; 0 without weights
+ * @property {number | null} entropyBits per weight, raw planes included; null if not coded
+ */
+/** @typedef {import('./source.js').Source} Source */
+/** @typedef {import('./codec.js').Blob} Blob */
+/** @typedef {{source: Source, start: number, end: number, crc: number | null}} Place */
+/** @typedef {{done: number, total: number, tensor: string}} Progress */
+/**
+ * @typedef {object} ReadOptions
+ * @property {string} [dtype] 'F32', 'F16' or 'BF16' converts, 'I8' gives grid indices; the
+ *   tensor's own when left out
+ * @property {AbortSignal} [signal]
+ * @property {(progress: Progress) => void} [onProgress] done and total in weights
+ */
+
+/** Takes exact byte counts from a stream of chunks. */
+class ByteReader {
+  /** @param {AsyncIterable<Uint8Array>} chunks */
+  constructor(chunks) {
+    this.chunks = chunks[Symbol.asyncIterator]();
+    this.rest = new Uint8Array(0);
+  }
+
+  /** @param {number} count @returns {Promise<Uint8Array>} valid until the next take */
+  async take(count) {
+    if (this.rest.length >= count) {
+      const bytes = this.rest.subarray(0, count);
+      this.rest = this.rest.subarray(count);
+      return bytes;
+    }
+    const bytes = new Uint8Array(count);
+    let filled = 0;
+    for (;;) {
+      const part = this.rest.subarray(0, count - filled);
+      bytes.set(part, filled);
+      this.rest = this.rest.subarray(part.length);
+      filled += part.length;
+      if (filled === count) return bytes;
+      const { done, value } = await this.chunks.next();
+      if (done) {
+        throw new HanselError('HANSEL_ERR_TRUNCATED', 'the coded tensor is cut short', {
+          expected: `${count} bytes`, got: filled,
+        });
+      }
+      this.rest = value;
+    }
+  }
+
+  close() {
+    return this.chunks.return?.();
+  }
+}
+
+/** Names the tensor in whatever goes wrong with it. @param {unknown} error @param {string} name */
+function locate(error, name) {
+  if (error instanceof HanselError && error.where === undefined) {
+    error.where = name;
+    error.message = `${name}: ${error.message}`;
+  }
+  return error;
+}
+
+/** An open file. Make one with open(). */
+export class Model {
+  /** @param {Codec} codec */
+  constructor(codec) {
+    this.codec = codec;
+    /** Name to what it is, in file order. @type {Map<string, Tensor>} */
+    this.tensors = new Map();
+    /** The files' metadata, Hansel's own entry left out. @type {Map<string, string>} */
+    this.metadata = new Map();
+    /** Bytes of all files. */
+    this.bytes = 0;
+    /** True where every file carries a Hansel manifest. */
+    this.isCoded = true;
+    /** @type {Map<string, Place>} */
+    this.places = new Map();
+    /** @type {Source[]} */
+    this.sources = [];
+  }
+
+  /** @param {Source} source @param {AbortSignal} [signal] adds a file's tensors */
+  async addFile(source, signal) {
+    this.sources.push(source);
+    this.bytes += source.size;
+    const header = await readHeader(source, { signal });
+    const manifest = readManifest(header, (bytes) => this.codec.crc32c(bytes));
+    if (!manifest) this.isCoded = false;
+    for (const [key, value] of header.metadata) {
+      if (key !== 'hansel') this.metadata.set(key, value);
+    }
+    for (const [name, stored] of header.tensors) {
+      if (this.tensors.has(name)) {
+        throw new HanselError('HANSEL_ERR_INDEX', 'a tensor is in two shards', { where: name });
+      }
+      const entry = manifest?.tensors.get(name);
+      this.tensors.set(name, describeTensor(name, stored, entry));
+      this.places.set(name, {
+        source, start: stored.start, end: stored.end, crc: entry ? entry.crc32c : null,
+      });
+    }
+  }
+
+  /**
+   * What the file says of a tensor.
+   * @param {string} name @returns {Tensor} @throws {HanselError} HANSEL_ERR_TENSOR
+   */
+  tensor(name) {
+    const tensor = this.tensors.get(name);
+    if (!tensor) {
+      throw new HanselError('HANSEL_ERR_TENSOR', 'no such tensor', {
+        expected: `one of the ${this.tensors.size} names in the file`, got: JSON.stringify(name),
+      });
+    }
+    return tensor;
+  }
+
+  /** @param {string} name @returns {Place} where its bytes are */
+  place(name) {
+    this.tensor(name);
+    return /** @type {Place} */ (this.places.get(name));
+  }
+
+  /**
+   * The head of a coded tensor, checked against the file's manifest.
+   * @param {string} name @param {ByteReader} reader at the blob's first byte
+   * @returns {Promise<{blob: Blob, head: Uint8Array}>}
+   */
+  async #readHead(name, reader) {
+    const { start, end } = this.place(name);
+    let head = (await reader.take(Math.min(FIXED_BYTES, end - start))).slice();
+    let blob = this.codec.readHead(head);
+    if (typeof blob === 'number') {
+      if (blob > end - start) {
+        throw new HanselError('HANSEL_ERR_TRUNCATED', 'the coded tensor is cut short', {
+          expected: `${blob} bytes`, got: end - start,
+        });
+      }
+      const more = await reader.take(blob - head.length);
+      const whole = new Uint8Array(blob);
+      whole.set(head);
+      whole.set(more, head.length);
+      head = whole;
+      blob = this.codec.readHead(head);
+    }
+    if (typeof blob === 'number') throw new HanselError('HANSEL_ERR_TRUNCATED', 'no head');
+    const { dtype, shape, mode } = this.tensor(name);
+    const said = `${mode} ${dtype} [${shape}] in ${end - start} bytes`;
+    const found = `${blob.mode} ${blob.dtype} [${blob.shape}] in ${blob.blobBytes} bytes`;
+    if (said !== found) {
+      throw new HanselError('HANSEL_ERR_MANIFEST', 'the coded tensor contradicts the manifest', {
+        expected: said, got: found,
+      });
+    }
+    return { blob, head };
+  }
+
+  /**
+   * The head of a coded tensor, for those who bring their own decoder.
+   * @param {string} name @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<{blob: Blob, head: Uint8Array}>}
+   */
+  async head(name, { signal } = {}) {
+    const { source, start, end } = this.place(name);
+    const reader = new ByteReader(source.stream(start, end, { signal }));
+    try {
+      return await this.#readHead(name, reader);
+    } catch (error) {
+      throw locate(error, name);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /**
+   * A tensor piece by piece, first to last, checked as it goes: an error may come
+   * after good slices. The slices are the caller's.
+   * @param {string} name @param {ReadOptions} [options]
+   * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>} start counts weights
+   * @throws {HanselError} HANSEL_ERR_TENSOR, _DTYPE, what the source or the C core throws
+   */
+  async* slices(name, options = {}) {
+    const tensor = this.tensor(name);
+    const { dtype = tensor.dtype, signal, onProgress } = options;
+    const { source, start, end } = this.place(name);
+    const isGrid = tensor.mode === 'grid';
+    const possible = dtype === tensor.dtype || (isGrid && dtype === 'I8')
+      || isConvertible(tensor.dtype, dtype);
+    if (!possible) {
+      throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor cannot be decoded to that dtype', {
+        expected: isGrid ? 'F32, F16, BF16 or I8' : tensor.dtype, got: dtype, where: name,
+      });
+    }
+    const reader = new ByteReader(source.stream(start, end, { signal }));
+    try {
+      const parts = tensor.mode === 'pass-through'
+        ? this.#passThrough(name, reader)
+        : this.#decode(name, reader, isGrid ? dtype : tensor.dtype);
+      let done = 0;
+      for await (const bytes of parts) {
+        checkAborted(signal);
+        const slice = isGrid ? bytes : convert(bytes, tensor.dtype, dtype);
+        yield { start: done, bytes: slice };
+        done += slice.length * 8 / dtypeBits(dtype);
+        onProgress?.({ done, total: tensor.weights, tensor: name });
+      }
+    } catch (error) {
+      throw locate(error, name);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** @param {string} name @param {ByteReader} reader */
+  async* #passThrough(name, reader) {
+    const { start, end, crc } = this.place(name);
+    let found = 0;
+    for (let at = start; at < end;) {
+      const bytes = (await reader.take(Math.min(BATCH, end - at))).slice();
+      if (crc !== null) found = this.codec.crc32c(bytes, found);
+      at += bytes.length;
+      yield bytes;
+    }
+    checkCrc(crc ?? found, found);
+  }
+
+  /** @param {string} name @param {ByteReader} reader @param {string} dtype */
+  async* #decode(name, reader, dtype) {
+    const { codec } = this;
+    const { blob, head } = await this.#readHead(name, reader);
+    const isGrid = blob.mode === 'grid';
+    const symbols = blob.rawBytes ? allocate(blob.weights, name) : null;
+    let crc = 0;
+    let at = 0;
+    for await (const { words, bytes } of this.#batches(blob, head, reader,
+      isGrid && dtype !== 'I8' ? dtype : undefined)) {
+      crc = codec.crc32c(words, crc);
+      if (symbols) symbols.set(bytes, at);
+      else yield bytes;
+      at += bytes.length;
+    }
+    crc = codec.crc32c(await this.#padding(reader, 2 * blob.wordCount), crc);
+    if (symbols) {
+      for (at = 0; at < blob.weights; at += BATCH) {
+        const some = symbols.subarray(at, at + BATCH);
+        const raw = await reader.take(some.length * blob.rawBytes);
+        crc = codec.crc32c(raw, crc);
+        yield codec.join(blob.dtype, some, raw);
+      }
+      crc = codec.crc32c(await this.#padding(reader, blob.weights * blob.rawBytes), crc);
+    }
+    checkCrc(blob.payloadCrc, crc);
+  }
+
+  /** Ranges of streams, decoded. @param {Blob} blob @param {Uint8Array} head
+   * @param {ByteReader} reader @param {string} [dtype] */
+  async* #batches(blob, head, reader, dtype) {
+    const { codec } = this;
+    const cursors = codec.readCursors(blob, head);
+    if (!blob.streamCount) {
+      for (let at = 0; at < blob.weights; at += BATCH) {
+        const words = new Uint8Array(0);
+        const count = Math.min(BATCH, blob.weights - at);
+        yield { words, bytes: codec.decodeStreams(blob, cursors, 0, words, count, dtype) };
+      }
+      return;
+    }
+    let start = 0;
+    for (let first = 0, last; first < blob.streamCount; first = last) {
+      let end = codec.streamStart(blob, first + 1);
+      last = first + 1;
+      for (; last < blob.streamCount; last++) {
+        const next = codec.streamStart(blob, last + 1);
+        if (next - start > BATCH || 2 * (cursors[last + 1] - cursors[first]) > BATCH) break;
+        end = next;
+      }
+      const words = await reader.take(2 * (cursors[last] - cursors[first]));
+      yield {
+        words,
+        bytes: codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words,
+          end - start, dtype),
+      };
+      start = end;
+    }
+  }
+
+  /** @param {ByteReader} reader @param {number} bytes what is padded to 16 */
+  async #padding(reader, bytes) {
+    const padding = await reader.take(-bytes & 15);
+    if (padding.some((byte) => byte !== 0)) {
+      throw new HanselError('HANSEL_ERR_RESERVED', 'a padding byte is set', {
+        expected: 0, got: padding.join(),
+      });
+    }
+    return padding;
+  }
+
+  /**
+   * Decodes a tensor.
+   * @param {string} name
+   * @param {ReadOptions} [options]
+   * @returns {Promise<any>} row-major typed array of the dtype, the caller's: Float32Array for F32,
+   *   Int8Array for I8, Uint16Array of bit patterns for F16 and BF16 (see web/floats.js)
+   * @throws {HanselError} as slices(), HANSEL_ERR_MEMORY
+   */
+  async decode(name, options = {}) {
+    const tensor = this.tensor(name);
+    const dtype = options.dtype ?? tensor.dtype;
+    const out = allocate(Math.ceil(tensor.weights * dtypeBits(dtype) / 8), name);
+    let at = 0;
+    for await (const { bytes } of this.slices(name, options)) {
+      out.set(bytes, at);
+      at += bytes.length;
+    }
+    return typedArray(dtype, /** @type {ArrayBuffer} */ (out.buffer));
+  }
+
+  /**
+   * The coded symbols: grid indices, or for lossless tensors the coded plane's bytes.
+   * @param {string} name
+   * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void}} [options]
+   * @returns {Promise<Int8Array>} row-major, the caller's
+   * @throws {HanselError} HANSEL_ERR_DTYPE for a tensor without symbols: passed through, not I8 or U8
+   */
+  async symbols(name, { signal, onProgress } = {}) {
+    const { mode, dtype } = this.tensor(name);
+    if (mode === 'grid') return this.decode(name, { dtype: 'I8', signal, onProgress });
+    if (mode === 'lossless' && dtypeBits(dtype) > 8) return this.#codedPlane(name, signal);
+    if (dtypeBits(dtype) !== 8) {
+      throw new HanselError('HANSEL_ERR_DTYPE', 'a tensor that is not coded has no symbols', {
+        expected: 'a coded tensor', got: `${dtype}, passed through`, where: name,
+      });
+    }
+    return new Int8Array((await this.decode(name, { signal, onProgress })).buffer);
+  }
+
+  /** @param {string} name @param {AbortSignal} [signal] @returns {Promise<Int8Array>} */
+  async #codedPlane(name, signal) {
+    const { source, start, end } = this.place(name);
+    const reader = new ByteReader(source.stream(start, end, { signal }));
+    try {
+      const { blob, head } = await this.#readHead(name, reader);
+      const out = allocate(blob.weights, name);
+      let at = 0;
+      for await (const { bytes } of this.#batches(blob, head, reader)) {
+        out.set(bytes, at);
+        at += bytes.length;
+      }
+      return new Int8Array(out.buffer);
+    } catch (error) {
+      throw locate(error, name);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /**
+   * Checks one tensor: every byte against the manifest's CRC-32C, every stream by decoding it.
+   * @param {string} name @param {{signal?: AbortSignal}} [options]
+   * @throws {HanselError} HANSEL_ERR_CHECKSUM and what decoding throws
+   */
+  async verify(name, { signal } = {}) {
+    const { source, start, end, crc } = this.place(name);
+    let found = 0;
+    if (crc !== null && this.tensor(name).mode !== 'pass-through') {
+      for await (const bytes of source.stream(start, end, { signal })) {
+        found = this.codec.crc32c(bytes, found);
+      }
+      try {
+        checkCrc(crc, found);
+      } catch (error) {
+        throw locate(error, name);
+      }
+    }
+    for await (const { bytes } of this.slices(name, { signal })) void bytes;
+  }
+
+  /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */
+  async close() {
+    await Promise.all(this.sources.map((source) => source.close()));
+  }
+}
+
+/** @param {number} expected @param {number} got */
+function checkCrc(expected, got) {
+  if (expected === got) return;
+  const hex = (/** @type {number} */ n) => `0x${n.toString(16).padStart(8, '0')}`;
+  throw new HanselError('HANSEL_ERR_CHECKSUM', 'the bytes are damaged: their CRC-32C is wrong', {
+    expected: hex(expected), got: hex(got),
+  });
+}
+
+/**
+ * @param {string} name
+ * @param {{dtype: string, shape: number[], start: number, end: number}} stored
+ * @param {import('./manifest.js').ManifestEntry} [entry]
+ * @returns {Tensor}
+ */
+function describeTensor(name, stored, entry) {
+  const bytes = stored.end - stored.start;
+  const bitsOf = (/** @type {number} */ weights) => (weights ? bytes * 8 / weights : 0);
+  if (!entry || entry.mode === undefined) {
+    const weights = elementCount(stored.shape, name);
+    return {
+      dtype: stored.dtype, shape: stored.shape, mode: 'pass-through', step: 0, weights, bytes,
+      bits: bitsOf(weights), entropyBits: null,
+    };
+  }
+  const { dtype, shape, mode, step, entropy_bits: entropyBits } = /** @type {any} */ (entry);
+  const isSane = (mode === 'grid' || mode === 'lossless') && typeof dtype === 'string'
+    && Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0)
+    && typeof step === 'number' && typeof entropyBits === 'number' && stored.dtype === 'U8'
+    && stored.shape.length === 1;
+  if (!isSane) {
+    throw new HanselError('HANSEL_ERR_MANIFEST', 'a coded tensor\'s entry is malformed', {
+      expected: 'mode, dtype, shape, step and entropy_bits of a one-dimensional U8 tensor',
+      got: JSON.stringify(entry), where: name,
+    });
+  }
+  dtypeBits(dtype, name);
+  const weights = elementCount(shape, name);
+  return { dtype, shape, mode, step, weights, bytes, bits: bitsOf(weights), entropyBits };
+}
+
+/**
+ * Names of the shards in an index file.
+ * @param {Source} source @param {AbortSignal} [signal]
+ * @returns {Promise<{shards: string[], weightMap: Map<string, string>}>}
+ */
+async function readIndex(source, signal) {
+  const bytes = await source.read(0, source.size, { signal });
+  const code = 'HANSEL_ERR_INDEX';
+  let text = '';
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new HanselError(code, 'the index is not UTF-8', { where: source.name, cause });
+  }
+  const index = parseJson(text, { code, maxDepth: 64 });
+  const map = index instanceof Map ? index.get('weight_map') : undefined;
+  if (!(map instanceof Map) || [...map.values()].some((file) => typeof file !== 'string')) {
+    throw new HanselError(code, 'the index has no weight_map of strings', { where: source.name });
+  }
+  const weightMap = /** @type {Map<string, string>} */ (map);
+  return { shards: [...new Set(weightMap.values())], weightMap };
+}
+
+/**
+ * Opens a safetensors file, coded or not, or a checkpoint's model.safetensors.index.json.
+ * Reads headers only; weights are fetched when asked for.
+ *
+ * @param {Uint8Array | ArrayBuffer | Blob | URL | string} from a URL (the server must answer Range
+ *   requests), a Blob or File, bytes, or in Node a path; retained until close()
+ * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, simd?: boolean}}
+ *   [options] onProgress counts files; simd forces a WebAssembly build
+ * @returns {Promise<Model>}
+ * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _MANIFEST, _INDEX, _TRUNCATED, _CHECKSUM, _VERSION
+ *   for bad files; HANSEL_ERR_SOURCE, _HTTP, _ABORTED for what cannot be read
+ * @example
+ * const model = await open('model.hansel.safetensors');
+ * for (const [name, { shape, bits }] of model.tensors) console.log(name, shape, bits);
+ * const weights = await model.decode('w'); // Float32Array
+ */
+export async function open(from, { signal, onProgress, simd } = {}) {
+  const model = new Model(await Codec.create({ simd }));
+  const source = await openSource(/** @type {any} */ (from), { signal });
+  try {
+    if (!/\.json$/i.test(source.name)) {
+      await model.addFile(source, signal);
+      onProgress?.({ done: 1, total: 1, tensor: '' });
+      return model;
+    }
+    const { shards, weightMap } = await readIndex(source, signal);
+    await source.close();
+    for (const [i, shard] of shards.entries()) {
+      await model.addFile(await source.resolve(shard, { signal }), signal);
+      onProgress?.({ done: i + 1, total: shards.length, tensor: '' });
+    }
+    checkIndex(model, shards, weightMap);
+    return model;
+  } catch (error) {
+    await source.close();
+    await model.close();
+    throw error;
+  }
+}
+
+/** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
+function checkIndex(model, shards, weightMap) {
+  for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
+    const source = model.places.get(name)?.source;
+    const found = source && shards[model.sources.indexOf(source)];
+    const expected = weightMap.get(name);
+    if (found !== expected) {
+      throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
+        expected: expected ?? 'not indexed', got: found ?? 'in no shard', where: name,
+      });
+    }
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Loads the WebAssembly build of the C core and lends memory in it. Knows
+ * nothing of the codec; web/codec.js does. No JavaScript glue comes with the
+ * module: its exports are the functions of src/hansel.h, and memory from
+ * __heap_base on is ours.
+ */
+import { HanselError } from './errors.js';
+
+/** A module of one function that returns i8x16.popcnt(v128.const 0): valid where SIMD is. */
+const SIMD_PROBE = Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15,
+  253, 98, 11,
+);
+
+/** @type {Map<string, Promise<WebAssembly.Module>>} */
+const modules = new Map();
+
+/** @param {string} file @returns {Promise<WebAssembly.Module>} */
+async function compile(file) {
+  const url = new URL(`../dist/${file}`, import.meta.url);
+  try {
+    if (url.protocol === 'file:') {
+      const { readFile } = await import('node:fs/promises');
+      return await WebAssembly.compile(await readFile(url));
+    }
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    return await WebAssembly.compile(await response.arrayBuffer());
+  } catch (cause) {
+    modules.delete(file);
+    throw new HanselError('HANSEL_ERR_SOURCE', 'the WebAssembly module cannot be loaded', {
+      where: url.href, got: /** @type {Error} */ (cause).message, cause,
+    });
+  }
+}
+
+/** True where WebAssembly SIMD is supported. */
+export const hasSimd = () => WebAssembly.validate(SIMD_PROBE);
+
+/**
+ * The compiled module, shared by all instances.
+ * @param {boolean} [simd] force a build; by default the best one that runs here
+ * @returns {Promise<WebAssembly.Module>}
+ */
+export function loadModule(simd = hasSimd()) {
+  const file = simd ? 'hansel_simd.wasm' : 'hansel.wasm';
+  const module = modules.get(file) ?? compile(file);
+  modules.set(file, module);
+  return module;
+}
+
+/** One instance: its functions, and a stack of memory. */
+export class Wasm {
+  /** @param {WebAssembly.Module} module */
+  constructor(module) {
+    const { exports } = new WebAssembly.Instance(module);
+    /** @type {Record<string, (...args: any[]) => any>} */
+    this.call = /** @type {any} */ (exports);
+    this.memory = /** @type {WebAssembly.Memory} */ (exports.memory);
+    this.base = /** @type {WebAssembly.Global} */ (exports.__heap_base).value;
+    this.top = this.base;
+    this.call._initialize?.();
+  }
+
+  /**
+   * Runs a function with memory of its own: what it allocates is released when
+   * it returns or throws.
+   * @template T @param {() => T} body @returns {T}
+   */
+  scoped(body) {
+    const top = this.top;
+    try {
+      return body();
+    } finally {
+      this.top = top;
+    }
+  }
+
+  /**
+   * @param {number} bytes @returns {number} a 16-byte aligned address, valid in this scope
+   * @throws {HanselError} HANSEL_ERR_MEMORY
+   */
+  alloc(bytes) {
+    const at = Math.ceil(this.top / 16) * 16;
+    this.top = at + bytes;
+    const missing = this.top - this.memory.buffer.byteLength;
+    if (missing > 0) {
+      try {
+        this.memory.grow(Math.ceil(missing / 65536));
+      } catch (cause) {
+        throw new HanselError('HANSEL_ERR_MEMORY', 'WebAssembly memory cannot grow', {
+          expected: `${this.top} bytes`, cause,
+        });
+      }
+    }
+    return at;
+  }
+
+  /** @param {Uint8Array} bytes copied in @returns {number} its address */
+  put(bytes) {
+    const at = this.alloc(bytes.length);
+    new Uint8Array(this.memory.buffer, at, bytes.length).set(bytes);
+    return at;
+  }
+
+  /** @param {number} bytes @returns {number} address of so many zero bytes */
+  zero(bytes) {
+    const at = this.alloc(bytes);
+    new Uint8Array(this.memory.buffer, at, bytes).fill(0);
+    return at;
+  }
+
+  /** A copy. @param {number} at @param {number} bytes @returns {Uint8Array<ArrayBuffer>} */
+  get(at, bytes) {
+    return new Uint8Array(this.memory.buffer, at, bytes).slice();
+  }
+
+  /** Little-endian access; stale once memory grows, so fetch it after the last alloc. */
+  view() {
+    return new DataView(this.memory.buffer);
+  }
+}
