@@ -21,10 +21,15 @@ WASM_LINK = -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base \
             $(EXPORTS:%=-Wl,--export=hansel_%)
 
-.PHONY: all build setup demo test bench fuzz clean lint
+.PHONY: all build setup demo test bench fuzz vectors clean
 all: build
 
-build: setup dist/hansel.wasm dist/hansel_simd.wasm dist/types/hansel.d.ts build/libhansel.a
+# A sub-make, so that what setup installs is there when make looks.
+build: setup
+	@$(MAKE) --no-print-directory products
+
+.PHONY: products
+products: dist/hansel.wasm dist/hansel_simd.wasm dist/types/hansel.d.ts build/libhansel.a
 
 setup:
 	@.ci/setup
@@ -48,3 +53,62 @@ endef
 $(eval $(call WASM_RULES,hansel,))
 $(eval $(call WASM_RULES,hansel_simd,-msimd128))
 .PRECIOUS: build/hansel/%.o build/hansel_simd/%.o
+
+dist/types/hansel.d.ts: $(wildcard web/*.js) tsconfig.json node_modules/.installed
+	npx --no-install tsc -p .
+	@touch $@
+
+# ---- the main job ---------------------------------------------------------------
+
+demo: build
+	node tests/bench/demo.js build/demo
+
+# ---- tests -----------------------------------------------------------------------
+
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
+VECTORS = tests/vectors
+
+NATIVE_TEST = $(wildcard tests/native*.c)
+MAKE_VECTORS = $(wildcard tests/vectors*.c)
+TEST_HEADERS = tests/formula.h tests/native.h tests/vectors.h
+
+build/native_test: $(NATIVE_TEST) $(TEST_HEADERS) build/libhansel.a
+	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(NATIVE_TEST) build/libhansel.a -lm -o $@
+
+build/native_test_asan: $(NATIVE_TEST) $(TEST_HEADERS) $(SOURCES) $(HEADERS)
+	@mkdir -p build
+	clang -O1 -g $(WARNINGS) $(STRICT) $(SANITIZE) -Isrc $(NATIVE_TEST) $(SOURCES) -lm -o $@
+
+build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
+	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(MAKE_VECTORS) build/libhansel.a -o $@
+
+# On purpose only: a change of these bytes is a change of the format (FORMAT.md section 10).
+vectors: build/vectors
+	build/vectors $(VECTORS)
+
+build/fuzz: tests/fuzz.c $(SOURCES) $(HEADERS)
+	@mkdir -p build
+	clang -O1 -g -std=c99 -w $(STRICT) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -Isrc tests/fuzz.c $(SOURCES) -o $@
+
+FUZZ_SECONDS = 60
+fuzz: build/fuzz
+	@mkdir -p build/corpus
+	build/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
+
+test: build build/native_test build/native_test_asan build/fuzz
+	build/native_test $(VECTORS)
+	build/native_test_asan $(VECTORS)
+	@mkdir -p build/corpus
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
+	npx --no-install mocha 'tests/*.test.js' 'tests/gpu/*.test.js'
+
+build/bench: tests/bench/native.c build/libhansel.a
+	$(CC) $(CFLAGS) -std=c99 $(STRICT) -D_POSIX_C_SOURCE=200809L -Isrc $< build/libhansel.a -o $@
+
+bench: build build/bench
+	node tests/bench/bench.js $(BENCH)
+
+clean:
+	rm -rf build dist

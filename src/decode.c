@@ -6,14 +6,15 @@
  * 2013; the word-aligned, interleaved form is F. Giesen, "Interleaved entropy
  * coders", 2014). A step is, for each lane,
  *
- *     entry = table[x mod 2^precision]
- *     x     = freq * (x >> precision) + bias
+ *     entry = table[x mod 2^slot_bits]
+ *     x     = freq * (x >> slot_bits) + bias
  *     if (x < 2^16) x = x << 16 | next word            "refill"
  *
  * and since freq * (x >> 12) >= 2^4, one word is always enough. The last
  * tail_steps steps lie in the final states themselves, as plain digits.
  *
- * The shaders mirror rans_step, rans_refill, tail_symbol and decode_stream.
+ * The shaders mirror rans_step, rans_refill, decode_step, decode_part, tail_symbol,
+ * tail_step and decode_stream, in that order; tests/mirror.test.js sees to it.
  */
 #include "layout.h"
 
@@ -46,9 +47,9 @@ void hansel_read_cursors(uint32_t *cursors, const hansel_blob *blob, const void 
 }
 
 /* One lane, one symbol. */
-static inline uint32_t rans_step(uint32_t *state, const uint32_t *table, uint32_t precision) {
-    uint32_t entry = table[*state & ((1u << precision) - 1)];
-    *state = (entry & HANSEL_FIELD_MASK) * (*state >> precision) +
+static inline uint32_t rans_step(uint32_t *state, const uint32_t *table, uint32_t slot_bits) {
+    uint32_t entry = table[*state & ((1u << slot_bits) - 1)];
+    *state = (entry & HANSEL_FIELD_MASK) * (*state >> slot_bits) +
              (entry >> HANSEL_BIAS_SHIFT & HANSEL_FIELD_MASK);
     return entry >> HANSEL_SYMBOL_SHIFT;
 }
@@ -64,13 +65,19 @@ static inline void rans_refill(uint32_t *state, decoder *d) {
     d->cursor += 2;
 }
 
+/* A step of the first lane_count lanes; the others rest. */
+static inline void decode_part(uint8_t *dst, decoder *d, const uint32_t *table,
+                               uint32_t slot_bits, uint32_t lane_count) {
+    uint32_t lane;
+    for (lane = 0; lane < lane_count; lane++)
+        dst[lane] = (uint8_t)rans_step(&d->state[lane], table, slot_bits);
+    for (lane = 0; lane < lane_count; lane++) rans_refill(&d->state[lane], d);
+}
+
 /* Four lanes, four symbols. */
 static inline void decode_step(uint8_t *dst, decoder *d, const uint32_t *table,
-                               uint32_t precision) {
-    uint32_t lane;
-    for (lane = 0; lane < HANSEL_LANES; lane++)
-        dst[lane] = (uint8_t)rans_step(&d->state[lane], table, precision);
-    for (lane = 0; lane < HANSEL_LANES; lane++) rans_refill(&d->state[lane], d);
+                               uint32_t slot_bits) {
+    decode_part(dst, d, table, slot_bits, HANSEL_LANES);
 }
 
 /*
@@ -84,7 +91,7 @@ static inline void decode_step(uint8_t *dst, decoder *d, const uint32_t *table,
  * The word is read whether or not it is needed.
  */
 static void decode_steps_fast(uint8_t *dst, decoder *d, const uint32_t *table,
-                              uint32_t precision, uint64_t step_count) {
+                              uint32_t slot_bits, uint64_t step_count) {
     uint32_t x0 = d->state[0], x1 = d->state[1], x2 = d->state[2], x3 = d->state[3];
     const uint8_t *cursor = d->cursor;
 #define REFILL(x)                                                                    \
@@ -95,10 +102,10 @@ static void decode_steps_fast(uint8_t *dst, decoder *d, const uint32_t *table,
         cursor += 2 * is_short;                                                      \
     } while (0)
     for (; step_count; step_count--, dst += HANSEL_LANES) {
-        dst[0] = (uint8_t)rans_step(&x0, table, precision);
-        dst[1] = (uint8_t)rans_step(&x1, table, precision);
-        dst[2] = (uint8_t)rans_step(&x2, table, precision);
-        dst[3] = (uint8_t)rans_step(&x3, table, precision);
+        dst[0] = (uint8_t)rans_step(&x0, table, slot_bits);
+        dst[1] = (uint8_t)rans_step(&x1, table, slot_bits);
+        dst[2] = (uint8_t)rans_step(&x2, table, slot_bits);
+        dst[3] = (uint8_t)rans_step(&x3, table, slot_bits);
         REFILL(x0);
         REFILL(x1);
         REFILL(x2);
@@ -114,30 +121,25 @@ static void decode_steps_fast(uint8_t *dst, decoder *d, const uint32_t *table,
 
 /* The symbols of a row from full steps, then one step of the columns mod 4
  * first lanes; the other lanes rest. Stops early at a stream's tail. */
-static uint64_t decode_row(uint8_t *dst, decoder *d, const hansel_blob *blob,
+static void decode_row(uint8_t *dst, decoder *d, const hansel_blob *blob,
                            const uint32_t *table, uint64_t column_count, uint64_t step_count) {
     uint64_t full = column_count / HANSEL_LANES, done = 0;
-    uint32_t lane, rest;
+    uint32_t rest = (uint32_t)(column_count % HANSEL_LANES);
     if (full > step_count) full = step_count;
     while (done < full && !d->overrun) {
         uint64_t safe = (uint64_t)(d->end - d->cursor) / (2 * HANSEL_LANES);
         if (safe > full - done) safe = full - done;
         if (safe) {
-            decode_steps_fast(dst, d, table, blob->precision, safe);
+            decode_steps_fast(dst, d, table, blob->slot_bits, safe);
         } else {
-            decode_step(dst, d, table, blob->precision);
+            decode_step(dst, d, table, blob->slot_bits);
             safe = 1;
         }
         dst += HANSEL_LANES * safe;
         done += safe;
     }
-    if (done == step_count || d->overrun) return done;
-    rest = (uint32_t)(column_count % HANSEL_LANES);
-    if (!rest) return done;
-    for (lane = 0; lane < rest; lane++)
-        dst[lane] = (uint8_t)rans_step(&d->state[lane], table, blob->precision);
-    for (lane = 0; lane < rest; lane++) rans_refill(&d->state[lane], d);
-    return done + 1;
+    if (done == step_count || d->overrun || !rest) return;
+    decode_part(dst, d, table, blob->slot_bits, rest);
 }
 
 /* One digit of a final state: an alphabet index. FORMAT.md 4.4. */
@@ -146,6 +148,14 @@ static inline uint32_t tail_symbol(uint32_t *digits, const hansel_blob *blob, ui
     *digits >>= blob->tail_bits;
     *bad |= index >= blob->alphabet_size;
     return (blob->origin + index) & 255;
+}
+
+/* One step of the tail. */
+static inline void tail_step(uint8_t *dst, uint32_t *state, const hansel_blob *blob,
+                             uint32_t lane_count, uint32_t *bad) {
+    uint32_t lane;
+    for (lane = 0; lane < lane_count; lane++)
+        dst[lane] = (uint8_t)tail_symbol(&state[lane], blob, bad);
 }
 
 /* Returns 0 when the stream does not end as it must. */
@@ -178,9 +188,9 @@ static int decode_stream(uint8_t *dst, const hansel_blob *blob, const uint32_t *
     for (lane = 0; lane < HANSEL_LANES; lane++) d.state[lane] -= HANSEL_STATE_LOW;
     for (; tail; tail--) {
         uint64_t rest = extent.column_count - column;
-        uint32_t lanes = rest < HANSEL_LANES ? (uint32_t)rest : HANSEL_LANES;
-        for (lane = 0; lane < lanes; lane++)
-            *dst++ = (uint8_t)tail_symbol(&d.state[lane], blob, &bad);
+        uint32_t lane_count = rest < HANSEL_LANES ? (uint32_t)rest : HANSEL_LANES;
+        tail_step(dst, d.state, blob, lane_count, &bad);
+        dst += lane_count;
         column = rest <= HANSEL_LANES ? 0 : column + HANSEL_LANES;
     }
     return !bad && !(d.state[0] | d.state[1] | d.state[2] | d.state[3]);

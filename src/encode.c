@@ -5,8 +5,8 @@
  * Coding runs backwards, from a stream's last symbol to its first, so that the
  * decoder runs forwards. For one lane:
  *
- *     if (x >= freq << (32 - precision))  emit x mod 2^16;  x = x >> 16
- *     x = (x / freq << precision) + x mod freq + start
+ *     if (x >= freq << (32 - slot_bits))  emit x mod 2^16;  x = x >> 16
+ *     x = (x / freq << slot_bits) + x mod freq + start
  */
 #include "layout.h"
 
@@ -65,15 +65,15 @@ double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
 
 /* ---- streams --------------------------------------------------------------- */
 
-/* What coding a symbol needs. x / freq is x * reciprocal >> (32 + precision),
- * reciprocal = ceil(2^(32 + precision) / freq): exact for x < freq << (32 -
- * precision), since the error x * (freq - 1) / (freq << (32 + precision)) stays
+/* What coding a symbol needs. x / freq is x * reciprocal >> (32 + slot_bits),
+ * reciprocal = ceil(2^(32 + slot_bits) / freq): exact for x < freq << (32 -
+ * slot_bits), since the error x * (freq - 1) / (freq << (32 + slot_bits)) stays
  * below 1 / freq, and the product below 2^64. */
 typedef struct coder {
     uint64_t reciprocal;
-    uint32_t limit_high; /* (freq << (32 - precision)) - 1: above it, emit first */
+    uint32_t limit_high; /* (freq << (32 - slot_bits)) - 1: above it, emit first */
     uint32_t start;
-    uint32_t complement; /* (1 << precision) - freq */
+    uint32_t complement; /* (1 << slot_bits) - freq */
     uint32_t is_used;
 } coder;
 
@@ -84,10 +84,10 @@ static void build_coders(coder coders[256], const hansel_blob *blob) {
         uint32_t freq = blob->freq[index];
         coder *c = &coders[(blob->origin + index) & 255];
         if (!freq) continue;
-        c->reciprocal = (((uint64_t)1 << (32 + blob->precision)) + freq - 1) / freq;
-        c->limit_high = (uint32_t)(((uint64_t)freq << (32 - blob->precision)) - 1);
+        c->reciprocal = (((uint64_t)1 << (32 + blob->slot_bits)) + freq - 1) / freq;
+        c->limit_high = (uint32_t)(((uint64_t)freq << (32 - blob->slot_bits)) - 1);
         c->start = start;
-        c->complement = (1u << blob->precision) - freq;
+        c->complement = (1u << blob->slot_bits) - freq;
         c->is_used = 1;
         start += freq;
     }
@@ -95,14 +95,14 @@ static void build_coders(coder coders[256], const hansel_blob *blob) {
 
 /* One lane, one symbol: the inverse of rans_refill, then of rans_step. */
 static inline uint8_t *rans_put(uint32_t *state, uint8_t *words, const coder *c,
-                                uint32_t precision) {
+                                uint32_t slot_bits) {
     uint32_t x = *state;
     if (x > c->limit_high) {
         words -= 2;
         hansel_store16(words, x & 0xFFFF);
         x >>= HANSEL_WORD_BITS;
     }
-    *state = x + c->start + (uint32_t)(x * c->reciprocal >> (32 + precision)) * c->complement;
+    *state = x + c->start + (uint32_t)(x * c->reciprocal >> (32 + slot_bits)) * c->complement;
     return words;
 }
 
@@ -118,7 +118,7 @@ uint64_t hansel_encode_bound(const hansel_blob *blob, uint32_t first, uint32_t c
 /* Codes a stream so that it ends at `words`; returns where it begins. */
 static uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const coder *coders,
                               const hansel_extent *extent, const uint8_t *src) {
-    uint32_t state[HANSEL_LANES], precision = blob->precision, lane;
+    uint32_t state[HANSEL_LANES], slot_bits = blob->slot_bits, lane;
     uint64_t tail = extent->step_count < blob->tail_steps ? extent->step_count : blob->tail_steps;
     uint64_t column = (extent->row_steps - 1) * HANSEL_LANES, left;
     const uint8_t *at = src + extent->row_count * extent->column_count;
@@ -134,7 +134,7 @@ static uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const cod
             if (left == extent->step_count - tail)
                 for (lane = 0; lane < HANSEL_LANES; lane++) state[lane] += HANSEL_STATE_LOW;
             for (lane = lanes; lane-- > 0;)
-                words = rans_put(&state[lane], words, &coders[at[lane]], precision);
+                words = rans_put(&state[lane], words, &coders[at[lane]], slot_bits);
         }
         column = column ? column - HANSEL_LANES : (extent->row_steps - 1) * HANSEL_LANES;
     }
@@ -206,7 +206,7 @@ hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
     blob->word_count = words;
     blob->directory_offset =
         (uint32_t)(HANSEL_FIXED_BYTES + 8 * blob->rank +
-                   hansel_packed_bytes(count ? blob->alphabet_size : 0, blob->precision));
+                   hansel_packed_bytes(count ? blob->alphabet_size : 0, blob->slot_bits));
     head = hansel_align(blob->directory_offset + hansel_packed_bytes(count, blob->length_bits));
     if (words >= HANSEL_MAX_WORDS || head >= 0xFFFFFFFFu) return HANSEL_ERR_ARGUMENT;
     blob->head_bytes = (uint32_t)head;
@@ -234,7 +234,7 @@ hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *
     head[HANSEL_OFFSET_TABLES] = 1;
     head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] = 1;
     head[HANSEL_OFFSET_RAW_BYTES] = (uint8_t)blob->raw_bytes;
-    head[HANSEL_OFFSET_PRECISION] = (uint8_t)blob->precision;
+    head[HANSEL_OFFSET_SLOT_BITS] = (uint8_t)blob->slot_bits;
     head[HANSEL_OFFSET_ORIGIN] = (uint8_t)blob->origin;
     hansel_store16(head + HANSEL_OFFSET_ALPHABET, blob->alphabet_size);
     head[HANSEL_OFFSET_TAIL_BITS] = (uint8_t)blob->tail_bits;
@@ -247,7 +247,7 @@ hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *
     if (blob->stream_count) {
         uint8_t *freq = head + HANSEL_OFFSET_SHAPE + 8 * blob->rank;
         for (i = 0; i < blob->alphabet_size; i++)
-            hansel_packed_store(freq, i, blob->precision, blob->freq[i]);
+            hansel_packed_store(freq, i, blob->slot_bits, blob->freq[i]);
         for (i = 0; i < blob->stream_count; i++)
             hansel_packed_store(head + blob->directory_offset, i, blob->length_bits,
                                 lengths[i] - blob->length_base);
@@ -322,7 +322,7 @@ static hansel_status measure(hansel_blob *blob, uint8_t *symbols, const void *sr
         }
     }
     hansel_histogram(counts, symbols, (size_t)blob->weights);
-    fitted = hansel_fit(blob, counts, options->precision);
+    fitted = hansel_fit(blob, counts, options->slot_bits);
     if (fitted < 0) return HANSEL_ERR_ARGUMENT;
     *bits = hansel_plan(blob, fitted, options->stream_length);
     return HANSEL_OK;
@@ -390,7 +390,7 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
         memset(counts, 0, sizeof counts);
         hansel_split(symbols, out, dtype, src, (size_t)blob.weights);
         hansel_histogram(counts, symbols, (size_t)blob.weights);
-        bits = hansel_fit(&blob, counts, options->precision);
+        bits = hansel_fit(&blob, counts, options->slot_bits);
         if (bits < 0) return HANSEL_ERR_ARGUMENT;
         hansel_plan(&blob, bits, options->stream_length);
     } else {

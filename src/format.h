@@ -14,9 +14,9 @@
 #define HANSEL_LANES 4u         /* (mirrored) states per stream: one quad */
 #define HANSEL_WORD_BITS 16u    /* (mirrored) one refill */
 #define HANSEL_STATE_LOW 65536u /* (mirrored) a state lives in [2^16, 2^32) */
-#define HANSEL_MIN_PRECISION 8u
-#define HANSEL_MAX_PRECISION 12u
-#define HANSEL_MAX_SLOTS 4096u  /* (mirrored) 1 << HANSEL_MAX_PRECISION */
+#define HANSEL_MIN_SLOT_BITS 8u
+#define HANSEL_MAX_SLOT_BITS 12u
+#define HANSEL_MAX_SLOTS 4096u  /* (mirrored) 1 << HANSEL_MAX_SLOT_BITS */
 #define HANSEL_STATE_WORDS 8u   /* (mirrored) initial states of a stream, in words */
 
 /* One table entry per slot (mirrored): symbol << 24 | bias << 12 | freq. */
@@ -39,7 +39,7 @@
 #define HANSEL_OFFSET_TABLES 33u
 #define HANSEL_OFFSET_WEIGHTS_PER_SYMBOL 34u
 #define HANSEL_OFFSET_RAW_BYTES 35u
-#define HANSEL_OFFSET_PRECISION 36u
+#define HANSEL_OFFSET_SLOT_BITS 36u
 #define HANSEL_OFFSET_ORIGIN 37u
 #define HANSEL_OFFSET_ALPHABET 38u
 #define HANSEL_OFFSET_TAIL_BITS 40u

@@ -39,7 +39,7 @@ typedef enum hansel_status {
     HANSEL_ERR_RESERVED = 6,   /* a reserved field or padding byte is not zero */
     HANSEL_ERR_HEADER = 7,     /* head fields out of range or contradictory */
     HANSEL_ERR_CHECKSUM = 8,   /* CRC-32C mismatch */
-    HANSEL_ERR_TABLE = 9,      /* frequencies do not sum to 1 << precision */
+    HANSEL_ERR_TABLE = 9,      /* frequencies do not sum to 1 << slot_bits */
     HANSEL_ERR_DIRECTORY = 10, /* stream lengths impossible or not filling the payload */
     HANSEL_ERR_CORRUPT = 11,   /* a stream does not end as it must */
     HANSEL_ERR_NOT_FINITE = 12,/* NaN or infinity among weights to be quantized */
@@ -72,7 +72,7 @@ typedef struct hansel_blob {
     uint32_t payload_crc;            /* CRC-32C of everything after the head */
     uint32_t dtype, mode, rank;
     uint32_t raw_bytes;              /* per weight, in the raw plane: 0, 1 or 3 */
-    uint32_t precision;              /* the frequencies sum to 1 << precision */
+    uint32_t slot_bits;              /* the frequencies sum to 1 << slot_bits */
     uint32_t origin;                 /* byte of alphabet index 0 */
     uint32_t alphabet_size;          /* 0 (no weights), 1 (all equal, no streams) .. 256 */
     uint32_t tail_bits, tail_steps;  /* the last steps of a stream, FORMAT.md 4.4 */
@@ -101,7 +101,7 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
                                hansel_fault *fault);
 
 /*
- * hansel_build_table() - the decoding table: table[slot], slot < 1 << precision,
+ * hansel_build_table() - the decoding table: table[slot], slot < 1 << slot_bits,
  * is symbol << 24 | bias << 12 | freq. blob must have alphabet_size >= 2.
  * FORMAT.md section 4.1.
  */
@@ -219,18 +219,18 @@ hansel_status hansel_split(uint8_t *dst, uint8_t *raw, uint32_t dtype, const voi
 void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes);
 
 /*
- * hansel_fit() - alphabet, precision and frequencies with the smallest coded size.
+ * hansel_fit() - alphabet, slot_bits and frequencies with the smallest coded size.
  *
  *   counts     histogram of the coded bytes; any, all zero too
- *   precision  8..12, or 0 to choose the one with the fewest bits, table included
- *   blob       dtype and mode are read; precision, origin, alphabet_size, freq
+ *   slot_bits  8..12, or 0 to choose the one with the fewest bits, table included
+ *   blob       dtype and mode are read; slot_bits, origin, alphabet_size, freq
  *              are written
  *
- * Frequencies minimize sum(counts * log2(2^precision / freq)) exactly (greedy on
+ * Frequencies minimize sum(counts * log2(2^slot_bits / freq)) exactly (greedy on
  * marginal gains, optimal since the cost is separable and convex). Returns
- * the cost of all weights in bits, or a negative number for a bad precision.
+ * the cost of all weights in bits, or a negative number for a bad slot_bits.
  */
-double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t precision);
+double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_bits);
 
 /* Entropy of the histogram in bits per weight; 0 for an empty one. */
 double hansel_entropy(const uint64_t counts[256]);
@@ -307,7 +307,7 @@ typedef struct hansel_options {
     double goal;
     uint32_t lossless, clamp; /* booleans */
     uint32_t stream_length;   /* symbols; 0 means 4096 */
-    uint32_t precision;       /* 8..12; 0 chooses */
+    uint32_t slot_bits;       /* 8..12; 0 chooses */
 } hansel_options;
 
 /*

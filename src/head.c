@@ -23,7 +23,7 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
         {HANSEL_OFFSET_DTYPE, HANSEL_F32, HANSEL_F8_E5M2, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_MODE, HANSEL_GRID, HANSEL_LOSSLESS, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_RANK, 0, HANSEL_MAX_RANK, HANSEL_ERR_HEADER},
-        {HANSEL_OFFSET_PRECISION, HANSEL_MIN_PRECISION, HANSEL_MAX_PRECISION, HANSEL_ERR_HEADER},
+        {HANSEL_OFFSET_SLOT_BITS, HANSEL_MIN_SLOT_BITS, HANSEL_MAX_SLOT_BITS, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_TAIL_BITS, 0, 8, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_TAIL_STEPS, 0, HANSEL_MAX_TAIL_BITS, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_LENGTH_BITS, 0, HANSEL_MAX_LENGTH_BITS, HANSEL_ERR_HEADER},
@@ -47,7 +47,7 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
     blob->blob_bytes = hansel_load64(head + HANSEL_OFFSET_BLOB_BYTES);
     blob->payload_crc = hansel_load32(head + HANSEL_OFFSET_PAYLOAD_CRC);
     blob->raw_bytes = head[HANSEL_OFFSET_RAW_BYTES];
-    blob->precision = head[HANSEL_OFFSET_PRECISION];
+    blob->slot_bits = head[HANSEL_OFFSET_SLOT_BITS];
     blob->origin = head[HANSEL_OFFSET_ORIGIN];
     blob->alphabet_size = hansel_load16(head + HANSEL_OFFSET_ALPHABET);
     blob->tail_bits = head[HANSEL_OFFSET_TAIL_BITS];
@@ -98,17 +98,17 @@ static hansel_status read_frequencies(hansel_blob *blob, const uint8_t *head,
                                       hansel_fault *fault) {
     const uint8_t *src = head + blob->directory_offset;
     uint32_t i, sum = 0, count = blob->stream_count ? blob->alphabet_size : 0;
-    uint64_t bytes = hansel_packed_bytes(count, blob->precision);
+    uint64_t bytes = hansel_packed_bytes(count, blob->slot_bits);
     if (blob->directory_offset + bytes > blob->head_bytes)
         return fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, bytes,
                     blob->head_bytes - blob->directory_offset);
     for (i = 0; i < count; i++) {
-        blob->freq[i] = (uint16_t)hansel_packed_load(src, i, blob->precision);
+        blob->freq[i] = (uint16_t)hansel_packed_load(src, i, blob->slot_bits);
         sum += blob->freq[i];
     }
-    /* freq < 1 << precision by its width, so no table entry can overflow. */
-    if (count && sum != 1u << blob->precision)
-        return fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, 1u << blob->precision, sum);
+    /* freq < 1 << slot_bits by its width, so no table entry can overflow. */
+    if (count && sum != 1u << blob->slot_bits)
+        return fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, 1u << blob->slot_bits, sum);
     blob->directory_offset += (uint32_t)bytes;
     return HANSEL_OK;
 }

@@ -75,17 +75,17 @@ static void sift_down(candidate *heap, uint32_t size, uint32_t at) {
 
 /*
  * normalize() - the frequencies, at least 1 where counts is not 0 and summing to
- * 1 << precision, that minimize sum(counts[i] * -log2(freq[i])).
+ * 1 << slot_bits, that minimize sum(counts[i] * -log2(freq[i])).
  *
  * Start from 1 each; give each further slot to the symbol that gains most by
  * it, counts[i] * log2((f + 1) / f). Gains fall as f grows (the cost is convex
  * and separable), so no exchange of slots can improve the outcome: greedy is
  * optimal. Ties go to the lower index.
  */
-static void normalize(uint16_t *freq, const uint64_t *counts, uint32_t size, uint32_t precision,
+static void normalize(uint16_t *freq, const uint64_t *counts, uint32_t size, uint32_t slot_bits,
                       const double *gain) {
     candidate heap[256];
-    uint32_t i, used = 0, left = 1u << precision;
+    uint32_t i, used = 0, left = 1u << slot_bits;
     for (i = 0; i < size; i++) {
         freq[i] = counts[i] != 0;
         if (!counts[i]) continue;
@@ -115,18 +115,18 @@ static void find_alphabet(hansel_blob *blob, const uint64_t counts[256]) {
     blob->alphabet_size = low < 256 ? high - low + 1 : 0;
 }
 
-double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t precision) {
+double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_bits) {
     double gain[HANSEL_MAX_SLOTS + 1], best = -1;
     uint64_t alphabet[256];
-    uint32_t i, p, low = precision, high = precision;
-    if (!precision) {
-        low = HANSEL_MIN_PRECISION;
-        high = HANSEL_MAX_PRECISION;
-    } else if (precision < HANSEL_MIN_PRECISION || precision > HANSEL_MAX_PRECISION) {
+    uint32_t i, p, low = slot_bits, high = slot_bits;
+    if (!slot_bits) {
+        low = HANSEL_MIN_SLOT_BITS;
+        high = HANSEL_MAX_SLOT_BITS;
+    } else if (slot_bits < HANSEL_MIN_SLOT_BITS || slot_bits > HANSEL_MAX_SLOT_BITS) {
         return -1;
     }
     find_alphabet(blob, counts);
-    blob->precision = low;
+    blob->slot_bits = low;
     memset(blob->freq, 0, sizeof blob->freq);
     if (blob->alphabet_size < 2) return 0;
     for (i = 0; i < blob->alphabet_size; i++) alphabet[i] = counts[(blob->origin + i) & 255];
@@ -140,7 +140,7 @@ double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t precis
             if (alphabet[i]) bits += (double)alphabet[i] * (p - hansel_log2(freq[i]));
         if (best >= 0 && bits >= best) continue;
         best = bits;
-        blob->precision = p;
+        blob->slot_bits = p;
         memcpy(blob->freq, freq, sizeof freq);
     }
     return best;

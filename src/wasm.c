@@ -25,7 +25,7 @@ PROVE(hansel_blob, dtype, 116);
 PROVE(hansel_blob, mode, 120);
 PROVE(hansel_blob, rank, 124);
 PROVE(hansel_blob, raw_bytes, 128);
-PROVE(hansel_blob, precision, 132);
+PROVE(hansel_blob, slot_bits, 132);
 PROVE(hansel_blob, origin, 136);
 PROVE(hansel_blob, alphabet_size, 140);
 PROVE(hansel_blob, tail_bits, 144);

@@ -66,17 +66,22 @@ static inline int32_t formula_integer(const formula *f, uint32_t index) {
     switch (f->kind) {
     case FORMULA_GAUSS:
     case FORMULA_WEIGHTS:
-    case FORMULA_SPECIAL: return f->low + formula_gauss(f, index);
+    case FORMULA_SPECIAL:
+        return f->low + formula_gauss(f, index);
     case FORMULA_LAPLACE:
         octaves = 31 - formula_log2(random | 1);
         magnitude = 16 * octaves + 15 - ((random << octaves) >> 27 & 15);
         magnitude = magnitude * f->scale >> 8;
         return f->low + (formula_random(f->seed, 8 * index + 1) & 1 ? (int32_t)magnitude
                                                                     : -(int32_t)magnitude);
-    case FORMULA_UNIFORM: return f->low + (int32_t)((random >> 16) * f->scale >> 16);
-    case FORMULA_GAPS: return f->low + 5 * (int32_t)((random >> 16) * f->scale >> 16);
-    case FORMULA_SKEWED: return f->low + (random % f->scale == 0);
-    default: return f->low;
+    case FORMULA_UNIFORM:
+        return f->low + (int32_t)((random >> 16) * f->scale >> 16);
+    case FORMULA_GAPS:
+        return f->low + 5 * (int32_t)((random >> 16) * f->scale >> 16);
+    case FORMULA_SKEWED:
+        return f->low + (random % f->scale == 0);
+    default:
+        return f->low;
     }
 }
 
@@ -98,19 +103,32 @@ static inline uint32_t formula_special(uint32_t dtype, uint32_t which) {
     uint32_t sign = 1u << (8 * hansel_dtype_bytes(dtype) - 1);
     uint32_t fraction = (1u << formula_fraction_bits(dtype)) - 1, inf = (sign - 1) & ~fraction;
     switch (which % 13) {
-    case 0: return 0;
-    case 1: return sign;               /* -0 */
-    case 2: return 1;                  /* smallest subnormal */
-    case 3: return sign | 1;
-    case 4: return fraction;           /* largest subnormal */
-    case 5: return fraction + 1;       /* smallest normal */
-    case 6: return inf - 1;            /* largest finite */
-    case 7: return sign | (inf - 1);
-    case 8: return inf;
-    case 9: return sign | inf;
-    case 10: return inf | (fraction + 1) >> 1; /* quiet NaN */
-    case 11: return inf | 1;                   /* signalling NaN */
-    default: return 2 * (sign - 1) + 1;        /* all ones */
+    case 0:
+        return 0;
+    case 1:
+        return sign; /* -0 */
+    case 2:
+        return 1; /* smallest subnormal */
+    case 3:
+        return sign | 1;
+    case 4:
+        return fraction; /* largest subnormal */
+    case 5:
+        return fraction + 1; /* smallest normal */
+    case 6:
+        return inf - 1; /* largest finite */
+    case 7:
+        return sign | (inf - 1);
+    case 8:
+        return inf;
+    case 9:
+        return sign | inf;
+    case 10:
+        return inf | (fraction + 1) >> 1; /* quiet NaN */
+    case 11:
+        return inf | 1; /* signalling NaN */
+    default:
+        return 2 * (sign - 1) + 1; /* all ones */
     }
 }
 
@@ -119,8 +137,7 @@ static inline uint32_t formula_bits(const formula *f, uint32_t dtype, uint32_t i
     int32_t n = formula_integer(f, index);
     uint32_t random = formula_random(f->seed, 8 * index + 7), bits;
     if (hansel_dtype_bytes(dtype) == 1) return (uint32_t)n & 255;
-    if (f->kind == FORMULA_SPECIAL && index % 4 == 0)
-        return formula_special(dtype, random >> 8);
+    if (f->kind == FORMULA_SPECIAL && index % 4 == 0) return formula_special(dtype, random >> 8);
     bits = formula_float(dtype, n, f->exponent);
     if (dtype == HANSEL_F32 && f->kind >= FORMULA_WEIGHTS) bits ^= random & 0xFFF;
     return bits;

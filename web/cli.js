@@ -5,9 +5,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
-  decodeCommand, encodeCommand, infoCommand, sampleCommand, verifyCommand,
+  decodeCommand, encodeCommand, infoCommand, isIndex, sampleCommand, verifyCommand,
 } from './commands.js';
 import { HanselError } from './errors.js';
 import { spoolStdin } from './node_file.js';
@@ -80,7 +81,7 @@ function number(text, name) {
   if (text === undefined) return undefined;
   const [, top, bottom = '1'] = /^([\d.eE+-]+)(?:\/([\d.eE+-]+))?$/.exec(text) ?? [];
   const value = Number(top) / Number(bottom);
-  if (top === undefined || !Number.isFinite(value) || value <= 0) {
+  if (top === undefined || !(value >= 2 ** -126 && value <= 3.4e38)) {
     throw usage(`--${name} must be a positive number`, text);
   }
   return value;
@@ -153,6 +154,9 @@ const COMMANDS = {
       : from.replace(/\.safetensors(\.index\.json)?$|$/, (ending) => `.hansel${ending || '.safetensors'}`));
     if (to === undefined) throw usage('-o OUT is needed');
     if (to === '-' && values.json) throw usage('--json and -o - both want standard output');
+    if (isIndex(from) && !isIndex(to)) {
+      throw usage('the output of an index is an index: OUT.safetensors.index.json', to);
+    }
     const result = await encodeCommand(from, to, {
       step: number(values.step, 'step'), bits: number(values.bits, 'bits'),
       error: number(values.error, 'error'), lossless: values.lossless, saturate: values.saturate,
@@ -204,7 +208,10 @@ const COMMANDS = {
 
   async info({ values, files: [from], signal }) {
     const info = await infoCommand(from, { signal });
-    if (values.json) return print(info);
+    if (values.json) {
+      print(info);
+      return;
+    }
     print(table([['tensor', 'dtype', 'shape', 'mode', 'step', 'weights', 'bytes', 'bits/weight', 'entropy'],
       ...Object.entries(info.tensors).map(([name, t]) => [name, t.dtype, t.shape.join('x') || 'scalar',
         t.mode, fixed(t.step), t.weights, t.bytes, fixed(t.bits_per_weight, 5),
@@ -239,8 +246,10 @@ const COMMANDS = {
   async serve({ values, files: [dir = '.'], signal, report }) {
     const server = await serve(dir, {
       port: whole(values.port, 'port', 0, 65535) ?? 8080, host: values.host ?? '127.0.0.1',
+      mounts: { '/hansel/': fileURLToPath(new URL('..', import.meta.url)) },
     });
     report(`serving ${dir} at ${server.url} (Ctrl-C stops)`);
+    report(`demo page: ${server.url}hansel/web/demo/`);
     await new Promise((resolve) => { signal.addEventListener('abort', resolve); });
     await server.close();
   },
@@ -260,7 +269,7 @@ async function main(argv, stop) {
   }
   const quiet = Boolean(values.quiet || values.json);
   const { update, end } = progressBar(quiet);
-  const stdin = files[0] === '-' && command !== 'sample' ? await spoolStdin() : null;
+  const stdin = files[0] === '-' && command !== 'sample' ? await spoolStdin(stop.signal) : null;
   if (stdin && ['encode', 'decode'].includes(command) && values.output === undefined) {
     await stdin.remove();
     throw usage('-o OUT is needed');

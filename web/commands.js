@@ -13,7 +13,16 @@ import { buildHeader, dtypeBits, elementCount } from './safetensors.js';
 /** @typedef {(progress: {done: number, total: number, tensor: string, phase?: string}) => void} OnProgress */
 /** @typedef {{force: boolean, signal?: AbortSignal, onProgress?: OnProgress}} Common */
 
-const INDEX = /(\.hansel)?\.safetensors\.index\.json$/;
+const isUrl = (/** @type {string} */ from) => /^https?:/i.test(from);
+
+/** Whether a path or URL is a sharded checkpoint's index. @param {string} from */
+export const isIndex = (from) => (isUrl(from) ? new URL(from).pathname : from)
+  .endsWith('.safetensors.index.json');
+
+/** A shard's path or URL. @param {string} index @param {string} shard */
+const beside = (index, shard) => (isUrl(index)
+  ? new URL(shard.split('/').map(encodeURIComponent).join('/'), index).href
+  : join(dirname(index), shard));
 
 /**
  * The tensors of an open file, as input for the encoder: what they were before coding.
@@ -74,7 +83,7 @@ async function encodeFile(from, to, options) {
  * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}>}
  */
 export async function encodeCommand(from, to, options) {
-  if (!INDEX.test(from)) {
+  if (!isIndex(from)) {
     const { output, ...result } = await encodeFile(from, to, options);
     await output.commit();
     return { ...result, files: [to] };
@@ -96,7 +105,7 @@ export async function encodeCommand(from, to, options) {
   try {
     for (const [i, shard] of shards.entries()) {
       const path = join(dirname(to), named[i]);
-      const { output, reports, rawBytes, bytes } = await encodeFile(join(dirname(from), shard), path, options);
+      const { output, reports, rawBytes, bytes } = await encodeFile(beside(from, shard), path, options);
       outputs.push(output);
       for (const [name, report] of reports) total.reports.set(name, report);
       total.rawBytes += rawBytes;

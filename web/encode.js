@@ -99,6 +99,17 @@ function checkOptions(options) {
   }
   if (!whole(threads, 1, 256)) throw bad('impossible number of threads', '1 to 256', threads);
   if (!whole(precision, 8, 12)) throw bad('impossible precision', '8 to 12', precision);
+  for (const pattern of [options.include, options.exclude]) {
+    try {
+      matches(pattern, '');
+    } catch {
+      throw bad('not a pattern', 'a regular expression', pattern);
+    }
+  }
+  const { metadata = [] } = options;
+  if (!(Object(metadata) === metadata && Symbol.iterator in metadata)) {
+    throw bad('impossible metadata', 'a Map or pairs of strings', metadata);
+  }
 }
 
 /** @param {RegExp | string | undefined} pattern @param {string} name */
@@ -139,7 +150,7 @@ function shifted(error, at) {
 }
 
 /** One tensor on its way through the codec. */
-class TensorEncoder {
+export class TensorEncoder {
   /**
    * @param {Pool} pool @param {Input} input @param {EncodeOptions} options
    * @param {(phase: 'fit' | 'code', weights: number) => void} report
@@ -297,6 +308,7 @@ class TensorEncoder {
       relativeError: 0, maxError: 0,
     };
     if (mode === 'pass-through') return { report, head: null };
+    if (!this.weights) return { report: { ...report, reason: 'no weights' }, head: null };
     if (input.shape.length > 8) return { report: { ...report, reason: 'more than 8 dimensions' }, head: null };
     let step = 0;
     let sumSquares = 0;
@@ -420,7 +432,8 @@ async function encodeAll(inputs, options, { data, payload }, pool) {
 
 /**
  * @param {Map<string, Report>} reports @param {Map<string, number>} crcs
- * @param {Input[]} passed in file order @param {EncodeOptions} options @param {Codec} codec
+ * @param {Input[]} passed in file order @param {EncodeOptions} options
+ * @param {import('./codec.js').Codec} codec
  */
 function layOut(reports, crcs, passed, options, codec) {
   /** @type {[string, {dtype: string, shape: number[], bytes: number}][]} */
@@ -487,10 +500,24 @@ export async function encode(tensors, options = {}) {
 }
 
 /** @param {string} name @param {TensorLike} tensor @returns {Input} */
-function toInput(name, { dtype, shape, data }) {
-  const bytes = ArrayBuffer.isView(data)
+function toInput(name, tensor) {
+  const { dtype, shape, data } = tensor ?? {};
+  const isView = ArrayBuffer.isView(data);
+  if (!Array.isArray(shape) || !(isView || data instanceof ArrayBuffer)) {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'not a tensor', {
+      expected: '{ dtype, shape: number[], data: typed array or ArrayBuffer }', where: name,
+    });
+  }
+  const bytes = isView
     ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
-  const expected = elementCount(shape, name) * dtypeBits(dtype, name) / 8;
+  let expected;
+  try {
+    expected = elementCount(shape) * dtypeBits(dtype) / 8;
+  } catch (cause) {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', /** @type {Error} */ (cause).message, {
+      where: name, cause,
+    });
+  }
   if (bytes.length !== expected) {
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'data does not fill the shape', {
       expected: `${expected} bytes for ${dtype} [${shape}]`, got: bytes.length, where: name,

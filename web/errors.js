@@ -34,6 +34,12 @@ export const CODES = Object.freeze({
   HANSEL_ERR_EXISTS: 'the output exists; --force overwrites it',
   HANSEL_ERR_USAGE: 'wrong usage of the command line',
   HANSEL_ERR_MEMORY: 'not enough memory',
+  HANSEL_ERR_ADAPTER: 'no such GPU interface here, or it gave no device',
+  HANSEL_ERR_LOST: 'the GPU was lost; load again',
+  HANSEL_ERR_SHADER: 'a shader was not accepted',
+  HANSEL_ERR_LIMIT: 'more than the GPU allows',
+  HANSEL_ERR_GPU: 'the GPU reported an error',
+  HANSEL_ERR_DESTROYED: 'the matrix was destroyed',
   HANSEL_ERR_MISMATCH: 'a file does not hold what it is compared with',
 });
 

@@ -59,7 +59,7 @@ const CONVERT = {
 };
 
 /** True where convert() can go from one dtype to the other. @param {string} a @param {string} b */
-export const isConvertible = (a, b) => a in CONVERT && b in CONVERT;
+export const isConvertible = (a, b) => Object.hasOwn(CONVERT, a) && Object.hasOwn(CONVERT, b);
 
 /**
  * Elements of one float dtype as another, rounded to nearest even.

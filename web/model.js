@@ -11,6 +11,7 @@ import { readManifest } from './manifest.js';
 import { dtypeBits, elementCount, readHeader } from './safetensors.js';
 import { allocate } from './http.js';
 import { openSource } from './source.js';
+import { takeTurn } from './turn.js';
 
 /** Weights and bytes that are decoded at a time, unless one stream is larger. */
 const BATCH = 1 << 20;
@@ -43,6 +44,7 @@ class ByteReader {
   /** @param {AsyncIterable<Uint8Array>} chunks */
   constructor(chunks) {
     this.chunks = chunks[Symbol.asyncIterator]();
+    /** @type {Uint8Array} */
     this.rest = new Uint8Array(0);
   }
 
@@ -69,6 +71,20 @@ class ByteReader {
       }
       this.rest = value;
     }
+  }
+
+  /** @param {number} most @returns {Promise<Uint8Array>} what is there, at least one byte */
+  async some(most) {
+    while (!this.rest.length) {
+      const { done, value } = await this.chunks.next();
+      if (done) {
+        throw new HanselError('HANSEL_ERR_TRUNCATED', 'the coded tensor is cut short', {
+          expected: `${most} bytes more`, got: 'none',
+        });
+      }
+      this.rest = value;
+    }
+    return this.take(Math.min(this.rest.length, most));
   }
 
   close() {
@@ -169,9 +185,10 @@ export class Model {
       blob = this.codec.readHead(head);
     }
     if (typeof blob === 'number') throw new HanselError('HANSEL_ERR_TRUNCATED', 'no head');
-    const { dtype, shape, mode } = this.tensor(name);
-    const said = `${mode} ${dtype} [${shape}] in ${end - start} bytes`;
-    const found = `${blob.mode} ${blob.dtype} [${blob.shape}] in ${blob.blobBytes} bytes`;
+    const { dtype, shape, mode, step } = this.tensor(name);
+    const said = `${mode} ${dtype} [${shape}], step ${step}, in ${end - start} bytes`;
+    const found = `${blob.mode} ${blob.dtype} [${blob.shape}], step ${blob.step}, `
+      + `in ${blob.blobBytes} bytes`;
     if (said !== found) {
       throw new HanselError('HANSEL_ERR_MANIFEST', 'the coded tensor contradicts the manifest', {
         expected: said, got: found,
@@ -181,20 +198,63 @@ export class Model {
   }
 
   /**
-   * The head of a coded tensor, for those who bring their own decoder.
+   * A coded tensor for those who bring their own decoder: its head at once, its payload as it
+   * arrives, in chunks of any size. The payload's checksum is checked after the last chunk.
    * @param {string} name @param {{signal?: AbortSignal}} [options]
-   * @returns {Promise<{blob: Blob, head: Uint8Array}>}
+   * @returns {Promise<{blob: Blob, cursors: Uint32Array, chunks: AsyncGenerator<Uint8Array>}>}
+   *   cursors: as Codec.readCursors(); chunks must be read to the end, or returned
+   * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
    */
-  async head(name, { signal } = {}) {
+  async payload(name, { signal } = {}) {
+    if (this.tensor(name).mode === 'pass-through') {
+      throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
+        expected: 'a coded tensor', got: 'passed through', where: name,
+      });
+    }
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
-      return await this.#readHead(name, reader);
+      const { blob, head } = await this.#readHead(name, reader);
+      const chunks = this.#payloadChunks(name, blob, reader);
+      return { blob, cursors: this.codec.readCursors(blob, head), chunks };
+    } catch (error) {
+      await reader.close();
+      throw locate(error, name);
+    }
+  }
+
+  /** @param {string} name @param {Blob} blob @param {ByteReader} reader */
+  async* #payloadChunks(name, blob, reader) {
+    let crc = 0;
+    let left = blob.blobBytes - blob.headBytes;
+    try {
+      while (left > 0) {
+        const chunk = await reader.some(left);
+        crc = this.codec.crc32c(chunk, crc);
+        left -= chunk.length;
+        yield chunk;
+      }
+      checkCrc(blob.payloadCrc, crc);
     } catch (error) {
       throw locate(error, name);
     } finally {
       await reader.close();
     }
+  }
+
+  /**
+   * The dtype to decode to.
+   * @param {string} name @param {string} [wanted] the tensor's own when left out
+   * @returns {string} @throws {HanselError} HANSEL_ERR_TENSOR, _DTYPE
+   */
+  #target(name, wanted) {
+    const { dtype, mode } = this.tensor(name);
+    const isGrid = mode === 'grid';
+    if (wanted === undefined || wanted === dtype || (isGrid && wanted === 'I8')
+      || isConvertible(dtype, wanted)) return wanted ?? dtype;
+    throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor cannot be decoded to that dtype', {
+      expected: isGrid ? 'F32, F16, BF16 or I8' : dtype, got: wanted, where: name,
+    });
   }
 
   /**
@@ -206,16 +266,10 @@ export class Model {
    */
   async* slices(name, options = {}) {
     const tensor = this.tensor(name);
-    const { dtype = tensor.dtype, signal, onProgress } = options;
+    const { signal, onProgress } = options;
+    const dtype = this.#target(name, options.dtype);
     const { source, start, end } = this.place(name);
     const isGrid = tensor.mode === 'grid';
-    const possible = dtype === tensor.dtype || (isGrid && dtype === 'I8')
-      || isConvertible(tensor.dtype, dtype);
-    if (!possible) {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor cannot be decoded to that dtype', {
-        expected: isGrid ? 'F32, F16, BF16 or I8' : tensor.dtype, got: dtype, where: name,
-      });
-    }
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
       const parts = tensor.mode === 'pass-through'
@@ -223,6 +277,7 @@ export class Model {
         : this.#decode(name, reader, isGrid ? dtype : tensor.dtype);
       let done = 0;
       for await (const bytes of parts) {
+        await takeTurn();
         checkAborted(signal);
         const slice = isGrid ? bytes : convert(bytes, tensor.dtype, dtype);
         yield { start: done, bytes: slice };
@@ -330,7 +385,7 @@ export class Model {
    */
   async decode(name, options = {}) {
     const tensor = this.tensor(name);
-    const dtype = options.dtype ?? tensor.dtype;
+    const dtype = this.#target(name, options.dtype);
     const out = allocate(Math.ceil(tensor.weights * dtypeBits(dtype) / 8), name);
     let at = 0;
     for await (const { bytes } of this.slices(name, options)) {
@@ -350,7 +405,7 @@ export class Model {
   async symbols(name, { signal, onProgress } = {}) {
     const { mode, dtype } = this.tensor(name);
     if (mode === 'grid') return this.decode(name, { dtype: 'I8', signal, onProgress });
-    if (mode === 'lossless' && dtypeBits(dtype) > 8) return this.#codedPlane(name, signal);
+    if (mode === 'lossless' && dtypeBits(dtype) > 8) return this.#codedPlane(name, signal, onProgress);
     if (dtypeBits(dtype) !== 8) {
       throw new HanselError('HANSEL_ERR_DTYPE', 'a tensor that is not coded has no symbols', {
         expected: 'a coded tensor', got: `${dtype}, passed through`, where: name,
@@ -359,8 +414,9 @@ export class Model {
     return new Int8Array((await this.decode(name, { signal, onProgress })).buffer);
   }
 
-  /** @param {string} name @param {AbortSignal} [signal] @returns {Promise<Int8Array>} */
-  async #codedPlane(name, signal) {
+  /** @param {string} name @param {AbortSignal} [signal]
+   * @param {ReadOptions['onProgress']} [onProgress] @returns {Promise<Int8Array>} */
+  async #codedPlane(name, signal, onProgress) {
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
@@ -368,8 +424,11 @@ export class Model {
       const out = allocate(blob.weights, name);
       let at = 0;
       for await (const { bytes } of this.#batches(blob, head, reader)) {
+        await takeTurn();
+        checkAborted(signal);
         out.set(bytes, at);
         at += bytes.length;
+        onProgress?.({ done: at, total: blob.weights, tensor: name });
       }
       return new Int8Array(out.buffer);
     } catch (error) {

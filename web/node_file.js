@@ -4,10 +4,12 @@
  * it at the end, so a stop at any moment leaves the old file as it was.
  */
 import { rmSync } from 'node:fs';
-import { access, mkdtemp, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdtemp, open, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { HanselError } from './errors.js';
+import { addAbortSignal } from 'node:stream';
+import { HanselError, checkAborted } from './errors.js';
+import { openSource } from './source.js';
 
 /** What to remove if the process ends early. @type {Set<string>} */
 const temporary = new Set();
@@ -24,12 +26,15 @@ const failed = (path, cause, what) => new HanselError('HANSEL_ERR_SOURCE', what,
 
 /**
  * @param {string} path @param {boolean} force
- * @throws {HanselError} HANSEL_ERR_EXISTS when there is a file that must not be overwritten
+ * @throws {HanselError} HANSEL_ERR_EXISTS when there is a file that must not be overwritten,
+ *   HANSEL_ERR_SOURCE for a folder or device: it would be replaced, not written to
  */
 export async function checkFree(path, force) {
-  if (force || path === '-') return;
-  const exists = await access(path).then(() => true, () => false);
-  if (exists) {
+  const found = path === '-' ? null : await stat(path).catch(() => null);
+  if (found && !found.isFile()) {
+    throw new HanselError('HANSEL_ERR_SOURCE', 'not a regular file', { where: path });
+  }
+  if (found && !force) {
     throw new HanselError('HANSEL_ERR_EXISTS', 'the file exists; --force overwrites it', {
       where: path,
     });
@@ -77,11 +82,15 @@ export class OutputFile {
   /** Makes the file appear under its name. */
   async commit() {
     if (!this.handle || !this.temporary) return;
-    await this.handle.sync();
-    await this.handle.close();
-    this.handle = undefined;
     await checkFree(this.path, this.force);
-    await rename(this.temporary, this.path);
+    try {
+      await this.handle.sync();
+      await this.handle.close();
+      this.handle = undefined;
+      await rename(this.temporary, this.path);
+    } catch (cause) {
+      throw failed(this.path, cause, 'the file cannot be written');
+    }
     temporary.delete(this.temporary);
   }
 
@@ -138,15 +147,22 @@ export async function fileSpool(beside) {
 
 /**
  * Standard input as a file that can be read at random.
+ * @param {AbortSignal} signal
  * @returns {Promise<{path: string, remove: () => Promise<void>}>}
  */
-export async function spoolStdin() {
+export async function spoolStdin(signal) {
   const folder = await mkdtemp(join(tmpdir(), 'hansel-'));
   temporary.add(folder);
   const path = join(folder, 'stdin.safetensors');
   const handle = await open(path, 'w');
-  for await (const chunk of process.stdin) await handle.writeFile(chunk);
-  await handle.close();
+  try {
+    for await (const chunk of addAbortSignal(signal, process.stdin)) await handle.writeFile(chunk);
+  } catch (cause) {
+    checkAborted(signal);
+    throw failed('-', cause, 'standard input cannot be copied');
+  } finally {
+    await handle.close();
+  }
   const remove = async () => {
     temporary.delete(folder);
     await rm(folder, { recursive: true, force: true });
@@ -154,5 +170,12 @@ export async function spoolStdin() {
   return { path, remove };
 }
 
-/** @param {string} path @returns {Promise<any>} parsed JSON */
-export const readJson = async (path) => JSON.parse(await readFile(path, 'utf8'));
+/** @param {string} path or a URL @returns {Promise<any>} parsed JSON */
+export async function readJson(path) {
+  const source = await openSource(path);
+  try {
+    return JSON.parse(new TextDecoder().decode(await source.read(0, source.size)));
+  } finally {
+    await source.close();
+  }
+}

@@ -1,10 +1,12 @@
 /**
  * Codec methods on other threads: Web Workers or worker_threads, each with a
- * wasm instance of its own. Slices are posted and results transferred, so no
- * SharedArrayBuffer is needed.
+ * wasm instance of its own. Slices go through shared buffers that are used again
+ * and again, or as copies where pages may not share memory; results come back
+ * transferred.
  */
 import { Codec } from './codec.js';
 import { HanselError } from './errors.js';
+import { takeTurn } from './turn.js';
 
 /**
  * @typedef {object} Pool
@@ -16,6 +18,7 @@ import { HanselError } from './errors.js';
  */
 
 const isNode = Boolean(globalThis.process?.versions?.node);
+const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
 
 /**
  * @param {number} threads with 1, everything runs on the calling thread
@@ -26,7 +29,10 @@ export async function createPool(threads) {
   if (threads <= 1) {
     return {
       codec, width: 1,
-      run: async (method, args) => (/** @type {any} */ (codec))[method](...args),
+      async run(method, args) {
+        await takeTurn();
+        return /** @type {any} */ (codec)[method](...args);
+      },
       close: async () => {},
     };
   }
@@ -42,19 +48,33 @@ export async function createPool(threads) {
 }
 
 async function startWorker() {
-  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: unknown) => void}>} */
+  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: unknown) => void,
+   *   buffers: any[]}>} */
   const waiting = new Map();
   let next = 0;
+  /** @type {HanselError | undefined} */
+  let dead;
+  /** Buffers that no call is using. @type {SharedArrayBuffer[]} */
+  const spare = [];
+  /** A clone would take the whole buffer behind a view. @param {Uint8Array} bytes */
+  const stage = (bytes) => {
+    if (!canShare) return new Uint8Array(bytes);
+    let buffer = spare.pop();
+    if (!buffer || buffer.byteLength < bytes.length) buffer = new SharedArrayBuffer(bytes.length);
+    const view = new Uint8Array(buffer, 0, bytes.length);
+    view.set(bytes);
+    return view;
+  };
   const settle = (/** @type {any} */ { id, result, error }) => {
     const call = waiting.get(id);
     waiting.delete(id);
+    if (canShare && call) spare.push(...call.buffers);
     if (error) call?.reject(Object.assign(new HanselError(error.code, ''), error));
     else call?.resolve(result);
   };
   const fail = (/** @type {any} */ cause) => {
-    for (const { reject } of waiting.values()) {
-      reject(new HanselError('HANSEL_ERR_MEMORY', 'a worker died', { got: cause?.message, cause }));
-    }
+    dead = new HanselError('HANSEL_ERR_MEMORY', 'a worker died', { got: cause?.message, cause });
+    for (const { reject } of waiting.values()) reject(dead);
     waiting.clear();
   };
   const url = new URL('./worker.js', import.meta.url);
@@ -62,7 +82,9 @@ async function startWorker() {
   let worker;
   if (isNode) {
     const { Worker: NodeWorker } = await import('node:worker_threads');
-    worker = new NodeWorker(url).on('message', settle).on('error', fail);
+    // --input-type, of `node -e`, is no option for a file.
+    const execArgv = process.execArgv.filter((option) => !option.startsWith('--input-type'));
+    worker = new NodeWorker(url, { execArgv }).on('message', settle).on('error', fail);
   } else {
     worker = new Worker(url, { type: 'module' });
     worker.onmessage = (/** @type {MessageEvent} */ event) => settle(event.data);
@@ -72,8 +94,11 @@ async function startWorker() {
     waiting,
     run: (/** @type {string} */ method, /** @type {unknown[]} */ args) => new Promise(
       (resolve, reject) => {
-        waiting.set(next, { resolve, reject });
-        worker.postMessage({ id: next++, method, args });
+        if (dead) throw dead;
+        const staged = args.map((arg) => (arg instanceof Uint8Array ? stage(arg) : arg));
+        const buffers = staged.flatMap((arg) => (arg instanceof Uint8Array ? [arg.buffer] : []));
+        waiting.set(next, { resolve, reject, buffers });
+        worker.postMessage({ id: next++, method, args: staged }, canShare ? [] : buffers);
       }),
     close: async () => { await worker.terminate(); },
   };

@@ -4,6 +4,7 @@
  * module: its exports are the functions of src/hansel.h, and memory from
  * __heap_base on is ours.
  */
+import { readAsset } from './asset.js';
 import { HanselError } from './errors.js';
 
 /** A module of one function that returns i8x16.popcnt(v128.const 0): valid where SIMD is. */
@@ -17,20 +18,11 @@ const modules = new Map();
 
 /** @param {string} file @returns {Promise<WebAssembly.Module>} */
 async function compile(file) {
-  const url = new URL(`../dist/${file}`, import.meta.url);
   try {
-    if (url.protocol === 'file:') {
-      const { readFile } = await import('node:fs/promises');
-      return await WebAssembly.compile(await readFile(url));
-    }
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    return await WebAssembly.compile(await response.arrayBuffer());
-  } catch (cause) {
+    return await WebAssembly.compile(await readAsset(`dist/${file}`));
+  } catch (error) {
     modules.delete(file);
-    throw new HanselError('HANSEL_ERR_SOURCE', 'the WebAssembly module cannot be loaded', {
-      where: url.href, got: /** @type {Error} */ (cause).message, cause,
-    });
+    throw error;
   }
 }
 

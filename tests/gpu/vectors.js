@@ -1,0 +1,41 @@
+/** The vectors of tests/vectors, as files that a model can open; in a page or in Node. */
+import { readAsset, readTextAsset } from '../../web/asset.js';
+import { Codec } from '../../web/codec.js';
+import { formatManifest, stampHeader } from '../../web/manifest.js';
+import { buildHeader } from '../../web/safetensors.js';
+import { checkFile } from './cases.js';
+
+/**
+ * A blob as the only tensor, w, of a Hansel file.
+ * @param {Codec} codec @param {Uint8Array} bytes @param {{dtype: string, shape: number[],
+ *   mode: string, step: number}} described what the manifest shall say
+ */
+export function wrapBlob(codec, bytes, { dtype, shape, mode, step }) {
+  const manifest = formatManifest([['w', {
+    crc32c: codec.crc32c(bytes), mode, dtype, shape, step, entropy_bits: 0,
+  }]]);
+  const header = buildHeader([['w', { dtype: 'U8', shape: [bytes.length], bytes: bytes.length }]],
+    [['hansel', manifest]]);
+  stampHeader(header, (part) => codec.crc32c(part));
+  const file = new Uint8Array(header.length + bytes.length);
+  file.set(header);
+  file.set(bytes, header.length);
+  return file;
+}
+
+/** @returns {Promise<{ok: any[], bad: any[]}>} tests/vectors/vectors.json */
+export const readVectors = async () => JSON.parse(await readTextAsset('tests/vectors/vectors.json'));
+
+/** Runs all good vectors through a GPU back end. @param {any} gpu */
+export async function checkVectors(gpu) {
+  const codec = await Codec.create();
+  const { ok } = await readVectors();
+  const problems = [];
+  for (const vector of ok) {
+    const bytes = await readAsset(`tests/vectors/${vector.file}`);
+    const file = wrapBlob(codec, bytes, { ...vector, step: Math.fround(vector.grid_step) });
+    const found = await checkFile(gpu, file).catch((error) => [String(error.stack)]);
+    problems.push(...found.map((problem) => `${vector.name}: ${problem}`));
+  }
+  return { count: ok.length, problems };
+}

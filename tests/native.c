@@ -1,0 +1,313 @@
+/*
+ * native.c - tests of the C core: golden vectors, hostile bytes, and the
+ * promises of hansel.h one by one.
+ *
+ *   build/native_test tests/vectors
+ *
+ * Buffers are allocated to the byte, so that a build with AddressSanitizer sees
+ * every access beyond them.
+ */
+#include <stdarg.h>
+
+#include "native.h"
+
+static long passed, failed;
+const char *current = "";
+
+void check(int is_right, const char *format, ...) {
+    va_list arguments;
+    if (is_right) {
+        passed++;
+        return;
+    }
+    if (++failed > 50) return;
+    printf("  FAILED %s: ", current);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\n");
+}
+
+void *allocate(size_t size) {
+    void *memory = malloc(size ? size : 1);
+    if (!memory) {
+        printf("out of memory\n");
+        exit(1);
+    }
+    return memory;
+}
+
+/* A copy that ends where its allocation ends. */
+void *exact(const void *src, size_t size) {
+    void *copy = allocate(size);
+    if (size) memcpy(copy, src, size);
+    return copy;
+}
+
+bytes read_file(const char *root, const char *name) {
+    char path[1024];
+    bytes file = {NULL, 0};
+    FILE *stream;
+    long size;
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    stream = fopen(path, "rb");
+    if (!stream || fseek(stream, 0, SEEK_END) || (size = ftell(stream)) < 0) {
+        printf("cannot read %s\n", path);
+        exit(1);
+    }
+    rewind(stream);
+    file.count = (size_t)size;
+    file.at = allocate(file.count);
+    if (fread(file.at, 1, file.count, stream) != file.count) exit(1);
+    fclose(stream);
+    return file;
+}
+
+bytes encode(const vector *v, const uint8_t *src, hansel_status *status) {
+    hansel_blob view;
+    bytes out = {NULL, 0}, scratch;
+    size_t bound;
+    *status = hansel_init(&view, v->dtype, HANSEL_LOSSLESS, v->rank, v->shape, 0);
+    if (*status != HANSEL_OK) return out;
+    bound = hansel_encode_blob_bound(view.rows, view.columns, v->dtype, v->options.stream_length);
+    scratch.count = hansel_encode_scratch(view.rows, view.columns, v->options.stream_length);
+    scratch.at = allocate(scratch.count);
+    out.at = allocate(bound);
+    *status = hansel_encode_blob(out.at, bound, &out.count, scratch.at, scratch.count, v->dtype,
+                                 v->rank, v->shape, src, &v->options, NULL);
+    free(scratch.at);
+    return out;
+}
+
+#define GUARD ((uint64_t)1 << 22) /* weights: an all-equal blob of 80 bytes can claim 2^48 */
+
+/* Decodes from and into buffers that are exact to the byte. */
+hansel_status decode_exact(const uint8_t *src, size_t src_bytes, hansel_fault *fault) {
+    uint8_t *copy = exact(src, src_bytes), *dst;
+    hansel_blob blob;
+    hansel_status status = hansel_read_head(&blob, copy, src_bytes, fault);
+    if (status == HANSEL_OK && blob.weights <= GUARD) {
+        dst = allocate((size_t)blob.weights);
+        status = hansel_decode_symbols(dst, (size_t)blob.weights, copy, src_bytes, fault);
+        free(dst);
+    }
+    free(copy);
+    return status;
+}
+
+/* ---- checksum ------------------------------------------------------------------ */
+
+static void test_crc32c(void) {
+    static const uint8_t read_command[48] = {
+        /* RFC 3720, B.4 */
+        0x01, 0xC0, 0, 0, 0, 0, 0,    0, 0,    0, 0, 0,    0, 0, 0, 0,
+        0x14, 0,    0, 0, 0, 0, 0x04, 0, 0,    0, 0, 0x14, 0, 0, 0, 0x18,
+        0x28, 0,    0, 0, 0, 0, 0,    0, 0x02, 0, 0, 0,    0, 0, 0, 0};
+    uint8_t block[32], *large = allocate(3 * 8192);
+    uint32_t i, n;
+    current = "crc32c";
+    check(hansel_crc32c(0, "123456789", 9) == 0xE3069283u, "123456789");
+    check(hansel_crc32c(0, "", 0) == 0 && hansel_crc32c(7, "", 0) == 7, "nothing");
+    memset(block, 0, 32);
+    check(hansel_crc32c(0, block, 32) == 0x8A9136AAu, "zeros");
+    memset(block, 255, 32);
+    check(hansel_crc32c(0, block, 32) == 0x62A8AB43u, "ones");
+    for (i = 0; i < 32; i++) block[i] = (uint8_t)i;
+    check(hansel_crc32c(0, block, 32) == 0x46DD794Eu, "up");
+    for (i = 0; i < 32; i++) block[i] = (uint8_t)(31 - i);
+    check(hansel_crc32c(0, block, 32) == 0x113FDB5Cu, "down");
+    check(hansel_crc32c(0, read_command, 48) == 0xD9963A56u, "an iSCSI read command");
+    for (i = 0; i < 3 * 8192; i++) large[i] = (uint8_t)formula_random(1, i);
+    for (n = 8185; n <= 8200; n++)
+        for (i = 0; i < 8; i++) { /* whole, against pieces that stay short */
+            uint32_t whole = hansel_crc32c(i, large + i, n),
+                     half = hansel_crc32c(i, large + i, n / 2);
+            check(whole == hansel_crc32c(half, large + i + n / 2, n - n / 2), "%u bytes at %u", n,
+                  i);
+            half = hansel_crc32c(i, large + i, n - 1);
+            check(whole == hansel_crc32c(half, large + i + n - 1, 1), "%u - 1 bytes at %u", n, i);
+        }
+    free(large);
+}
+
+/* ---- histogram ----------------------------------------------------------------- */
+
+static void test_histogram(void) {
+    uint8_t src[1000] = {0};
+    uint64_t counts[256];
+    uint32_t i, n, sum;
+    current = "histogram";
+    for (n = 0; n < 1000; n += 1 + n / 9) {
+        memset(counts, 0, sizeof counts);
+        for (i = 0; i < n; i++) src[i] = (uint8_t)(formula_random(n, i) % 3);
+        hansel_histogram(counts, src, n);
+        hansel_histogram(counts, src, n);
+        for (i = sum = 0; i < n; i++) sum += src[i] == 1;
+        check(counts[1] == 2 * sum && counts[0] + counts[1] + counts[2] == 2 * n, "%u bytes", n);
+    }
+}
+
+/* ---- arguments -------------------------------------------------------------------- */
+
+static void test_arguments(void) {
+    hansel_blob blob;
+    uint64_t shape[9] = {3, 5, 1, 1, 1, 1, 1, 1, 1}, counts[256];
+    uint32_t lengths[15];
+    uint8_t symbols[15], dst[2048], scratch[256];
+    hansel_options options;
+    float weights[15];
+    size_t written, bound, i;
+    current = "arguments";
+    memset(&options, 0, sizeof options);
+    check(hansel_init(&blob, 0, HANSEL_GRID, 2, shape, 1) == HANSEL_ERR_ARGUMENT, "dtype 0");
+    check(hansel_init(&blob, 8, HANSEL_LOSSLESS, 2, shape, 0) == HANSEL_ERR_ARGUMENT, "dtype 8");
+    check(hansel_init(&blob, HANSEL_I8, HANSEL_GRID, 2, shape, 1) == HANSEL_ERR_ARGUMENT,
+          "I8 grid");
+    check(hansel_init(&blob, HANSEL_F32, 2, 2, shape, 1) == HANSEL_ERR_ARGUMENT, "mode 2");
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 9, shape, 1) == HANSEL_ERR_ARGUMENT,
+          "rank 9");
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 2, shape, 0) == HANSEL_ERR_ARGUMENT,
+          "step 0");
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 2, shape, -1) == HANSEL_ERR_ARGUMENT,
+          "step -1");
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 2, shape, 1e-40f) == HANSEL_ERR_ARGUMENT,
+          "tiny");
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 2, shape, NAN) == HANSEL_ERR_ARGUMENT, "NaN");
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 2, shape, INFINITY) == HANSEL_ERR_ARGUMENT,
+          "inf");
+    shape[1] = (uint64_t)1 << 47;
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 2, shape, 1) == HANSEL_ERR_ARGUMENT, "shape");
+    shape[1] = 5;
+    for (i = 0; i < 15; i++) {
+        symbols[i] = (uint8_t)(i % 3);
+        weights[i] = (float)symbols[i];
+    }
+    memset(counts, 0, sizeof counts);
+    hansel_histogram(counts, symbols, 15);
+    check(hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 2, shape, 1) == HANSEL_OK, "a right one");
+    hansel_plan(&blob, hansel_fit(&blob, counts, 0), 5);
+    bound = (size_t)hansel_encode_bound(&blob, 0, 3);
+    check(blob.stream_count == 3 && bound == 2 * (3 * 8 + 15), "the bound %zu", bound);
+    written = hansel_encode_streams(dst, bound, lengths, &blob, 0, 3, symbols, 15);
+    check(written && written <= bound, "written %zu", written);
+    check(!hansel_encode_streams(dst, bound - 1, lengths, &blob, 0, 3, symbols, 15),
+          "dst too small");
+    check(!hansel_encode_streams(dst, bound, lengths, &blob, 0, 3, symbols, 14), "src too small");
+    check(!hansel_encode_streams(dst, bound, lengths, &blob, 1, 3, symbols, 15), "no such streams");
+    symbols[7] = 3;
+    check(!hansel_encode_streams(dst, bound, lengths, &blob, 0, 3, symbols, 15), "no such symbol");
+    check(hansel_finish(&blob, lengths) == HANSEL_OK &&
+              hansel_write_head(dst, blob.head_bytes - 1, &blob, lengths) == HANSEL_ERR_CAPACITY,
+          "head");
+
+    options.step = 1;
+    bound = hansel_encode_blob_bound(3, 5, HANSEL_F32, 0);
+    check(hansel_encode_blob(dst, bound - 1, &written, scratch, sizeof scratch, HANSEL_F32, 2,
+                             shape, weights, &options, NULL) == HANSEL_ERR_CAPACITY,
+          "blob too large for dst");
+    check(hansel_encode_blob(dst, bound, &written, scratch, hansel_encode_scratch(3, 5, 0) - 1,
+                             HANSEL_F32, 2, shape, weights, &options, NULL) == HANSEL_ERR_CAPACITY,
+          "scratch too small");
+    options.slot_bits = 7;
+    check(hansel_encode_blob(dst, bound, &written, scratch, sizeof scratch, HANSEL_F32, 2, shape,
+                             weights, &options, NULL) == HANSEL_ERR_ARGUMENT,
+          "precision 7");
+}
+
+/* What hansel_encode_blob refuses among many weights, and where. */
+static void test_refusals(void) {
+    static const struct {
+        float weight;
+        hansel_status status;
+    } bad[] = {{NAN, HANSEL_ERR_NOT_FINITE},
+               {INFINITY, HANSEL_ERR_NOT_FINITE},
+               {128, HANSEL_ERR_RANGE},
+               {-129, HANSEL_ERR_RANGE}};
+    uint64_t shape[1] = {HANSEL_SLICE + 100};
+    size_t count = HANSEL_SLICE + 100, bound, scratch_bytes, written, i;
+    float *weights = allocate(4 * count);
+    uint8_t *dst, *scratch;
+    hansel_options options;
+    hansel_fault fault = {0, 0, 0};
+    current = "refusals";
+    memset(&options, 0, sizeof options);
+    options.step = 1;
+    bound = hansel_encode_blob_bound(1, count, HANSEL_F32, 0);
+    scratch_bytes = hansel_encode_scratch(1, count, 0);
+    dst = allocate(bound);
+    scratch = allocate(scratch_bytes);
+    for (i = 0; i < count; i++) weights[i] = (float)(i % 50);
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        hansel_status status;
+        weights[HANSEL_SLICE + 77] = bad[i].weight;
+        status = hansel_encode_blob(dst, bound, &written, scratch, scratch_bytes, HANSEL_F32, 1,
+                                    shape, weights, &options, &fault);
+        check(status == bad[i].status && fault.position == HANSEL_SLICE + 77,
+              "%g: status %d at %llu", (double)bad[i].weight, status,
+              (unsigned long long)fault.position);
+    }
+    free(weights);
+    free(dst);
+    free(scratch);
+}
+
+/* A tensor without streams: any slice of it may be asked for. */
+static void test_all_equal(void) {
+    uint64_t shape[1] = {100}, counts[256] = {0};
+    uint8_t dst[100];
+    hansel_blob blob;
+    current = "all equal";
+    counts[253] = 100;
+    hansel_init(&blob, HANSEL_F32, HANSEL_GRID, 1, shape, 1);
+    hansel_plan(&blob, hansel_fit(&blob, counts, 0), 0);
+    memset(dst, 0, sizeof dst);
+    check(hansel_decode_streams(dst, 60, &blob, NULL, NULL, 0, 0, NULL, 0, NULL) == HANSEL_OK &&
+              dst[0] == 253 && dst[59] == 253 && dst[60] == 0,
+          "a slice");
+    check(hansel_decode_streams(dst, 101, &blob, NULL, NULL, 0, 0, NULL, 0, NULL) ==
+              HANSEL_ERR_ARGUMENT,
+          "more than there is");
+    check(hansel_decode_streams(dst, 60, &blob, NULL, NULL, 0, 1, NULL, 0, NULL) ==
+              HANSEL_ERR_ARGUMENT,
+          "a stream");
+    check(hansel_decode_streams(dst, 60, &blob, NULL, NULL, 0, 0, dst, 2, NULL) ==
+              HANSEL_ERR_ARGUMENT,
+          "words");
+}
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        void (*run)(const char *root);
+    } with_files[] = {{"vectors", test_vectors},
+                      {"truncation", test_truncation},
+                      {"bit flips", test_flips},
+                      {"corruption", test_corruption}};
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } alone[] = {
+        {"crc32c", test_crc32c},       {"fit", test_fit},           {"search", test_search},
+        {"quantize", test_quantize},   {"planes", test_planes},     {"histogram", test_histogram},
+        {"arguments", test_arguments}, {"refusals", test_refusals}, {"all equal", test_all_equal}};
+    size_t i;
+    long before = 0;
+    if (argc != 2) {
+        fprintf(stderr, "usage: native_test tests/vectors\n");
+        return 2;
+    }
+#define RUN(name_, call)                                                                           \
+    do {                                                                                           \
+        call;                                                                                      \
+        printf("%-12s %7ld checks\n", name_, passed + failed - before);                            \
+        before = passed + failed;                                                                  \
+        fflush(stdout);                                                                            \
+    } while (0)
+    for (i = 0; i < sizeof with_files / sizeof *with_files; i++)
+        RUN(with_files[i].name, with_files[i].run(argv[1]));
+    for (i = 0; i < sizeof alone / sizeof *alone; i++) RUN(alone[i].name, alone[i].run());
+    RUN("F16", test_halves(HANSEL_F16));
+    RUN("BF16", test_halves(HANSEL_BF16));
+    printf("%ld passed, %ld failed\n", passed, failed);
+    return failed != 0;
+}

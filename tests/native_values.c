@@ -1,0 +1,173 @@
+/* native_values.c - weights to bytes and back, against libm. */
+#include <float.h>
+
+#include "native.h"
+
+static uint8_t quantize_one(float weight, float step, int clamp, hansel_stats *stats,
+                            hansel_status *status) {
+    uint8_t index = 0;
+    *status = hansel_quantize(&index, HANSEL_F32, &weight, 1, step, clamp, stats, NULL);
+    return index;
+}
+
+void test_quantize(void) {
+    static const struct {
+        float quotient;
+        int index;
+    } ties[] = {{0.5f, 0},         {-0.5f, 0},       {1.5f, 2},        {-1.5f, -2},
+                {2.5f, 2},         {126.5f, 126},    {-127.5f, -128},  {-128.5f, -128},
+                {127.49999f, 127}, {0.49999997f, 0}, {0.50000006f, 1}, {-0.0f, 0},
+                {1e-45f, 0},       {-1e-38f, 0},     {127, 127},       {-128, -128}};
+    static const float outside[] = {127.5f, 128,    -128.50002f, -129,
+                                    1e10f,  -1e10f, 3.4e38f,     -3.4e38f};
+    float weights[700], infinite[3] = {INFINITY, -INFINITY, NAN};
+    uint8_t indices[700];
+    hansel_stats stats;
+    hansel_fault fault;
+    hansel_status status;
+    size_t i;
+    current = "quantize";
+    memset(&stats, 0, sizeof stats);
+    for (i = 0; i < sizeof ties / sizeof *ties; i++) {
+        check((int8_t)quantize_one(ties[i].quotient, 1, 0, &stats, &status) == ties[i].index &&
+                  status == HANSEL_OK,
+              "%.9g", (double)ties[i].quotient);
+        check((int8_t)quantize_one(ties[i].quotient / 4, 0.25f, 0, &stats, &status) ==
+                  ties[i].index,
+              "%.9g with a step", (double)ties[i].quotient);
+    }
+    check(stats.saturated == 0 && stats.max_error <= 0.5, "max_error %g", stats.max_error);
+    for (i = 0; i < sizeof outside / sizeof *outside; i++) {
+        memset(&stats, 0, sizeof stats);
+        quantize_one(outside[i], 1, 0, &stats, &status);
+        check(status == HANSEL_ERR_RANGE, "%.9g must not fit", (double)outside[i]);
+        check((int8_t)quantize_one(outside[i], 1, 1, &stats, &status) ==
+                      (outside[i] > 0 ? 127 : -128) &&
+                  status == HANSEL_OK && stats.saturated == 1,
+              "%.9g clamped", (double)outside[i]);
+        quantize_one(outside[i], HANSEL_MIN_STEP, 1, &stats, &status);
+        check(status == HANSEL_OK && stats.saturated == 2, "w / step overflows");
+    }
+    for (i = 0; i < 700; i++) weights[i] = (float)(i % 100);
+    weights[600] = 1000;
+    weights[601] = -2000;
+    weights[599] = -128.5f; /* rounds to -128: inside */
+    weights[598] = 127.49999f;
+    memset(&stats, 0, sizeof stats);
+    status = hansel_quantize(indices, HANSEL_F32, weights, 700, 1, 0, &stats, &fault);
+    check(status == HANSEL_ERR_RANGE && fault.position == 600, "range at %u",
+          (unsigned)fault.position);
+    weights[598] = weights[599] = 99;
+    status = hansel_quantize(indices, HANSEL_F32, weights, 700, 1, 1, &stats, NULL);
+    check(status == HANSEL_OK && stats.saturated == 2 && indices[600] == 127 && indices[601] == 128,
+          "saturation");
+    check(stats.max_error == 1872 && stats.sum_error == 873.0 * 873 + 1872.0 * 1872, "error sums");
+    for (i = 0; i < 3; i++) {
+        weights[600] = infinite[i];
+        status = hansel_scan(&stats, HANSEL_F32, weights, 700, &fault);
+        check(status == HANSEL_ERR_NOT_FINITE && fault.position == 600, "not finite at %u",
+              (unsigned)fault.position);
+    }
+    memset(&stats, 0, sizeof stats);
+    weights[600] = 3;
+    check(hansel_scan(&stats, HANSEL_F32, weights, 700, NULL) == HANSEL_OK && stats.low == -2000 &&
+              stats.high == 99,
+          "scan's range");
+    check(hansel_scan(&stats, HANSEL_I8, weights, 1, NULL) == HANSEL_ERR_ARGUMENT &&
+              hansel_scan(&stats, 0, weights, 1, NULL) == HANSEL_ERR_ARGUMENT &&
+              hansel_quantize(indices, HANSEL_U8, weights, 1, 1, 0, &stats, NULL) ==
+                  HANSEL_ERR_ARGUMENT &&
+              hansel_quantize(indices, HANSEL_F32, weights, 1, 0, 0, &stats, NULL) ==
+                  HANSEL_ERR_ARGUMENT &&
+              hansel_quantize(indices, HANSEL_F32, weights, 1, NAN, 0, &stats, NULL) ==
+                  HANSEL_ERR_ARGUMENT &&
+              hansel_dequantize(weights, HANSEL_I8, indices, 1, 1) == HANSEL_ERR_ARGUMENT &&
+              hansel_dequantize(weights, 99, indices, 1, 1) == HANSEL_ERR_ARGUMENT &&
+              hansel_split(indices, indices, 0, weights, 1) == HANSEL_ERR_ARGUMENT &&
+              hansel_join(weights, 8, indices, NULL, 1) == HANSEL_ERR_ARGUMENT,
+          "dtypes");
+    for (i = 0; i < 4000; i++) { /* the smallest step holds its range, and no smaller one does */
+        float high = ldexpf(1 + (float)(formula_random(1, (uint32_t)i) >> 9) / 8388608.0f,
+                            (int)(i % 240) - 115);
+        float low = i % 3 ? -high * ((float)(1 + formula_random(2, (uint32_t)i) % 200) / 100) : 0;
+        float step = hansel_smallest_step(low, high), less = step * 0.99f;
+        memset(&stats, 0, sizeof stats);
+        quantize_one(high, step, 0, &stats, &status);
+        check(status == HANSEL_OK, "step %.9g for %.9g", (double)step, (double)high);
+        quantize_one(low, step, 0, &stats, &status);
+        check(status == HANSEL_OK, "step %.9g for %.9g", (double)step, (double)low);
+        quantize_one(high, less, 1, &stats, &status);
+        quantize_one(low, less, 1, &stats, &status);
+        check(stats.saturated, "step %.9g is too large", (double)step);
+    }
+    check(hansel_smallest_step(0, 0) == 1 && hansel_smallest_step(0, 1e-45f) == HANSEL_MIN_STEP,
+          "steps of nothing");
+}
+
+/* A 16-bit float's value by its definition; pattern is not negative, and may be infinity's,
+ * which then is the number that would come next. */
+static double half_value(uint32_t dtype, uint32_t pattern) {
+    uint32_t bits = formula_fraction_bits(dtype), biased = pattern >> bits;
+    uint32_t fraction = (pattern & ((1u << bits) - 1)) | (biased ? 1u << bits : 0);
+    return ldexp(fraction,
+                 (int)(biased ? biased : 1) - (int)bits - (dtype == HANSEL_F16 ? 15 : 127));
+}
+
+/* The pattern to which a value is rounded. */
+static uint32_t half_of(uint32_t dtype, float value) {
+    uint8_t one = 1, minus_one = 255, dst[2];
+    hansel_dequantize(dst, dtype, value < 0 ? &minus_one : &one, 1, value < 0 ? -value : value);
+    return (uint32_t)formula_load(dst, 2);
+}
+
+/* All 65,536 patterns of a 16-bit float. */
+void test_halves(uint32_t dtype) {
+    uint32_t pattern, inf = dtype == HANSEL_F16 ? 0x7C00 : 0x7F80;
+    current = dtype == HANSEL_F16 ? "F16" : "BF16";
+    for (pattern = 0; pattern < 65536; pattern++) {
+        uint32_t rest = pattern & 0x7FFF, is_negative = pattern >> 15;
+        uint8_t src[2] = {(uint8_t)pattern, (uint8_t)(pattern >> 8)}, back[2], symbol, raw;
+        hansel_stats stats;
+        hansel_status status;
+        float value, middle;
+        check(hansel_split(&symbol, &raw, dtype, src, 1) == HANSEL_OK && symbol == (rest >> 7) &&
+                  hansel_join(back, dtype, &symbol, &raw, 1) == HANSEL_OK && !memcmp(back, src, 2),
+              "%04x split and joined", pattern);
+        memset(&stats, 0, sizeof stats);
+        status = hansel_scan(&stats, dtype, src, 1, NULL);
+        if (rest >= inf) {
+            check(status == HANSEL_ERR_NOT_FINITE, "%04x is finite", pattern);
+            continue;
+        }
+        value = (float)half_value(dtype, rest);
+        check(status == HANSEL_OK && (is_negative ? -stats.low : stats.high) == value &&
+                  (is_negative ? stats.high : stats.low) == 0,
+              "%04x has another value", pattern);
+        if (is_negative) {
+            check(!rest || half_of(dtype, -value) == pattern, "%04x back", pattern);
+            continue;
+        }
+        check(half_of(dtype, value) == pattern, "%04x back", pattern);
+        /* Half way to the next pattern: to the even one; a hair off: to the nearer. */
+        middle = (float)((half_value(dtype, rest) + half_value(dtype, rest + 1)) / 2);
+        check(half_of(dtype, middle) == pattern + (pattern & 1), "%04x: tie", pattern);
+        check(half_of(dtype, nextafterf(middle, 0)) == pattern, "%04x: below the tie", pattern);
+        check(half_of(dtype, nextafterf(middle, INFINITY)) == pattern + 1, "%04x: above it",
+              pattern);
+    }
+    check(half_of(dtype, FLT_MAX) == inf, "beyond the largest");
+}
+
+void test_planes(void) {
+    uint8_t src[400], symbols[100], raw[300], back[400];
+    uint32_t round, i;
+    current = "F32 planes";
+    for (round = 0; round < 1000; round++) {
+        for (i = 0; i < 400; i++) src[i] = (uint8_t)formula_random(round, i);
+        hansel_split(symbols, raw, HANSEL_F32, src, 100);
+        hansel_join(back, HANSEL_F32, symbols, raw, 100);
+        check(!memcmp(src, back, 400), "split and joined");
+        for (i = 0; i < 100; i++) /* the coded plane is the exponent */
+            check(symbols[i] == (formula_load(src + 4 * i, 4) >> 23 & 255), "coded plane");
+    }
+}

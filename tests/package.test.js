@@ -1,0 +1,93 @@
+/** The npm package: packed, installed offline into an empty project, used from Node and a page. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { launch } from './gpu/chromium.js';
+import { serve } from '../web/serve.js';
+
+const root = new URL('..', import.meta.url).pathname;
+const run = (cwd, file, ...args) => execFileSync(file, args, {
+  cwd, encoding: 'utf8', env: { ...process.env, npm_config_offline: 'true' },
+});
+
+describe('npm package', function () {
+  this.timeout(120000);
+  let folder;
+  let files;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hansel-package-'));
+    const [packed] = JSON.parse(run(root, 'npm', 'pack', '--json', '--ignore-scripts',
+      '--pack-destination', folder));
+    files = packed.files.map(({ path }) => path);
+    await writeFile(join(folder, 'package.json'), '{"name":"empty","private":true,"type":"module"}');
+    run(folder, 'npm', 'install', '--no-audit', '--no-fund', join(folder, packed.filename));
+  });
+
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  it('holds what it needs and nothing else', () => {
+    for (const path of ['README.md', 'LICENSE', 'web/hansel.js', 'web/cli.js', 'src/FORMAT.md',
+      'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/types/hansel.d.ts']) {
+      assert.ok(files.includes(path), `${path} is missing`);
+    }
+    const extra = files.filter((path) => /^(tests|build|node_modules|\.ci)\//.test(path));
+    assert.deepEqual(extra, []);
+  });
+
+  it('runs the README\'s snippet', async () => {
+    const readme = await readFile(join(root, 'README.md'), 'utf8');
+    const snippet = /```js\n(import [^]*?)```/.exec(readme)?.[1];
+    assert.ok(snippet, 'the README has no snippet');
+    await writeFile(join(folder, 'snippet.js'), `${snippet}
+if (!(weights instanceof Float32Array) || weights.length !== 64 * 1024) throw new Error('wrong');
+console.log('snippet ran', weights.length);`);
+    assert.match(run(folder, 'node', 'snippet.js'), /snippet ran 65536/);
+  });
+
+  it('has a command line', () => {
+    const bin = join(folder, 'node_modules/.bin/hansel');
+    assert.match(run(folder, bin, '--help'), /hansel encode IN/);
+    run(folder, bin, 'sample', 's.safetensors', '--rows', '64');
+    run(folder, bin, 'encode', 's.safetensors', '--bits', '4');
+    run(folder, bin, 'verify', 's.hansel.safetensors', '--against', 's.safetensors');
+    const info = JSON.parse(run(folder, bin, 'info', 's.hansel.safetensors', '--json'));
+    assert.ok(info.tensors.w.bits_per_weight <= 4 && info.tensors.w.bits_per_weight > 3.9);
+  });
+
+  it('has types that a strict TypeScript user can compile against', async () => {
+    await writeFile(join(folder, 'user.ts'), `
+import { open, encode, HanselError } from 'hansel';
+const file: Uint8Array = await encode({ w: { dtype: 'F32', shape: [2], data: new Float32Array(2) } });
+const model = await open(file);
+const shape: number[] | undefined = model.tensors.get('w')?.shape;
+try { await model.decode('x'); } catch (error) { if (error instanceof HanselError) console.log(error.code, shape); }
+`);
+    run(folder, join(root, 'node_modules/.bin/tsc'), '--noEmit', '--strict', '--module', 'nodenext',
+      '--target', 'es2022', '--lib', 'es2023,dom,dom.iterable,dom.asynciterable', '--types', '',
+      '--skipLibCheck', 'false', 'user.ts');
+  });
+
+  it('works from a page, without a bundler', async () => {
+    const server = await serve(folder);
+    const browser = await launch();
+    try {
+      const page = await browser.openPage();
+      await writeFile(join(folder, 'page.html'), '<!doctype html><title>page</title><link rel="icon" href="data:,">');
+      await page.playwright.goto(`${server.url}page.html`);
+      const result = await page.run(async () => {
+        const { open } = await import('/node_modules/hansel/web/hansel.js');
+        const model = await open('/s.hansel.safetensors');
+        const weights = await model.decode('w');
+        const symbols = await model.symbols('w');
+        return [weights.length, symbols.length, model.tensors.get('w').mode];
+      });
+      assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid']);
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  });
+});

@@ -1,0 +1,21 @@
+/** Gives timers, events and abort signals their turn during long synchronous work. */
+
+/** Work between two turns: a frame of a page. */
+const WORK_MS = 16;
+
+let last = 0;
+
+/** Returns at once, or after a turn of the event loop if the last one is too long ago. */
+export async function takeTurn() {
+  if (performance.now() - last < WORK_MS) return;
+  await new Promise((resolve) => {
+    if (typeof setImmediate === 'function') {
+      setImmediate(resolve);
+      return;
+    }
+    const { port1, port2 } = new MessageChannel(); // timers wait 4 ms or more
+    port1.onmessage = resolve;
+    port2.postMessage(null);
+  });
+  last = performance.now();
+}
