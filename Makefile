@@ -8,15 +8,15 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model encode decode
+CORE = layout crc32c head values model encode decode matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h
-HOT = encode decode values crc32c
+HOT = encode decode values crc32c matvec
 
 # The wasm interface: web/codec.js calls these and nothing else.
 EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
           crc32c scan quantize smallest_step split histogram fit entropy init plan \
-          encode_bound encode_streams finish write_head search_begin search_next
+          encode_bound encode_streams finish write_head search_begin search_next matvec matvec_i8
 WASM_LINK = -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base \
             $(EXPORTS:%=-Wl,--export=hansel_%)
@@ -84,17 +84,18 @@ build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
 
 # On purpose only: a change of these bytes is a change of the format (FORMAT.md section 10).
 vectors: build/vectors
+	rm -f $(VECTORS)/ok/* $(VECTORS)/bad/*
 	build/vectors $(VECTORS)
 
 build/fuzz: tests/fuzz.c $(SOURCES) $(HEADERS)
 	@mkdir -p build
-	clang -O1 -g -std=c99 -w $(STRICT) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	clang -O1 -g -std=c99 $(WARNINGS) $(STRICT) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    -Isrc tests/fuzz.c $(SOURCES) -o $@
 
 FUZZ_SECONDS = 60
 fuzz: build/fuzz
 	@mkdir -p build/corpus
-	build/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	build/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/ -print_final_stats=1 \
 	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
 
 test: build build/native_test build/native_test_asan build/fuzz

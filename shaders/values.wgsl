@@ -23,6 +23,7 @@ struct Values {
     raw_bytes: u32,
     raw_start: u32,     // byte of raw where weight raw_weight's bytes begin
     raw_weight: u32,
+    limit: f32,         // largest finite number of dst_dtype
 }
 
 @group(0) @binding(0) var<uniform> values: Values;
@@ -97,7 +98,8 @@ fn join(symbol: u32, weight: u32) -> u32 {
 fn weight_bits(symbol: u32, weight: u32) -> u32 {
     var bits: u32;
     if (values.mode == HANSEL_GRID) {
-        bits = bitcast<u32>(values.step * f32(i32(symbol << 24u) >> 24u));
+        let value = values.step * f32(i32(symbol << 24u) >> 24u);
+        bits = bitcast<u32>(clamp(value, -values.limit, values.limit));
     } else {
         bits = join(symbol, weight);
         if (values.dtype == values.dst_dtype) {

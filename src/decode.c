@@ -206,7 +206,7 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
         return HANSEL_ERR_ARGUMENT;
     if (!blob->stream_count) { /* all equal: any slice looks the same */
         if (dst_bytes > blob->weights || src_bytes) return HANSEL_ERR_ARGUMENT;
-        memset(dst, (int)blob->origin, dst_bytes);
+        if (dst_bytes) memset(dst, (int)blob->origin, dst_bytes);
         return HANSEL_OK;
     }
     start = hansel_stream_start(blob, first);
@@ -266,7 +266,7 @@ hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *
         return HANSEL_ERR_RESERVED;
     }
     if (!blob.stream_count) {
-        memset(dst, (int)blob.origin, dst_bytes);
+        if (dst_bytes) memset(dst, (int)blob.origin, dst_bytes);
         return HANSEL_OK;
     }
     hansel_build_table(table, &blob);

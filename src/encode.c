@@ -200,6 +200,7 @@ hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
         if (lengths[i] > high) high = lengths[i];
         words += lengths[i];
     }
+    if (high - low > 0x7FFFFFFFu || (blob->alphabet_size > 1 && !count)) return HANSEL_ERR_ARGUMENT;
     blob->length_base = low;
     blob->length_bits = 0;
     while ((high - low) >> blob->length_bits) blob->length_bits++;
@@ -346,6 +347,7 @@ static hansel_status find_step(hansel_blob *blob, uint8_t *symbols, const void *
     hansel_search search;
     hansel_status status;
     double bits;
+    if (!blob->weights) return HANSEL_OK; /* any step will do */
     hansel_search_begin(&search, options->target, options->goal, stats->low, stats->high);
     while (search.step > 0) {
         blob->step = search.step;
@@ -375,6 +377,10 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
     size_t payload;
     double bits = 0;
     uint32_t mode = options->lossless ? HANSEL_LOSSLESS : HANSEL_GRID;
+    int has_aim = options->target ? options->target <= HANSEL_TARGET_ERROR &&
+                                        options->step == 0 && options->goal > 0
+                                  : options->step > 0;
+    if (mode == HANSEL_GRID && !has_aim) return HANSEL_ERR_ARGUMENT;
     status = hansel_init(&blob, dtype, mode, rank, shape,
                          options->step > 0 ? options->step : 1.0f);
     if (status != HANSEL_OK) return status;

@@ -153,7 +153,7 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
 hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *src,
                                     size_t src_bytes, hansel_fault *fault);
 
-/* dst[i] = step * symbols[i] (signed), rounded to dtype (F32, F16, BF16: to nearest,
+/* dst[i] = step * symbols[i] (signed), made finite and rounded to dtype (F32, F16, BF16: to nearest,
  * ties to even); dst holds count elements. Returns HANSEL_ERR_ARGUMENT for other dtypes. */
 hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbols, size_t count,
                                 float step);
@@ -228,7 +228,7 @@ void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes
  *
  * Frequencies minimize sum(counts * log2(2^slot_bits / freq)) exactly (greedy on
  * marginal gains, optimal since the cost is separable and convex). Returns
- * the cost of all weights in bits, or a negative number for a bad slot_bits.
+ * the cost of all weights and of the table in bits, or a negative number for a bad slot_bits.
  */
 double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_bits);
 
@@ -298,6 +298,30 @@ typedef struct hansel_search {
 void hansel_search_begin(hansel_search *search, uint32_t target, double goal, float low,
                          float high);
 void hansel_search_next(hansel_search *search, double value);
+
+/* ---- products ------------------------------------------------------------- */
+
+/*
+ * hansel_matvec() - adds a slice's share of y = W x, for `batch` vectors at once.
+ *
+ *   y         y[b * y_stride + r] for the r-th row that the slice touches
+ *   weights   count grid indices (signed bytes; scale y by the step at the end), or,
+ *             with is_float, count binary32 weights
+ *   start     row-major index of the slice's first weight
+ *   columns   of the matrix, > 0
+ *   x         batch vectors of `columns` elements
+ *
+ * NaN and infinity in x go where arithmetic takes them. Summation order is fixed:
+ * eight interleaved partial sums for each row of a slice, then slice after slice.
+ */
+void hansel_matvec(float *y, uint64_t y_stride, const void *weights, uint32_t is_float,
+                   uint64_t start, uint64_t count, uint64_t columns, const float *x,
+                   uint32_t batch);
+
+/* Like hansel_matvec, but exact: grid indices times signed bytes. A row's sum must fit
+ * in 32 bits, which 131,071 columns guarantee. */
+void hansel_matvec_i8(int32_t *y, const int8_t *symbols, uint64_t start, uint64_t count,
+                      uint64_t columns, const int8_t *x);
 
 /* ---- whole tensors in memory (tests, native programs) -------------------- */
 

@@ -113,8 +113,7 @@ static hansel_status read_frequencies(hansel_blob *blob, const uint8_t *head,
     return HANSEL_OK;
 }
 
-/* Every stream holds its states and at most one word per symbol; all together
- * fill the payload exactly. */
+/* Every stream holds its states; all together fill the payload exactly. */
 static hansel_status read_directory(hansel_blob *blob, const uint8_t *head,
                                     hansel_fault *fault) {
     uint64_t end = blob->directory_offset +

@@ -167,7 +167,7 @@ void hansel_search_begin(hansel_search *search, uint32_t target, double goal, fl
     search->low = step;
     search->high = 2.5 * (double)reach < 3e38 ? 2.5 * (double)reach : 3e38;
     search->low_value = search->high_value = -1;
-    search->step = step;
+    search->step = goal > 0 ? step : 0; /* NaN too */
 }
 
 static double search_guess(const hansel_search *search, double step, double value) {

@@ -54,6 +54,17 @@ static uint32_t bfloat_from_float(float value) {
     return (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
 }
 
+/* step * q, as hansel_dequantize gives it: rounded to dtype, and never infinite. */
+static float grid_value(uint32_t dtype, float step, float q) {
+    float value = step * q;
+    float limit = dtype == HANSEL_F16 ? 65504.0f : dtype == HANSEL_BF16 ? 3.38953139e38f
+                                                                       : 3.40282347e38f;
+    value = value > limit ? limit : value < -limit ? -limit : value;
+    if (dtype == HANSEL_F16) return float_from_half(half_from_float(value));
+    if (dtype == HANSEL_BF16) return float_from_bits(bfloat_from_float(value) << 16);
+    return value;
+}
+
 static void load_floats(float *dst, uint32_t dtype, const uint8_t *src, size_t count) {
     size_t i;
     if (dtype == HANSEL_F32) {
@@ -138,7 +149,7 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
             }
         }
         for (i = 0; i < n; i++) {
-            float value = step * indices[i];
+            float value = grid_value(dtype, step, indices[i]);
             double error = (double)weights[i] - (double)value;
             sum_error += error * error;
             error = error < 0 ? -error : error;
@@ -156,10 +167,7 @@ float hansel_smallest_step(float low, float high) {
     if (other > step) step = other;
     if (low >= 0 && high <= 0) return 1.0f;
     if (step < HANSEL_MIN_STEP) return HANSEL_MIN_STEP;
-    /* The division may have rounded down; the next numbers up certainly hold. */
-    while (round_half_even(high / step) > 127.0f || round_half_even(low / step) < -128.0f)
-        step = float_from_bits(bits_from_float(step) + 1);
-    return step;
+    return step; /* a quotient one rounding above 127 still rounds to 127 */
 }
 
 hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbols, size_t count,
@@ -168,13 +176,16 @@ hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbol
     size_t i;
     if (dtype == HANSEL_F32) {
         for (i = 0; i < count; i++)
-            hansel_store32(bytes + 4 * i, bits_from_float(step * (float)(int8_t)symbols[i]));
+            hansel_store32(bytes + 4 * i, bits_from_float(grid_value(dtype, step,
+                                                                     (float)(int8_t)symbols[i])));
     } else if (dtype == HANSEL_F16) {
         for (i = 0; i < count; i++)
-            hansel_store16(bytes + 2 * i, half_from_float(step * (float)(int8_t)symbols[i]));
+            hansel_store16(bytes + 2 * i, half_from_float(grid_value(dtype, step,
+                                                                     (float)(int8_t)symbols[i])));
     } else if (dtype == HANSEL_BF16) {
         for (i = 0; i < count; i++)
-            hansel_store16(bytes + 2 * i, bfloat_from_float(step * (float)(int8_t)symbols[i]));
+            hansel_store16(bytes + 2 * i, bfloat_from_float(grid_value(dtype, step,
+                                                                       (float)(int8_t)symbols[i])));
     } else {
         return HANSEL_ERR_ARGUMENT;
     }
@@ -188,6 +199,7 @@ hansel_status hansel_split(uint8_t *dst, uint8_t *raw, uint32_t dtype, const voi
     const uint8_t *bytes = src;
     uint32_t size = hansel_dtype_bytes(dtype);
     size_t i;
+    if (!count) return size ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
     if (size == 1) {
         memcpy(dst, src, count);
     } else if (size == 2) {
@@ -215,6 +227,7 @@ hansel_status hansel_join(void *dst, uint32_t dtype, const uint8_t *symbols, con
     uint8_t *bytes = dst;
     uint32_t size = hansel_dtype_bytes(dtype);
     size_t i;
+    if (!count) return size ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
     if (size == 1) {
         memcpy(dst, symbols, count);
     } else if (size == 2) {

@@ -150,12 +150,16 @@ void test_halves(uint32_t dtype) {
         check(half_of(dtype, value) == pattern, "%04x back", pattern);
         /* Half way to the next pattern: to the even one; a hair off: to the nearer. */
         middle = (float)((half_value(dtype, rest) + half_value(dtype, rest + 1)) / 2);
+        if (rest + 1 == inf) { /* what would be infinite stays finite */
+            check(half_of(dtype, middle) == pattern && half_of(dtype, FLT_MAX) == pattern,
+                  "%04x is not the largest", pattern);
+            continue;
+        }
         check(half_of(dtype, middle) == pattern + (pattern & 1), "%04x: tie", pattern);
         check(half_of(dtype, nextafterf(middle, 0)) == pattern, "%04x: below the tie", pattern);
         check(half_of(dtype, nextafterf(middle, INFINITY)) == pattern + 1, "%04x: above it",
               pattern);
     }
-    check(half_of(dtype, FLT_MAX) == inf, "beyond the largest");
 }
 
 void test_planes(void) {

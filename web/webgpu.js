@@ -19,6 +19,9 @@ const GROUP_COLUMNS = 65535;
 const READ_BYTES = 16 << 20;
 const NO_FAULT = 0xffffffff;
 
+/** Largest finite number. @type {Record<string, number>} */
+const LARGEST = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313892515355e38 };
+
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
 /** @typedef {import('./parts.js').Part} Part */
@@ -513,7 +516,7 @@ export class WebGpuMatrix {
    */
   async #values(pipeline, part, step, count, dtype) {
     const { gpu, blob } = this;
-    const uniform = new DataView(new ArrayBuffer(48));
+    const uniform = new DataView(new ArrayBuffer(64));
     const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
     [part.startStep + step, count, GROUP_COLUMNS, part.startStep, blob.columns,
       blob.mode === 'grid' ? 0 : 1, DTYPES[/** @type {'F32'} */ (blob.dtype)],
@@ -521,6 +524,7 @@ export class WebGpuMatrix {
       rawStart + part.startWeight * blob.rawBytes - part.rawFrom, part.startWeight,
     ].forEach((value, i) => uniform.setUint32(4 * i, value, true));
     uniform.setFloat32(32, blob.step, true);
+    uniform.setFloat32(48, LARGEST[dtype], true);
     const bytes = count * (dtype === 'F32' ? 16 : 8);
     const scratch = [
       gpu.filled(new Uint8Array(uniform.buffer), GPUBufferUsage.UNIFORM, 'values'),
