@@ -4,18 +4,25 @@
 // dst receives the symbols as bytes, four to a u32, lowest byte first, a step to a u32: row r,
 // column c of the matrix is byte c % 4 of dst[r * row_steps + c / 4 - dst_start]. Bytes beyond the
 // last column are 0. faults[0] becomes the lowest stream that breaks a rule of the format.
+//
+// matvec.wgsl repeats everything between the two lines of dashes, word for word.
+
+// ------------------------------------------------------------------------------------------------
 
 const HANSEL_LANES: u32 = 4u;
 const HANSEL_WORD_BITS: u32 = 16u;
 const HANSEL_STATE_LOW: u32 = 65536u;
 const HANSEL_STATE_WORDS: u32 = 8u;
-const HANSEL_SYMBOL_SHIFT: u32 = 24u;
-const HANSEL_BIAS_SHIFT: u32 = 12u;
+const HANSEL_SYMBOL_SHIFT: u32 = 12u;
+const HANSEL_BIAS_SHIFT: u32 = 20u;
 const HANSEL_FIELD_MASK: u32 = 4095u;
+const ALL: vec4<u32> = vec4(0xFFFFFFFFu);
 
 override slot_bits: u32 = 12u;
 override slot_count: u32 = 4096u; // 1 << slot_bits
 override group_size: u32 = 64u;
+// Exclusive-ored into all symbols: 128 << HANSEL_SYMBOL_SHIFT makes them unsigned, plus 128.
+override symbol_flip: u32 = 0u;
 
 struct Blob {
     first_stream: u32,    // of this part of the tensor
@@ -36,81 +43,103 @@ struct Blob {
 @group(0) @binding(1) var<storage, read> words: array<u32>;
 @group(0) @binding(2) var<storage, read> cursors: array<u32>; // stream_count + 1
 @group(0) @binding(3) var<storage, read> slots: array<u32>;
-@group(0) @binding(4) var<storage, read_write> dst: array<u32>;
-@group(0) @binding(5) var<storage, read_write> faults: array<atomic<u32>>;
 
 var<workgroup> table: array<u32, slot_count>;
 
-// All that changes while a stream is decoded.
-struct Decoder {
-    state: vec4<u32>,
-    cursor: u32,      // next word
+fn load_table(invocation: u32) {
+    for (var slot = invocation; slot < slot_count; slot += group_size) {
+        table[slot] = slots[slot] ^ symbol_flip;
+    }
+    workgroupBarrier();
 }
+
+// All that changes while a stream is decoded: the states, and a window on the words. The next word
+// is the low half of `here`, or where odd is all ones its high half; words[at] is here, words[at +
+// 1] is there. Conditions are masks, 0 or all ones, since a branch would part the invocations.
+var<private> state: vec4<u32>;
+var<private> here: u32;
+var<private> there: u32;
+var<private> at: u32;
+var<private> odd: u32;
 
 fn load_word(cursor: u32) -> u32 {
     return (words[cursor >> 1u] >> ((cursor & 1u) * HANSEL_WORD_BITS)) & 0xFFFFu;
 }
 
-// One symbol of every lane, in one u32.
-fn rans_step(d: ptr<function, Decoder>) -> u32 {
-    let x = (*d).state;
-    let slot = x & vec4(slot_count - 1u);
+// One symbol of every lane. Returns the table entries.
+fn rans_step() -> vec4<u32> {
+    let slot = state & vec4(slot_count - 1u);
     let entry = vec4(table[slot.x], table[slot.y], table[slot.z], table[slot.w]);
-    (*d).state = (entry & vec4(HANSEL_FIELD_MASK)) * (x >> vec4(slot_bits)) +
-        ((entry >> vec4(HANSEL_BIAS_SHIFT)) & vec4(HANSEL_FIELD_MASK));
-    let symbol = entry >> vec4(HANSEL_SYMBOL_SHIFT);
-    return symbol.x | (symbol.y << 8u) | (symbol.z << 16u) | (symbol.w << 24u);
+    state = (entry & vec4(HANSEL_FIELD_MASK)) * (state >> vec4(slot_bits)) +
+        (entry >> vec4(HANSEL_BIAS_SHIFT));
+    return entry;
 }
 
-// Lanes below 2^16 take a word each, in order.
-fn rans_refill(d: ptr<function, Decoder>) {
-    for (var lane = 0u; lane < HANSEL_LANES; lane++) {
-        if ((*d).state[lane] < HANSEL_STATE_LOW) {
-            (*d).state[lane] = ((*d).state[lane] << HANSEL_WORD_BITS) | load_word((*d).cursor);
-            (*d).cursor++;
-        }
-    }
+// a where mask is 0, b where it is all ones.
+fn choose(a: u32, b: u32, mask: u32) -> u32 {
+    return a ^ ((a ^ b) & mask);
+}
+
+// Lanes below 2^16 take a word each, in order; only those of the mask `live`. Lanes 0 and 1 find
+// theirs in (here, there); the window moves on if they used up here; then lanes 2 and 3 alike.
+fn rans_refill(live: vec4<u32>) {
+    let need = select(vec4(0u), ALL, state < vec4(HANSEL_STATE_LOW)) & live;
+    let word_0 = choose(here & 0xFFFFu, here >> 16u, odd);
+    let word_1 = choose(word_0, choose(here >> 16u, there & 0xFFFFu, odd), need.x);
+    let move_1 = (need.x & need.y) | ((need.x | need.y) & odd);
+    let middle = choose(here, there, move_1);
+    at -= move_1; // less all ones: plus 1
+    let beyond = words[at + 1u];
+    let middle_odd = odd ^ need.x ^ need.y;
+    let word_2 = choose(middle & 0xFFFFu, middle >> 16u, middle_odd);
+    let word_3 = choose(word_2, choose(middle >> 16u, beyond & 0xFFFFu, middle_odd), need.z);
+    let move_3 = (need.z & need.w) | ((need.z | need.w) & middle_odd);
+    here = choose(middle, beyond, move_3);
+    at -= move_3;
+    there = words[at + 1u];
+    odd = middle_odd ^ need.z ^ need.w;
+    state = state * ((need & vec4(0xFFFFu)) + 1u) + (vec4(word_0, word_1, word_2, word_3) & need);
 }
 
 // A step of the first lane_count lanes; the others rest.
-fn decode_part(d: ptr<function, Decoder>, lane_count: u32) -> u32 {
-    let before = *d;
-    let symbols = rans_step(d);
-    for (var lane = lane_count; lane < HANSEL_LANES; lane++) {
-        (*d).state[lane] = before.state[lane];
-    }
-    rans_refill(d);
-    return symbols & ((1u << (8u * lane_count)) - 1u);
+fn decode_part(lane_count: u32) -> vec4<u32> {
+    let before = state;
+    let live = select(vec4(0u), ALL, vec4(0u, 1u, 2u, 3u) < vec4(lane_count));
+    let entry = rans_step();
+    state = select(before, state, live != vec4(0u));
+    rans_refill(live);
+    return entry & live;
 }
 
 // Four lanes, four symbols.
-fn decode_step(d: ptr<function, Decoder>) -> u32 {
-    let symbols = rans_step(d);
-    rans_refill(d);
-    return symbols;
+fn decode_step() -> vec4<u32> {
+    let entry = rans_step();
+    rans_refill(ALL);
+    return entry;
 }
 
-fn tail_symbol(digits: ptr<function, u32>, bad: ptr<function, bool>) -> u32 {
-    let index = *digits & ((1u << blob.tail_bits) - 1u);
-    *digits >>= blob.tail_bits;
-    *bad = *bad || index >= blob.alphabet_size;
-    return (blob.origin + index) & 255u;
+// One digit of a final state, as a table entry would have it.
+fn tail_symbol(digits: u32) -> u32 {
+    let index = digits & ((1u << blob.tail_bits) - 1u);
+    return (((blob.origin + index) & 255u) << HANSEL_SYMBOL_SHIFT) ^ symbol_flip;
 }
 
 // One step of the tail.
-fn tail_step(state: ptr<function, vec4<u32>>, lane_count: u32, bad: ptr<function, bool>) -> u32 {
-    var symbols = 0u;
+fn tail_step(lane_count: u32, bad: ptr<function, bool>) -> vec4<u32> {
+    var entry = vec4(0u);
     for (var lane = 0u; lane < lane_count; lane++) {
-        var digits = (*state)[lane];
-        symbols |= tail_symbol(&digits, bad) << (8u * lane);
-        (*state)[lane] = digits;
+        let digits = state[lane];
+        *bad = *bad || (digits & ((1u << blob.tail_bits) - 1u)) >= blob.alphabet_size;
+        entry[lane] = tail_symbol(digits);
+        state[lane] = digits >> blob.tail_bits;
     }
-    return symbols;
+    return entry;
 }
 
 struct Extent {
-    start: u32,        // in steps from the tensor's first
+    row: u32,          // first
     row_count: u32,
+    column_step: u32,  // first, in steps
     column_count: u32,
 }
 
@@ -120,70 +149,113 @@ fn piece_start(piece: u32, row_steps: u32) -> u32 {
 }
 
 fn stream_extent(stream: u32) -> Extent {
-    let row_steps = (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
     if (blob.pieces > 1u) {
+        let row_steps = (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
         let piece = stream % blob.pieces;
         let start = piece_start(piece, row_steps);
         let end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), blob.columns);
-        return Extent(stream / blob.pieces * row_steps + start, 1u, end - HANSEL_LANES * start);
+        return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
     }
     let row = stream * blob.rows_per_stream;
-    return Extent(row * row_steps, min(blob.rows - row, blob.rows_per_stream), blob.columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
 }
 
-// False when the stream does not end as it must.
+// False when the stream does not end as it must. Each step goes to emit, or two at a time to
+// emit_pair, and each row ends with end_row.
 fn decode_stream(extent: Extent, begin: u32, end: u32) -> bool {
     let row_steps = (extent.column_count + HANSEL_LANES - 1u) / HANSEL_LANES;
     let full_steps = extent.column_count / HANSEL_LANES;
     let rest = extent.column_count % HANSEL_LANES;
     let step_count = extent.row_count * row_steps;
-    let tail = min(step_count, blob.tail_steps);
-    var left = step_count - tail;
-    var at = extent.start - blob.dst_start;
-    var d: Decoder;
+    var left = step_count - min(step_count, blob.tail_steps);
     for (var lane = 0u; lane < HANSEL_LANES; lane++) {
-        d.state[lane] = load_word(begin + 2u * lane) |
+        state[lane] = load_word(begin + 2u * lane) |
             (load_word(begin + 2u * lane + 1u) << HANSEL_WORD_BITS);
     }
-    d.cursor = begin + HANSEL_STATE_WORDS;
-    var bad = any(d.state < vec4(HANSEL_STATE_LOW));
-    var column = 0u; // in steps
-    while (left > 0u) {
+    at = (begin + HANSEL_STATE_WORDS) >> 1u;
+    odd = 0u - (begin & 1u);
+    here = words[at];
+    there = words[at + 1u];
+    var bad = any(state < vec4(HANSEL_STATE_LOW));
+    var in_tail = false;
+    for (var i = 0u; i < extent.row_count; i++) {
+        let row = extent.row + i;
+        var column = 0u; // in steps
         let full = min(full_steps, left);
-        let stop = at + full;
-        for (; at < stop; at++) {
-            dst[at] = decode_step(&d);
+        for (; column + 1u < full; column += 2u) {
+            let first = decode_step();
+            emit_pair(first, decode_step(), row, extent.column_step + column);
         }
-        left -= full;
-        column = full;
-        if (left > 0u && rest > 0u) {
-            dst[at] = decode_part(&d, rest);
-            at++;
-            left--;
+        if (column < full) {
+            emit(decode_step(), row, extent.column_step + column);
             column++;
         }
-        if (column == row_steps) {
-            column = 0u;
+        left -= full;
+        if (left > 0u && rest > 0u) {
+            emit(decode_part(rest), row, extent.column_step + column);
+            column++;
+            left--;
         }
+        if (left == 0u && !in_tail) {
+            bad = bad || 2u * at + (odd & 1u) != end || any(state < vec4(HANSEL_STATE_LOW));
+            state -= vec4(HANSEL_STATE_LOW);
+            in_tail = true;
+        }
+        for (; column < row_steps; column++) {
+            let lane_count = select(HANSEL_LANES, rest, column == full_steps);
+            emit(tail_step(lane_count, &bad), row, extent.column_step + column);
+        }
+        end_row(row);
     }
-    bad = bad || d.cursor != end || any(d.state < vec4(HANSEL_STATE_LOW));
-    var digits = d.state - vec4(HANSEL_STATE_LOW);
-    for (var k = 0u; k < tail; k++) {
-        let lane_count = select(HANSEL_LANES, rest, column == full_steps);
-        dst[at] = tail_step(&digits, lane_count, &bad);
-        at++;
-        column = select(column + 1u, 0u, column + 1u == row_steps);
+    return !bad && all(state == vec4(0u));
+}
+
+// Four table entries: their symbols as four bytes, the first lowest.
+fn pack_symbols(entry: vec4<u32>) -> u32 {
+    let symbol = entry & vec4(255u << HANSEL_SYMBOL_SHIFT);
+    return ((symbol.x | (symbol.y * 256u)) >> HANSEL_SYMBOL_SHIFT) | (symbol.z * 16u) |
+        (symbol.w * 4096u);
+}
+
+// ------------------------------------------------------------------------------------------------
+
+// Whether all streams begin and rows end at even steps: then pairs of steps are stored at once.
+override pairs: bool = false;
+
+@group(0) @binding(4) var<storage, read_write> dst: array<u32>;             // unless pairs
+@group(0) @binding(5) var<storage, read_write> dst_pairs: array<vec2<u32>>; // if pairs
+@group(0) @binding(6) var<storage, read_write> faults: array<atomic<u32>>;
+
+fn dst_index(row: u32, column_step: u32) -> u32 {
+    return row * ((blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES) + column_step - blob.dst_start;
+}
+
+fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
+    let index = dst_index(row, column_step);
+    if (pairs) {
+        dst_pairs[index >> 1u][index & 1u] = pack_symbols(entry);
+    } else {
+        dst[index] = pack_symbols(entry);
     }
-    return !bad && all(digits == vec4(0u));
+}
+
+fn emit_pair(first: vec4<u32>, second: vec4<u32>, row: u32, column_step: u32) {
+    let index = dst_index(row, column_step);
+    if (pairs) {
+        dst_pairs[index >> 1u] = vec2(pack_symbols(first), pack_symbols(second));
+    } else {
+        dst[index] = pack_symbols(first);
+        dst[index + 1u] = pack_symbols(second);
+    }
+}
+
+fn end_row(row: u32) {
 }
 
 @compute @workgroup_size(group_size)
 fn decode_streams(@builtin(workgroup_id) group: vec3<u32>,
                   @builtin(local_invocation_index) invocation: u32) {
-    for (var slot = invocation; slot < slot_count; slot += group_size) {
-        table[slot] = slots[slot];
-    }
-    workgroupBarrier();
+    load_table(invocation);
     let i = (group.y * blob.group_columns + group.x) * group_size + invocation;
     if (i >= blob.stream_count) {
         return;

@@ -30,7 +30,7 @@ void hansel_build_table(uint32_t table[HANSEL_MAX_SLOTS], const hansel_blob *blo
     for (index = 0; index < blob->alphabet_size; index++) {
         uint32_t symbol = (blob->origin + index) & 255, freq = blob->freq[index];
         for (bias = 0; bias < freq; bias++)
-            table[slot++] = symbol << HANSEL_SYMBOL_SHIFT | bias << HANSEL_BIAS_SHIFT | freq;
+            table[slot++] = bias << HANSEL_BIAS_SHIFT | symbol << HANSEL_SYMBOL_SHIFT | freq;
     }
 }
 
@@ -49,9 +49,8 @@ void hansel_read_cursors(uint32_t *cursors, const hansel_blob *blob, const void 
 /* One lane, one symbol. */
 static inline uint32_t rans_step(uint32_t *state, const uint32_t *table, uint32_t slot_bits) {
     uint32_t entry = table[*state & ((1u << slot_bits) - 1)];
-    *state = (entry & HANSEL_FIELD_MASK) * (*state >> slot_bits) +
-             (entry >> HANSEL_BIAS_SHIFT & HANSEL_FIELD_MASK);
-    return entry >> HANSEL_SYMBOL_SHIFT;
+    *state = (entry & HANSEL_FIELD_MASK) * (*state >> slot_bits) + (entry >> HANSEL_BIAS_SHIFT);
+    return entry >> HANSEL_SYMBOL_SHIFT & 255;
 }
 
 /* Never reads past the end: a stream that wants to is corrupt, and says so. */

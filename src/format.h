@@ -19,9 +19,10 @@
 #define HANSEL_MAX_SLOTS 4096u  /* (mirrored) 1 << HANSEL_MAX_SLOT_BITS */
 #define HANSEL_STATE_WORDS 8u   /* (mirrored) initial states of a stream, in words */
 
-/* One table entry per slot (mirrored): symbol << 24 | bias << 12 | freq. */
-#define HANSEL_SYMBOL_SHIFT 24u
-#define HANSEL_BIAS_SHIFT 12u
+/* One table entry per slot (mirrored): bias << 20 | symbol << 12 | freq. bias is on
+ * top, so that one shift gets it: it is wanted first. */
+#define HANSEL_SYMBOL_SHIFT 12u
+#define HANSEL_BIAS_SHIFT 20u
 #define HANSEL_FIELD_MASK 4095u
 
 /* Fixed part of the head (FORMAT.md section 2); the shape follows. */

@@ -102,7 +102,7 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
 
 /*
  * hansel_build_table() - the decoding table: table[slot], slot < 1 << slot_bits,
- * is symbol << 24 | bias << 12 | freq. blob must have alphabet_size >= 2.
+ * is bias << 20 | symbol << 12 | freq. blob must have alphabet_size >= 2.
  * FORMAT.md section 4.1.
  */
 void hansel_build_table(uint32_t table[HANSEL_MAX_SLOTS], const hansel_blob *blob);

@@ -19,26 +19,26 @@ const HELP = `hansel - entropy-coded neural-network weights in safetensors files
   hansel encode IN [-o OUT] [--step D | --bits B | --error E | --lossless]
          [--saturate] [--include RE] [--exclude RE] [--stream-length S]
          [--precision P] [--threads N] [--force] [--quiet] [--json]
-  hansel decode IN [-o OUT] [--dtype F32|F16|BF16|I8] [--force] [--quiet] [--json]
+  hansel decode IN [-o OUT] [--dtype T] [--force] [--quiet] [--json]
   hansel info   IN [--json]
   hansel verify IN [--against ORIGINAL] [--quiet] [--json]
   hansel sample OUT [--rows N] [--force] [--quiet] [--json]
   hansel serve  [DIR] [--port P] [--host H]
 
-IN is a safetensors file, a model.safetensors.index.json (its shards come along),
+IN is a safetensors file, a model.safetensors.index.json (with its shards),
 an http(s) URL, or - for standard input; OUT a file, or - for standard output.
 
   --step D           grid step, the same for all tensors (1/52 is understood)
   --bits B           coded bits per weight to stay below: finest step that does
   --error E          relative RMS error to stay below: coarsest step that does
   --lossless         no loss; the default
-  --saturate         with --step: clamp what 256 levels do not hold, and count it
+  --saturate         with --step: clamp, and count, what 256 levels do not hold
   --include RE       code only tensors whose name matches (a regular expression)
   --exclude RE       pass through tensors whose name matches
   --stream-length S  symbols per independent stream, about (default 4096)
   --precision P      bits of probability, 8 to 12 (default: the cheapest)
-  --threads N        worker threads (default: all cores); output does not depend on it
-  --dtype T          decode to this dtype; I8 gives the grid indices
+  --threads N        worker threads (default: all cores); same bytes always
+  --dtype T          decode to F32, F16, BF16, or I8: the grid indices
   --force            overwrite OUT
   --quiet            no progress, no summary
   --json             the result as JSON on standard output

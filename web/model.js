@@ -520,7 +520,7 @@ async function readIndex(source, signal) {
   } catch (cause) {
     throw new HanselError(code, 'the index is not UTF-8', { where: source.name, cause });
   }
-  const index = parseJson(text, { code, maxDepth: 64 });
+  const index = parseJson(text.trimEnd(), { code, maxDepth: 64 });
   const map = index instanceof Map ? index.get('weight_map') : undefined;
   if (!(map instanceof Map) || [...map.values()].some((file) => typeof file !== 'string')) {
     throw new HanselError(code, 'the index has no weight_map of strings', { where: source.name });

@@ -8,6 +8,9 @@ import { HanselError, checkAborted } from './errors.js';
 import { typedArray } from './floats.js';
 import { allocate } from './http.js';
 import {
+  Products, checkFloat, checkInteger, checkVector,
+} from './webgpu_products.js';
+import {
   RangeWriter, cutParts, referenceChecksums, rowSteps, streamStep, unpad,
 } from './parts.js';
 
@@ -65,6 +68,8 @@ export class WebGpu {
   /** @type {Promise<never> | null} */
   #lost = null;
   #isLost = false;
+  /** Whether WGSL has dot4I8Packed. */
+  hasPackedDot = false;
   #options;
 
   /** @param {WebGpuOptions} options */
@@ -79,6 +84,8 @@ export class WebGpu {
     if (this.#isLost && device) throw this.#lossError('make another one and pass it to webgpu()');
     this.device = device ?? await this.#request(gpu);
     this.info = this.device.adapterInfo ?? null;
+    this.hasPackedDot = Boolean((gpu ?? globalThis.navigator?.gpu)?.wgslLanguageFeatures
+      ?.has('packed_4x8_integer_dot_product'));
     this.#isLost = false;
     this.#pipelines.clear();
     this.buffers.clear();
@@ -193,26 +200,26 @@ export class WebGpu {
   }
 
   /**
-   * @param {string} file in shaders/ @param {string} entryPoint
+   * @param {string[]} files in shaders/, one after the other @param {string} entryPoint
    * @param {Record<string, number>} constants
    */
-  pipeline(file, entryPoint, constants) {
-    const key = `${file} ${entryPoint} ${JSON.stringify(constants)}`;
+  pipeline(files, entryPoint, constants) {
+    const key = `${files} ${entryPoint} ${JSON.stringify(constants)}`;
     let found = this.#pipelines.get(key);
     if (!found) {
-      found = this.#compile(file, entryPoint, constants);
+      found = this.#compile(files, entryPoint, constants);
       this.#pipelines.set(key, found);
       found.catch(() => this.#pipelines.delete(key));
     }
     return found;
   }
 
-  /** @param {string} file @param {string} entryPoint @param {Record<string, number>} constants */
-  async #compile(file, entryPoint, constants) {
+  /** @param {string[]} files @param {string} entryPoint @param {Record<string, number>} constants */
+  async #compile(files, entryPoint, constants) {
     const { device } = this;
-    const module = device.createShaderModule({
-      label: file, code: await readTextAsset(`shaders/${file}`),
-    });
+    const texts = await Promise.all(files.map((file) => readTextAsset(`shaders/${file}`)));
+    const file = files.join(' + ');
+    const module = device.createShaderModule({ label: file, code: texts.join('\n') });
     const { messages } = await module.getCompilationInfo();
     const log = messages.filter(({ type }) => type === 'error')
       .map(({ lineNum, message }) => `${file}:${lineNum}: ${message}`).join('\n');
@@ -306,7 +313,7 @@ export class WebGpuMatrix {
   /** @type {GpuPart[]} */
   parts = [];
   /** @type {GPUBuffer | null} */
-  #table = null;
+  table = null;
   #isDestroyed = false;
 
   /** @param {WebGpu} gpu @param {Model} model @param {string} name @param {Blob} blob */
@@ -317,6 +324,8 @@ export class WebGpuMatrix {
     this.blob = blob;
     const { dtype, shape, mode, step, rows, columns } = blob;
     Object.assign(this, { dtype, shape, mode, step });
+    /** y = W x on the coded weights, for your own command encoders. */
+    this.products = new Products(this);
     /** Rows and columns of the matrix view. */
     this.rows = rows;
     this.columns = columns;
@@ -347,7 +356,29 @@ export class WebGpuMatrix {
         symbols: null,
       });
     }
-    if (blob.streamCount) this.#table = gpu.filled(this.model.codec.buildTable(blob), storage, 'table');
+    if (blob.streamCount) {
+      this.table = gpu.filled(this.model.codec.buildTable(blob), storage, 'table');
+    } else if (blob.weights) {
+      this.#pretendStreams(storage);
+    }
+  }
+
+  /**
+   * A tensor without streams gets some for the products: a stream to a row, all reading the same
+   * states, which its one symbol of probability 1 never changes.
+   * @param {GPUBufferUsageFlags} storage
+   */
+  #pretendStreams(storage) {
+    const { gpu, blob, parts: [part] } = this;
+    part.words = gpu.filled(new Uint32Array(8).fill(65536), storage, 'words');
+    part.cursors = gpu.filled(new Uint32Array(blob.rows + 1), storage, 'cursors');
+    this.table = gpu.filled(new Uint32Array(256).map(
+      (_, slot) => slot << 20 | blob.origin << 12 | 256), storage, 'table');
+  }
+
+  /** Invocations that a part takes in a product. @param {Part} part */
+  streamCount(part) {
+    return this.blob.streamCount ? part.count : this.blob.weights ? this.blob.rows : 0;
   }
 
   /** Where the payload's bytes go. */
@@ -362,18 +393,19 @@ export class WebGpuMatrix {
     ]);
   }
 
-  #checkAlive() {
+  /** @throws {HanselError} HANSEL_ERR_DESTROYED */
+  checkAlive() {
     if (this.#isDestroyed) {
       throw new HanselError('HANSEL_ERR_DESTROYED', 'the matrix was destroyed', { where: this.name });
     }
   }
 
-  /** @param {Part} part @returns {Uint32Array<ArrayBuffer>} struct Blob of decode.wgsl */
-  #blobUniform(part) {
+  /** @param {Part} part @returns {number[]} struct Blob of decode.wgsl and matvec.wgsl */
+  blobUniform(part) {
     const { blob } = this;
-    return Uint32Array.of(part.first, part.count, GROUP_COLUMNS, part.startStep, blob.rows,
-      blob.columns, blob.pieces, blob.rowsPerStream, blob.origin, blob.alphabetSize, blob.tailBits,
-      blob.tailSteps);
+    return [part.first, this.streamCount(part), GROUP_COLUMNS, part.startStep, blob.rows,
+      blob.columns, Math.max(blob.pieces, 1), Math.max(blob.rowsPerStream, 1), blob.origin,
+      blob.alphabetSize, blob.tailBits, blob.tailSteps];
   }
 
   /**
@@ -383,13 +415,16 @@ export class WebGpuMatrix {
    * @throws {HanselError} HANSEL_ERR_CORRUPT with the stream, _LOST, _MEMORY, _GPU, _DESTROYED
    */
   async decodeOnGpu() {
-    this.#checkAlive();
+    this.checkAlive();
     const { gpu, blob } = this;
     const missing = this.parts.filter(({ symbols }) => !symbols);
     if (!missing.length) return this.parts;
     const slots = 1 << blob.precision;
-    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline('decode.wgsl',
-      'decode_streams', { slot_bits: blob.precision, slot_count: slots, group_size: GROUP_SIZE })) : null;
+    const pairs = this.rowSteps % 2 === 0 && this.rowSteps % (2 * blob.pieces) === 0;
+    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline(['decode.wgsl'],
+      'decode_streams', {
+        slot_bits: blob.precision, slot_count: slots, group_size: GROUP_SIZE, pairs: pairs ? 1 : 0,
+      })) : null;
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     await gpu.guard(async () => {
       /** @type {GPUBuffer[]} */
@@ -398,18 +433,22 @@ export class WebGpuMatrix {
       try {
         const faults = gpu.filled(Uint32Array.of(NO_FAULT), usage, 'faults');
         scratch.push(faults);
+        const none = gpu.buffer(16, usage, 'unused');
+        scratch.push(none);
         const encoder = gpu.device.createCommandEncoder();
         for (const part of missing) {
           const symbols = gpu.buffer(4 * part.steps, usage, 'symbols');
           made.set(part, symbols);
-          if (!pipeline || !part.words || !part.cursors || !this.#table) {
+          if (!pipeline || !part.words || !part.cursors || !this.table) {
             gpu.device.queue.writeBuffer(symbols, 0, this.#allEqual(part));
             continue;
           }
-          const uniform = gpu.filled(this.#blobUniform(part), GPUBufferUsage.UNIFORM, 'blob');
+          const uniform = gpu.filled(Uint32Array.from(this.blobUniform(part)),
+            GPUBufferUsage.UNIFORM, 'blob');
           scratch.push(uniform);
           gpu.dispatch(encoder, pipeline,
-            [uniform, part.words, part.cursors, this.#table, symbols, faults], part.count);
+            [uniform, part.words, part.cursors, this.table, pairs ? none : symbols,
+              pairs ? symbols : none, faults], part.count);
         }
         gpu.device.queue.submit([encoder.finish()]);
         const [stream] = new Uint32Array((await gpu.read(faults, 0, 4)).buffer);
@@ -446,7 +485,7 @@ export class WebGpuMatrix {
    * @throws {HanselError} HANSEL_ERR_ARGUMENT when not decoded yet, or cut into parts
    */
   get buffer() {
-    this.#checkAlive();
+    this.checkAlive();
     const [part] = this.parts;
     if (this.parts.length !== 1 || !part.symbols) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'no single decoded buffer', {
@@ -494,7 +533,7 @@ export class WebGpuMatrix {
     }
     if (!isFloat) return typedArray(target, /** @type {ArrayBuffer} */ ((await this.symbols()).buffer));
     const parts = await this.decodeOnGpu();
-    const pipeline = await gpu.guard(() => gpu.pipeline('values.wgsl', 'convert_values', {
+    const pipeline = await gpu.guard(() => gpu.pipeline(['values.wgsl'], 'convert_values', {
       group_size: GROUP_SIZE,
     }));
     const size = target === 'F32' ? 4 : 2;
@@ -544,6 +583,43 @@ export class WebGpuMatrix {
   }
 
   /**
+   * y = W x, decoding as it goes. The error is that of binary32 sums in the kernel's order: relative
+   * to the norm, below 1e-5 for 4096 columns. NaN and infinity go where arithmetic takes them.
+   * @param {Float32Array} x `columns` elements @param {{bias?: Float32Array}} [options] bias: rows
+   * @returns {Promise<Float32Array>} rows
+   * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _DESTROYED, _LOST, _MEMORY
+   */
+  async matvec(x, { bias } = {}) {
+    return this.matmul(x, 1, { bias });
+  }
+
+  /**
+   * Like matvec, for a batch: each weight is decoded once for every four vectors.
+   * @param {Float32Array} x batch vectors of `columns` elements, one after the other
+   * @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
+   * @returns {Promise<Float32Array>} batch vectors of `rows` elements
+   */
+  async matmul(x, batch, { bias } = {}) {
+    this.checkAlive();
+    checkFloat(this.blob, this.name);
+    checkVector(this, x, 'Float32Array', batch);
+    if (bias) checkVector({ ...this, columns: this.rows, name: `${this.name} bias` }, bias, 'Float32Array', 1);
+    return new Float32Array(await this.products.run(x, batch, bias, false));
+  }
+
+  /**
+   * Grid indices (or I8 weights) times signed bytes: exact, not scaled by the step.
+   * @param {Int8Array} x `columns` elements @returns {Promise<Int32Array>} rows
+   * @throws {HanselError} HANSEL_ERR_DTYPE for lossless floats, HANSEL_ERR_LIMIT above 131,071 columns
+   */
+  async matvecI8(x) {
+    this.checkAlive();
+    checkInteger(this.blob, this.name);
+    checkVector(this, x, 'Int8Array', 1);
+    return new Int32Array(await this.products.run(x, 1, undefined, true));
+  }
+
+  /**
    * Compares what the GPU decodes with what the wasm decodes, by checksums computed on the GPU.
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<{ok: true} | {ok: false, tensor: string, row: number, column: number,
@@ -554,7 +630,7 @@ export class WebGpuMatrix {
     const parts = await this.decodeOnGpu();
     const reference = new Uint8Array((await this.model.symbols(this.name, { signal })).buffer);
     const sums = referenceChecksums(blob, reference);
-    const pipeline = await gpu.guard(() => gpu.pipeline('checksum.wgsl', 'checksum_streams', {
+    const pipeline = await gpu.guard(() => gpu.pipeline(['checksum.wgsl'], 'checksum_streams', {
       group_size: GROUP_SIZE,
     }));
     for (const part of parts) {
@@ -606,7 +682,8 @@ export class WebGpuMatrix {
     for (const { words, raw, cursors, symbols } of this.parts) {
       for (const buffer of [words, raw, cursors, symbols]) this.gpu.free(buffer);
     }
-    this.gpu.free(this.#table);
+    this.gpu.free(this.table);
+    this.products.destroy();
     this.parts = [];
   }
 }

@@ -1,0 +1,48 @@
+// reduce.wgsl - adds up the pieces of rows that matvec.wgsl left: always in the same order.
+
+override is_integer: bool = false;
+override group_size: u32 = 64u;
+
+struct Reduction {
+    row_count: u32,   // of all vectors: rows * vectors
+    group_columns: u32,
+    rows: u32,
+    pieces: u32,
+    y_start: u32,     // in elements
+    y_stride: u32,    // from vector to vector, in elements
+    has_bias: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> reduction: Reduction;
+@group(0) @binding(1) var<storage, read> sums: array<u32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<u32>; // bits of f32, or i32
+
+@compute @workgroup_size(group_size)
+fn reduce_pieces(@builtin(workgroup_id) group: vec3<u32>,
+                 @builtin(local_invocation_index) invocation: u32) {
+    let i = (group.y * reduction.group_columns + group.x) * group_size + invocation;
+    if (i >= reduction.row_count) {
+        return;
+    }
+    let row = i % reduction.rows;
+    let index = reduction.y_start + i / reduction.rows * reduction.y_stride + row;
+    if (is_integer) {
+        var sum = 0i;
+        for (var piece = 0u; piece < reduction.pieces; piece++) {
+            sum += bitcast<i32>(sums[i * reduction.pieces + piece]);
+        }
+        y[index] = bitcast<u32>(sum);
+        return;
+    }
+    var sum = 0.0;
+    for (var piece = 0u; piece < reduction.pieces; piece++) {
+        sum += bitcast<f32>(sums[i * reduction.pieces + piece]);
+    }
+    sum *= reduction.scale;
+    if (reduction.has_bias != 0u) {
+        sum += bias[row];
+    }
+    y[index] = bitcast<u32>(sum);
+}

@@ -1,0 +1,165 @@
+/*
+ * native.c - times the C core on int8 symbols.
+ *
+ *   build/bench FILE ROWS COLUMNS STREAM_LENGTH REPEATS
+ *
+ * FILE holds ROWS * COLUMNS bytes. Prints one JSON line for each of
+ *
+ *   streams  hansel_encode_streams and hansel_decode_streams alone, one thread,
+ *            all streams in one call, everything in memory
+ *   blob     hansel_encode_blob and hansel_decode_symbols: also histogram, model,
+ *            directory, head and checksum
+ *
+ * with bits per symbol of the whole blob, and millions of symbols per second as
+ * [least, median, most] over REPEATS rounds, which follow one untimed round.
+ * Exits 1 unless every decoder returns the input.
+ */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "hansel.h"
+
+#define MAX_REPEATS 1000
+
+enum { ENCODE_STREAMS, ENCODE_BLOB, DECODE_STREAMS, DECODE_BLOB, COPY, PARTS };
+
+static double seconds[PARTS][MAX_REPEATS];
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "bench: %s\n", what);
+    exit(1);
+}
+
+static void *allocate(size_t bytes)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, 64, bytes + 64)) fail("out of memory");
+    memset(memory, 0, bytes + 64); /* no page faults inside a timer */
+    return memory;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_speeds(const char *name, double *times, int repeats, double symbols)
+{
+    double median;
+    qsort(times, (size_t)repeats, sizeof *times, by_size);
+    median = (times[(repeats - 1) / 2] + times[repeats / 2]) / 2;
+    printf(", \"%s\": [%.1f, %.1f, %.1f]", name, 1e-6 * symbols / times[repeats - 1],
+           1e-6 * symbols / median, 1e-6 * symbols / times[0]);
+}
+
+int main(int argc, char **argv)
+{
+    static uint32_t table[HANSEL_MAX_SLOTS];
+    uint64_t shape[2];
+    uint32_t stream_length, *cursors, *lengths;
+    size_t count, scratch_bytes, bound, room_bytes, blob_bytes = 0, written = 0;
+    uint8_t *src, *dst, *coded, *room, *scratch;
+    hansel_blob blob;
+    hansel_options options;
+    int repeats, round;
+    FILE *file;
+
+    if (argc != 6) fail("usage: bench FILE ROWS COLUMNS STREAM_LENGTH REPEATS");
+    shape[0] = strtoull(argv[2], NULL, 10);
+    shape[1] = strtoull(argv[3], NULL, 10);
+    stream_length = (uint32_t)strtoul(argv[4], NULL, 10);
+    repeats = atoi(argv[5]);
+    count = (size_t)(shape[0] * shape[1]);
+    if (!count || repeats < 1 || repeats > MAX_REPEATS) fail("impossible sizes");
+    src = allocate(count);
+    dst = allocate(count);
+    file = fopen(argv[1], "rb");
+    if (!file || fread(src, 1, count, file) != count) fail("the file cannot be read");
+    fclose(file);
+
+    memset(&options, 0, sizeof options);
+    options.lossless = 1;
+    options.stream_length = stream_length;
+    scratch_bytes = hansel_encode_scratch(shape[0], shape[1], stream_length);
+    bound = hansel_encode_blob_bound(shape[0], shape[1], HANSEL_I8, stream_length);
+    scratch = allocate(scratch_bytes);
+    coded = allocate(bound);
+    if (hansel_encode_blob(coded, bound, &blob_bytes, scratch, scratch_bytes, HANSEL_I8, 2, shape,
+                           src, &options, NULL) != HANSEL_OK ||
+        hansel_read_head(&blob, coded, blob_bytes, NULL) != HANSEL_OK || !blob.stream_count)
+        fail("the data cannot be coded");
+    cursors = allocate(4 * ((size_t)blob.stream_count + 1));
+    lengths = allocate(4 * (size_t)blob.stream_count);
+    hansel_read_cursors(cursors, &blob, coded, 0, blob.stream_count, 0);
+    room_bytes = (size_t)hansel_encode_bound(&blob, 0, blob.stream_count);
+    room = allocate(room_bytes);
+
+    for (round = -1; round < repeats; round++) {
+        int slot = round < 0 ? 0 : round;
+        double t[PARTS + 1];
+        int part, ok;
+
+        t[ENCODE_STREAMS] = now();
+        written = hansel_encode_streams(room, room_bytes, lengths, &blob, 0, blob.stream_count,
+                                        src, count);
+        t[ENCODE_BLOB] = now();
+        ok = hansel_encode_blob(coded, bound, &blob_bytes, scratch, scratch_bytes, HANSEL_I8, 2,
+                                shape, src, &options, NULL) == HANSEL_OK;
+        t[DECODE_STREAMS] = now();
+        if (!ok || written != 2 * (size_t)blob.word_count || blob_bytes != blob.blob_bytes ||
+            memcmp(room, coded + blob.head_bytes, written))
+            fail("the encoders disagree");
+        memset(dst, 0, count);
+
+        for (part = ENCODE_STREAMS; part <= ENCODE_BLOB; part++)
+            seconds[part][slot] = t[part + 1] - t[part];
+
+        t[0] = now();
+        hansel_build_table(table, &blob);
+        ok = hansel_decode_streams(dst, count, &blob, table, cursors, 0, blob.stream_count,
+                                   coded + blob.head_bytes, written, NULL) == HANSEL_OK;
+        seconds[DECODE_STREAMS][slot] = now() - t[0];
+        if (!ok || memcmp(dst, src, count)) fail("hansel_decode_streams is wrong");
+        memset(dst, 0, count);
+
+        t[0] = now();
+        ok = hansel_decode_symbols(dst, count, coded, blob_bytes, NULL) == HANSEL_OK;
+        seconds[DECODE_BLOB][slot] = now() - t[0];
+        if (!ok || memcmp(dst, src, count)) fail("hansel_decode_symbols is wrong");
+        memset(dst, 0, count);
+
+        t[0] = now();
+        memcpy(dst, src, count);
+        seconds[COPY][slot] = now() - t[0];
+        if (memcmp(dst, src, count)) fail("memcpy is wrong"); /* also keeps the copy */
+    }
+
+    for (round = 0; round < 2; round++) {
+        double copy[MAX_REPEATS];
+        memcpy(copy, seconds[COPY], sizeof copy);
+        printf("{\"name\": \"%s\", \"bits\": %.6f", round ? "blob" : "streams",
+               8.0 * (double)blob_bytes / (double)count);
+        print_speeds("encode_Msps", seconds[round ? ENCODE_BLOB : ENCODE_STREAMS], repeats,
+                     (double)count);
+        print_speeds("decode_Msps", seconds[round ? DECODE_BLOB : DECODE_STREAMS], repeats,
+                     (double)count);
+        print_speeds("memcpy_Msps", copy, repeats, (double)count);
+        printf("}\n");
+    }
+    free(src), free(dst), free(coded), free(room), free(scratch), free(cursors), free(lengths);
+    return 0;
+}

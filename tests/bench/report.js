@@ -1,0 +1,181 @@
+/** What bench.js found, as Markdown and as a picture. */
+
+/** @typedef {import('./bench.js').Results} Results */
+/** @typedef {import('./bench.js').Spread} Spread */
+
+/** @param {number} n @returns {string} three or so digits that count */
+const short = (n) => (n >= 100 ? n.toFixed(0) : n.toPrecision(3));
+
+/** @param {Spread | null} values @returns {string} median, and least to most */
+const ranged = (values) => (values
+  ? `${short(values[1])} (${short(values[0])}-${short(values[2])})` : '-');
+
+/** @param {(string | number)[][]} rows the first is the heading; columns after it are numbers */
+function table(rows) {
+  const [heading, ...body] = rows.map((row) => row.join(' | '));
+  const rule = rows[0].map((_, i) => (i ? '---:' : '---')).join(' | ');
+  return [heading, rule, ...body].map((line) => `| ${line} |`).join('\n');
+}
+
+/** @param {Results} results */
+function machineText({ command, machine, repeats, quick }) {
+  const { cpu, cores, memory, system, load, versions, revision, date } = machine;
+  const [gcc, emcc] = [versions.gcc, versions.emcc].map(
+    (text) => /\d+\.\d+\.\d+(?=\D*$)/.exec(text)?.[0] ?? text);
+  return [
+    `\`${command}\`, ${date}, revision ${revision}.`,
+    `${cpu}, ${cores} cores, ${short(memory / 2 ** 30)} GiB; ${system}.`,
+    `Node ${versions.node} (V8 ${versions.v8});`,
+    `Hansel by gcc ${gcc} -O3 (no -march) and Emscripten ${emcc};`,
+    `zlib ${versions.zlib}, brotli ${versions.brotli},`,
+    `@bokuweb/zstd-wasm ${versions['zstd-wasm']}.`,
+    `${repeats} rounds after an uncounted one; load ${load.toFixed(2)} before the start.`,
+    ...(quick ? ['A quick run, with little data: read it with care.'] : []),
+  ].join('\n');
+}
+
+/** @param {Results['sets'][0]} set */
+function setText({ set, what, shape, entropy, coders }) {
+  const memcpy = coders[0].decode?.[1] ?? NaN;
+  const anchor = coders.find((coder) => coder.anchor)?.decode?.[1] ?? NaN;
+  const rows = coders.map(({ name, bits, encode, decode }) => [
+    name, bits.toFixed(4), `${(100 * (bits / entropy - 1)).toFixed(2)} %`, ranged(encode),
+    ranged(decode), ...(decode ? [decode[1] / memcpy, decode[1] / anchor] : [NaN, NaN])
+      .map((ratio) => (Number.isNaN(ratio) ? '-' : ratio.toPrecision(2))),
+  ]);
+  return `### ${set}: ${what}
+
+${shape.join(' x ')} symbols, entropy ${entropy.toFixed(4)} bits.
+
+${table([['coder', 'bits', 'over entropy', 'encode M/s', 'decode M/s', 'to memcpy', 'to wasm SIMD'],
+    ...rows])}`;
+}
+
+/** @param {Results} results @returns {string} Markdown */
+export function report(results) {
+  const { sets, lengths, first, sizes } = results;
+  const timers = sets[0].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
+  const milliseconds = (/** @type {Spread} */ values) => `${values[1].toFixed(2)} (${
+    values[0].toFixed(2)}-${values[2].toFixed(2)})`;
+  const nanoseconds = sizes.map(({ encode, decode }) => [encode, decode].map(
+    (speed) => 1e3 / (speed?.[1] ?? NaN)));
+  const million = nanoseconds[sizes.findIndex(({ symbols }) => symbols === 1e6)];
+  const most = sizes[sizes.length - 1].symbols;
+  const growth = nanoseconds[sizes.length - 1].map((ns, i) => (ns / million[i]).toFixed(2));
+  return `${machineText(results)}
+
+M/s is millions of symbols a second: the median, and in brackets the slowest and the fastest round.
+One symbol is one weight and one byte. Bits are those of all that a file or blob holds.
+
+![Bits a weight against decoding speed, on up16](bench.svg)
+
+${sets.map(setText).join('\n\n')}
+
+### What is inside the timers
+
+${timers}
+
+### Stream length, on up16
+
+The C functions alone: as "Hansel wasm SIMD, core" and "Hansel native, streams".
+
+${table([['symbols a stream', 'bits', 'over entropy', 'wasm encode M/s', 'wasm decode M/s',
+    'native encode M/s', 'native decode M/s'],
+  ...lengths.map(({ length, wasm, native }) => [length, wasm.bits.toFixed(4),
+    `${(100 * (wasm.bits / sets[0].entropy - 1)).toFixed(2)} %`, ranged(wasm.encode),
+    ranged(wasm.decode), ranged(native.encode), ranged(native.decode)])])}
+
+### The first decode, in milliseconds
+
+${first[0].symbols} symbols of up16 through web/codec.js. Compile is WebAssembly.compile of a module
+that no cache knows; first is the instance and its first decode, before V8 has optimized the code;
+warm the twelfth decode of the same instance.
+
+${table([['module', 'compile', 'first', 'warm'], ...first.map((row) => (
+    [row.name, milliseconds(row.compile), milliseconds(row.first), milliseconds(row.warm)]))])}
+
+### Cost against size
+
+encodeTo() and open() with Model.slices(), one thread, on up16 over and over; the file is in memory.
+
+${table([['weights', 'bits', 'encode s', 'decode s', 'encode ns/weight', 'decode ns/weight'],
+  ...sizes.map(({ symbols, bits }, i) => [symbols, bits.toFixed(4),
+    ...nanoseconds[i].map((ns) => (ns * symbols / 1e9).toPrecision(3)),
+    ...nanoseconds[i].map(short)])])}
+
+From 10^6 to ${most} weights, the time a weight changes by the factors ${growth[0]} (encode) and
+${growth[1]} (decode); linear cost is 1.
+`;
+}
+
+/** @param {string} text */
+const escape = (text) => text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+const STYLE = `
+  text { font: 12px system-ui, sans-serif; fill: #555 }
+  .title { font-size: 15px; fill: #222 } .middle { text-anchor: middle } .end { text-anchor: end }
+  path { fill: none; stroke: #8883 } .leader { stroke: #8888 }
+  .entropy { stroke: #888; stroke-dasharray: 4 4 }
+  .ours { fill: #0b62c4 } .theirs { fill: #b4500a }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #aaa } .title { fill: #eee } .ours { fill: #6cb2ff } .theirs { fill: #ff9d5c }
+  }
+`;
+
+/** @param {Results} results @returns {string} SVG: bits a weight against decoding speed, on up16 */
+export function plot({ sets: [{ coders, entropy, set }], machine, command }) {
+  const points = coders.slice(1).flatMap(({ name, bits, decode, ours }) => (
+    decode ? [{ name, bits, speed: decode[1], kind: ours ? 'ours' : 'theirs' }] : []));
+  points.sort((a, b) => b.speed - a.speed);
+  const [width, height] = [820, 520];
+  const [left, right, top, bottom] = [70, width - 30, 56, height - 60];
+  const lowBits = Math.floor(20 * entropy) / 20;
+  const highBits = Math.max(...points.map(({ bits }) => bits)) + 0.2;
+  const lowSpeed = 50;
+  const highSpeed = 1.5 * Math.max(points[0].speed, 1000);
+  const px = (/** @type {number} */ n) => Number(n.toFixed(1));
+  const xOf = (/** @type {number} */ bits) => px(
+    left + (bits - lowBits) / (highBits - lowBits) * (right - left));
+  const yOf = (/** @type {number} */ speed) => px(
+    bottom - Math.log(speed / lowSpeed) / Math.log(highSpeed / lowSpeed) * (bottom - top));
+  /** @type {string[]} */
+  const parts = [];
+  const write = (/** @type {string} */ kind, /** @type {number} */ x, /** @type {number} */ y,
+    /** @type {string} */ text) => parts.push(
+    `<text class="${kind}" x="${px(x)}" y="${px(y)}">${escape(text)}</text>`);
+
+  for (const speed of [50, 100, 200, 500, 1000, 2000, 5000].filter((n) => n <= highSpeed)) {
+    parts.push(`<path d="M${left} ${yOf(speed)}H${right}"/>`);
+    write('end', left - 8, yOf(speed) + 4, `${speed}`);
+  }
+  for (let tick = Math.ceil(lowBits * 10); tick <= highBits * 10; tick++) {
+    parts.push(`<path d="M${xOf(tick / 10)} ${top}V${bottom}"/>`);
+    write('middle', xOf(tick / 10), bottom + 18, (tick / 10).toFixed(1));
+  }
+  parts.push(`<path class="entropy" d="M${xOf(entropy)} ${top}V${bottom}"/>`);
+  write('middle', xOf(entropy), top - 6, 'entropy');
+  write('title', left, 24, `${set}: left is smaller, up is faster to decode`);
+  write('middle', (left + right) / 2, bottom + 38, 'bits a weight');
+  write('end', right, height - 5, `${command}; ${machine.cpu}`);
+  parts.push(`<text class="middle" transform="translate(18 ${(top + bottom) / 2}) rotate(-90)">`
+    + 'decoded, millions of weights a second</text>');
+
+  // Labels stand to the right of all points that are near in bits, in their order.
+  /** @type {Map<number, number>} */
+  const lowest = new Map();
+  for (const { name, bits, speed, kind } of points) {
+    const [x, y] = [xOf(bits), yOf(speed)];
+    const column = 16 + Math.max(...points.map((p) => xOf(p.bits)).filter((at) => at < x + 70));
+    const line = Math.max(y + 4, (lowest.get(column) ?? 0) + 15);
+    lowest.set(column, line);
+    parts.push(`<path class="leader" d="M${x} ${y}L${px(column - 3)} ${px(line - 4)}"/>`,
+      `<circle class="${kind}" cx="${x}" cy="${y}" r="4.5"/>`);
+    write(kind, column, line, `${name}: ${short(speed)}`);
+  }
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img"
+  aria-label="Bits a weight against decoding speed">
+<style>${STYLE}</style>
+${parts.join('\n')}
+</svg>
+`;
+}

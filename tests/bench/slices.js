@@ -1,0 +1,92 @@
+/**
+ * One int8 tensor through web/codec.js, slice by slice, with the calls and sizes of web/encode.js
+ * and web/model.js: the product's path, but for files, and with the choice of WebAssembly build.
+ */
+import { SLICE } from '../../web/codec.js';
+
+/** As in web/model.js. */
+const BATCH = 1 << 20;
+
+/** @typedef {import('../../web/codec.js').Codec} Codec */
+
+/**
+ * @param {Codec} codec @param {Uint8Array} data @param {number[]} shape
+ * @param {number} [streamLength]
+ * @returns {{head: Uint8Array, parts: Uint8Array[], bytes: number}} parts: the payload
+ */
+export function encodeSlices(codec, data, shape, streamLength) {
+  const counts = new Float64Array(256);
+  for (let at = 0; at < data.length; at += SLICE) {
+    const found = codec.measure('I8', data.subarray(at, at + SLICE), 0, false);
+    for (let i = 0; i < 256; i++) counts[i] += found.counts[i];
+  }
+  const { blob: planned } = codec.plan({
+    dtype: 'I8', mode: 'lossless', shape, step: 0, counts, streamLength,
+  });
+  const lengths = new Uint32Array(planned.streamCount);
+  const parts = [];
+  let crc = 0;
+  let start = 0;
+  for (let first = 0, last; first < planned.streamCount; first = last) {
+    let end = start;
+    for (last = first; last < planned.streamCount; last++) {
+      const next = codec.streamStart(planned, last + 1);
+      if (last > first && next - start > SLICE) break;
+      end = next;
+    }
+    const bytes = data.subarray(start, end);
+    const part = codec.encodeStreams(planned, bytes, first, last - first, false);
+    lengths.set(part.lengths, first);
+    parts.push(part.words);
+    crc = codec.crc32c(part.words, crc);
+    start = end;
+  }
+  const blob = codec.finish(planned, lengths);
+  parts.push(new Uint8Array(-2 * blob.wordCount & 15));
+  crc = codec.crc32c(parts[parts.length - 1], crc);
+  return { head: codec.writeHead(blob, lengths, crc), parts, bytes: blob.blobBytes };
+}
+
+/** @param {{head: Uint8Array, parts: Uint8Array[], bytes: number}} coded @returns {Uint8Array} */
+export function joinParts({ head, parts, bytes }) {
+  const file = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of [head, ...parts]) {
+    file.set(part, at);
+    at += part.length;
+  }
+  return file;
+}
+
+/** @param {Codec} codec @param {Uint8Array} file @returns {import('../../web/codec.js').Blob} */
+export function readHead(codec, file) {
+  const blob = codec.readHead(file.subarray(0, Number(codec.readHead(file.subarray(0, 56)))));
+  if (typeof blob === 'number') throw new Error('the head is cut short');
+  return blob;
+}
+
+/** @param {Codec} codec @param {Uint8Array} file @returns {Uint8Array} symbols */
+export function decodeSlices(codec, file) {
+  const blob = readHead(codec, file);
+  const cursors = codec.readCursors(blob, file.subarray(0, blob.headBytes));
+  const out = new Uint8Array(blob.weights);
+  let crc = 0;
+  let start = 0;
+  for (let first = 0, last; first < blob.streamCount; first = last) {
+    let end = codec.streamStart(blob, first + 1);
+    for (last = first + 1; last < blob.streamCount; last++) {
+      const next = codec.streamStart(blob, last + 1);
+      if (next - start > BATCH || 2 * (cursors[last + 1] - cursors[first]) > BATCH) break;
+      end = next;
+    }
+    const words = file.subarray(blob.headBytes + 2 * cursors[first],
+      blob.headBytes + 2 * cursors[last]);
+    out.set(codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words, end - start),
+      start);
+    crc = codec.crc32c(words, crc);
+    start = end;
+  }
+  crc = codec.crc32c(file.subarray(blob.headBytes + 2 * blob.wordCount), crc);
+  if (crc !== blob.payloadCrc) throw new Error('the checksum is wrong');
+  return out;
+}

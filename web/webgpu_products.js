@@ -1,0 +1,258 @@
+/**
+ * Products of coded matrices on WebGPU: y = W x without W ever being decoded to
+ * memory. Results are deterministic; integer ones are exact.
+ */
+import { DTYPES } from './codec.js';
+import { HanselError } from './errors.js';
+import { rowSteps } from './parts.js';
+
+const GROUP_SIZE = 64;
+const GROUP_COLUMNS = 65535;
+const SYMBOL_FLIP = 128 << 12;
+const TILE = 4;
+/** Vectors of a batch, at most. */
+export const MAX_BATCH = 64;
+/** Columns whose integer products certainly fit in 32 bits: 2^31 / 128 / 128. */
+export const MAX_I8_COLUMNS = 131071;
+const KIND = { f32: 0, i8: 1, lossless: 2 };
+
+/** @typedef {import('./webgpu.js').WebGpuMatrix} WebGpuMatrix */
+/**
+ * @typedef {object} ProductArguments
+ * @property {GPUBuffer} x usage STORAGE: vectors of `columns` float32 (int8 with integer), each
+ *   padded with zeros to a multiple of 4 elements
+ * @property {GPUBuffer} y usage STORAGE, not x: receives vectors of `rows` float32 (int32)
+ * @property {number} [xOffset] elements, a multiple of 4 @property {number} [yOffset] elements
+ * @property {number} [xStride] elements from vector to vector, a multiple of 4; default: padded columns
+ * @property {number} [yStride] elements from vector to vector; default: rows
+ * @property {number} [batch] vectors, 1 to 64
+ * @property {GPUBuffer} [bias] usage STORAGE: rows float32, added to every vector; not with integer
+ * @property {boolean} [integer] int8 x, exact int32 y, not scaled by the step
+ */
+
+/**
+ * Checks a product's input; the same for all back ends.
+ * @param {{rows: number, columns: number, name: string}} matrix @param {any} x
+ * @param {'Float32Array' | 'Int8Array'} type @param {number} batch
+ * @throws {HanselError} HANSEL_ERR_ARGUMENT
+ */
+export function checkVector({ columns, name }, x, type, batch) {
+  const bad = (/** @type {string} */ what, /** @type {unknown} */ expected, /** @type {unknown} */ got) => (
+    new HanselError('HANSEL_ERR_ARGUMENT', what, { expected, got, where: name }));
+  if (!Number.isInteger(batch) || batch < 1 || batch > MAX_BATCH) {
+    throw bad('impossible batch', `1 to ${MAX_BATCH} vectors`, batch);
+  }
+  const found = Object.prototype.toString.call(x).slice(8, -1);
+  if (found !== type) throw bad('the vector has the wrong type', type, found);
+  if (x.length !== batch * columns) {
+    throw bad('the vector has the wrong length', `${batch * columns} elements`, x.length);
+  }
+}
+
+/**
+ * Whether integer products apply. @param {{mode: string, dtype: string, columns: number}} blob
+ * @param {string} name
+ */
+export function checkInteger({ mode, dtype, columns }, name) {
+  if (mode !== 'grid' && dtype !== 'I8') {
+    throw new HanselError('HANSEL_ERR_DTYPE', 'integer products need integer weights', {
+      expected: 'grid indices or I8', got: `${mode} ${dtype}`, where: name,
+    });
+  }
+  if (columns > MAX_I8_COLUMNS) {
+    throw new HanselError('HANSEL_ERR_LIMIT', 'int32 sums could overflow', {
+      expected: `at most ${MAX_I8_COLUMNS} columns`, got: columns, where: name,
+    });
+  }
+}
+
+/**
+ * Whether floating-point products apply: the one-byte dtypes but I8 are no numbers to us.
+ * @param {{mode: string, dtype: string}} blob @param {string} name
+ */
+export function checkFloat({ mode, dtype }, name) {
+  if (mode === 'grid' || ['I8', 'F32', 'F16', 'BF16'].includes(dtype)) return;
+  throw new HanselError('HANSEL_ERR_DTYPE', 'no products with this dtype', {
+    expected: 'F32, F16, BF16 or I8', got: dtype, where: name,
+  });
+}
+
+/** Vectors padded to whole steps. @template {Float32Array | Int8Array} T
+ * @param {T} x @param {number} columns @param {number} batch @returns {T} x itself if nothing is padded */
+export function padVectors(x, columns, batch) {
+  const stride = 4 * rowSteps(columns);
+  if (stride === columns) return x;
+  const padded = /** @type {T} */ (new (/** @type {any} */ (x.constructor))(batch * stride));
+  for (let v = 0; v < batch; v++) padded.set(x.subarray(v * columns, (v + 1) * columns), v * stride);
+  return padded;
+}
+
+/** The products of one matrix. */
+export class Products {
+  /** @type {Map<string, GPUBuffer>} */
+  #uniforms = new Map();
+  /** @type {Map<string, GPUComputePipeline>} */
+  #pipelines = new Map();
+  /** @type {GPUBuffer | null} */
+  #none = null;
+  /** @type {GPUBuffer | null} */
+  #pieceSums = null;
+
+  /** @param {WebGpuMatrix} matrix */
+  constructor(matrix) {
+    this.matrix = matrix;
+    const { blob } = matrix;
+    const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
+    this.floatKind = blob.mode === 'grid' || !isFloat ? KIND.f32 : KIND.lossless;
+    this.pieces = Math.max(blob.pieces, 1);
+  }
+
+  /** Compiles what encode() will need, for one kind of product. @param {boolean} integer */
+  async prepare(integer) {
+    const { gpu, blob } = this.matrix;
+    const kind = integer ? KIND.i8 : this.floatKind;
+    const dot = gpu.hasPackedDot ? 'dot_packed.wgsl' : 'dot_plain.wgsl';
+    // A tensor without streams is decoded from made-up ones: WebGpuMatrix.allocate().
+    const slotBits = blob.streamCount ? blob.precision : 8;
+    await gpu.guard(async () => {
+      for (const tile of integer ? [1] : [1, TILE]) {
+        this.#pipelines.set(`${kind} ${tile}`, await gpu.pipeline([dot, 'matvec.wgsl'], 'matvec_streams', {
+          slot_bits: slotBits, slot_count: 1 << slotBits, group_size: GROUP_SIZE, kind, tile,
+          symbol_flip: kind === KIND.f32 ? SYMBOL_FLIP : 0,
+        }));
+      }
+      if (this.pieces > 1) {
+        this.#pipelines.set(`reduce ${kind}`, await gpu.pipeline(['reduce.wgsl'], 'reduce_pieces', {
+          group_size: GROUP_SIZE, is_integer: integer ? 1 : 0,
+        }));
+      }
+    });
+  }
+
+  /** A uniform buffer with these numbers, made once. @param {(number | {f32: number})[]} fields */
+  #uniform(fields) {
+    const key = JSON.stringify(fields);
+    let buffer = this.#uniforms.get(key);
+    if (!buffer) {
+      const view = new DataView(new ArrayBuffer(Math.ceil(fields.length / 4) * 16));
+      fields.forEach((field, i) => {
+        if (typeof field === 'number') view.setUint32(4 * i, field, true);
+        else view.setFloat32(4 * i, field.f32, true);
+      });
+      buffer = this.matrix.gpu.filled(new Uint8Array(view.buffer), GPUBufferUsage.UNIFORM, 'uniform');
+      this.#uniforms.set(key, buffer);
+    }
+    return buffer;
+  }
+
+  /**
+   * Records the product into a compute pass of yours; prepare() must have been awaited.
+   * @param {GPUComputePassEncoder} pass @param {ProductArguments} argument
+   */
+  encode(pass, {
+    x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias, integer = false,
+  }) {
+    const { matrix, pieces } = this;
+    const { gpu, blob } = matrix;
+    matrix.checkAlive();
+    (integer ? checkInteger : checkFloat)(blob, matrix.name);
+    const kind = integer ? KIND.i8 : this.floatKind;
+    const stride = xStride ?? 4 * rowSteps(blob.columns);
+    const rows = blob.rows;
+    if (xOffset % 4 || stride % 4 || (integer && bias)) {
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
+        expected: 'xOffset and xStride multiples of 4, no bias with integer',
+        got: `${xOffset}, ${stride}, ${bias ? 'bias' : 'no bias'}`, where: matrix.name,
+      });
+    }
+    if (!this.#pipelines.has(`${kind} 1`)) {
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'await prepare() before encode()', { where: matrix.name });
+    }
+    this.#none ??= gpu.buffer(16, GPUBufferUsage.STORAGE, 'unused');
+    const none = this.#none;
+    const isWhole = pieces === 1;
+    const sums = isWhole ? y : this.#sums(batch);
+    const scale = { f32: kind === KIND.f32 ? (blob.mode === 'grid' ? blob.step : 1) / 4096 : 1 };
+    const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
+    const tile = integer || batch === 1 ? 1 : TILE;
+    const pipeline = /** @type {GPUComputePipeline} */ (this.#pipelines.get(`${kind} ${tile}`));
+    for (const part of matrix.parts) {
+      for (let first = 0; first < batch; first += tile) {
+        const product = this.#uniform([first, batch, xOffset / 4, stride / 4, isWhole ? yOffset : 0,
+          isWhole ? yStride ?? rows : rows * pieces, DTYPES[/** @type {'F32'} */ (blob.dtype)],
+          rawStart + part.startWeight * blob.rawBytes - part.rawFrom, part.startWeight, blob.rawBytes,
+          isWhole && bias ? 1 : 0, scale]);
+        this.#dispatch(pass, pipeline, [this.#uniform(matrix.blobUniform(part)), part.words,
+          part.cursors, matrix.table, product, integer ? none : x, integer ? x : none,
+          part.raw ?? none, bias ?? none, sums], matrix.streamCount(part));
+      }
+    }
+    if (isWhole) return;
+    const reduce = /** @type {GPUComputePipeline} */ (this.#pipelines.get(`reduce ${kind}`));
+    const reduction = this.#uniform([rows * batch, GROUP_COLUMNS, rows, pieces, yOffset,
+      yStride ?? rows, bias ? 1 : 0, { f32: 1 }]);
+    this.#dispatch(pass, reduce, [reduction, sums, bias ?? none, y], rows * batch);
+  }
+
+  /** @param {GPUComputePassEncoder} pass @param {GPUComputePipeline} pipeline
+   * @param {(GPUBuffer | null)[]} buffers @param {number} invocations */
+  #dispatch(pass, pipeline, buffers, invocations) {
+    if (!invocations) return;
+    const groups = Math.ceil(invocations / GROUP_SIZE);
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, this.matrix.gpu.device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: buffers.map((buffer, binding) => (
+        { binding, resource: { buffer: /** @type {GPUBuffer} */ (buffer) } })),
+    }));
+    pass.dispatchWorkgroups(Math.min(groups, GROUP_COLUMNS), Math.ceil(groups / GROUP_COLUMNS));
+  }
+
+  /** Room for the sums of pieces. @param {number} batch */
+  #sums(batch) {
+    const { gpu, blob } = this.matrix;
+    const bytes = 4 * batch * blob.rows * this.pieces;
+    if (!this.#pieceSums || this.#pieceSums.size < bytes) {
+      gpu.free(this.#pieceSums);
+      this.#pieceSums = gpu.buffer(bytes, GPUBufferUsage.STORAGE, 'sums of pieces');
+    }
+    return this.#pieceSums;
+  }
+
+  /**
+   * @param {Float32Array | Int8Array} x @param {number} batch @param {Float32Array | undefined} bias
+   * @param {boolean} integer @returns {Promise<ArrayBuffer>}
+   */
+  async run(x, batch, bias, integer) {
+    const { gpu, blob } = this.matrix;
+    await this.prepare(integer);
+    const usage = GPUBufferUsage.STORAGE;
+    return gpu.guard(async () => {
+      const padded = padVectors(x, blob.columns, batch);
+      const scratch = [
+        gpu.filled(new Uint8Array(padded.buffer, padded.byteOffset, padded.byteLength).slice(), usage, 'x'),
+        gpu.buffer(4 * blob.rows * batch, usage | GPUBufferUsage.COPY_SRC, 'y'),
+      ];
+      if (bias) scratch.push(gpu.filled(bias.slice(), usage, 'bias'));
+      try {
+        const encoder = gpu.device.createCommandEncoder();
+        const pass = encoder.beginComputePass();
+        this.encode(pass, { x: scratch[0], y: scratch[1], batch, bias: scratch[2], integer });
+        pass.end();
+        gpu.device.queue.submit([encoder.finish()]);
+        if (!blob.rows) return new ArrayBuffer(0);
+        return /** @type {ArrayBuffer} */ ((await gpu.read(scratch[1], 0, 4 * blob.rows * batch)).buffer);
+      } finally {
+        for (const buffer of scratch) gpu.free(buffer);
+      }
+    });
+  }
+
+  destroy() {
+    const { gpu } = this.matrix;
+    for (const buffer of this.#uniforms.values()) gpu.free(buffer);
+    gpu.free(this.#none);
+    gpu.free(this.#pieceSums);
+    this.#uniforms.clear();
+  }
+}
