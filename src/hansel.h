@@ -163,6 +163,9 @@ hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbol
 hansel_status hansel_join(void *dst, uint32_t dtype, const uint8_t *symbols, const uint8_t *raw,
                           size_t count);
 
+/* Elements of dtype F32, F16 or BF16 as binary32, exact. */
+hansel_status hansel_widen(float *dst, uint32_t dtype, const void *src, size_t count);
+
 /* Bytes of one element; raw plane bytes per weight when lossless; 0 for an unknown dtype. */
 uint32_t hansel_dtype_bytes(uint32_t dtype);
 uint32_t hansel_dtype_raw_bytes(uint32_t dtype);
@@ -181,7 +184,7 @@ uint32_t hansel_crc32c(uint32_t crc, const void *src, size_t src_bytes);
 typedef struct hansel_stats {
     double sum_squares;   /* of the weights */
     double sum_error;     /* of the squared quantization errors */
-    double max_error;     /* largest absolute quantization error */
+    double max_error;     /* largest absolute quantization error, in binary32 arithmetic */
     float low, high;      /* smallest and largest weight, and 0 */
     uint32_t reserved;
     uint32_t saturated;   /* weights clamped */

@@ -10,6 +10,7 @@
 #include "layout.h"
 
 #define BLOCK 256 /* weights converted to binary32 at a time */
+#define SUMS 4    /* interleaved partial sums: breaks the chain of additions */
 
 static float float_from_bits(uint32_t bits) {
     float value;
@@ -54,15 +55,22 @@ static uint32_t bfloat_from_float(float value) {
     return (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
 }
 
-/* step * q, as hansel_dequantize gives it: rounded to dtype, and never infinite. */
-static float grid_value(uint32_t dtype, float step, float q) {
-    float value = step * q;
-    float limit = dtype == HANSEL_F16 ? 65504.0f : dtype == HANSEL_BF16 ? 3.38953139e38f
-                                                                       : 3.40282347e38f;
-    value = value > limit ? limit : value < -limit ? -limit : value;
-    if (dtype == HANSEL_F16) return float_from_half(half_from_float(value));
-    if (dtype == HANSEL_BF16) return float_from_bits(bfloat_from_float(value) << 16);
-    return value;
+static float largest(uint32_t dtype) {
+    return dtype == HANSEL_F16 ? 65504.0f : dtype == HANSEL_BF16 ? 3.38953139e38f : 3.40282347e38f;
+}
+
+/* step * q[i], as hansel_dequantize gives it: never infinite, rounded to dtype. */
+static void grid_values(float *dst, uint32_t dtype, float step, const float *q, size_t count) {
+    float limit = largest(dtype);
+    size_t i;
+    for (i = 0; i < count; i++) {
+        float value = step * q[i];
+        dst[i] = value > limit ? limit : value < -limit ? -limit : value;
+    }
+    if (dtype == HANSEL_F16)
+        for (i = 0; i < count; i++) dst[i] = float_from_half(half_from_float(dst[i]));
+    if (dtype == HANSEL_BF16)
+        for (i = 0; i < count; i++) dst[i] = float_from_bits(bfloat_from_float(dst[i]) << 16);
 }
 
 static void load_floats(float *dst, uint32_t dtype, const uint8_t *src, size_t count) {
@@ -76,50 +84,92 @@ static void load_floats(float *dst, uint32_t dtype, const uint8_t *src, size_t c
     }
 }
 
+/* Adds (a[i] - b[i])^2 to sums[i mod SUMS], but the last count mod SUMS to sums[0]; b may
+ * be NULL for zeros. */
+static void add_squares(double sums[SUMS], const float *a, const float *b, size_t count) {
+    double s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    size_t i;
+    for (i = 0; i + SUMS <= count; i += SUMS) {
+        double e0 = (double)a[i] - (b ? (double)b[i] : 0);
+        double e1 = (double)a[i + 1] - (b ? (double)b[i + 1] : 0);
+        double e2 = (double)a[i + 2] - (b ? (double)b[i + 2] : 0);
+        double e3 = (double)a[i + 3] - (b ? (double)b[i + 3] : 0);
+        s0 += e0 * e0;
+        s1 += e1 * e1;
+        s2 += e2 * e2;
+        s3 += e3 * e3;
+    }
+    for (; i < count; i++) { /* the last of a slice: fewer than SUMS */
+        double e = (double)a[i] - (b ? (double)b[i] : 0);
+        s0 += e * e;
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+}
+
 static int is_float(uint32_t dtype) {
     return dtype == HANSEL_F32 || dtype == HANSEL_F16 || dtype == HANSEL_BF16;
 }
 
+/* A number's bits as an integer that is ordered as the numbers are, and back. */
+static int32_t order_of_bits(uint32_t bits) {
+    return (int32_t)(bits ^ ((uint32_t)((int32_t)bits >> 31) & 0x7FFFFFFFu));
+}
+
+static float float_from_order(int32_t order) {
+    return float_from_bits((uint32_t)order_of_bits((uint32_t)order));
+}
+
 hansel_status hansel_scan(hansel_stats *stats, uint32_t dtype, const void *src, size_t count,
                           hansel_fault *fault) {
+    const int32_t infinity = 0x7F800000;
     const uint8_t *bytes = src;
     uint32_t size = hansel_dtype_bytes(dtype);
+    int32_t low = order_of_bits(bits_from_float(stats->low));
+    int32_t high = order_of_bits(bits_from_float(stats->high));
     float block[BLOCK];
-    double sum_squares = 0;
+    double sums[SUMS] = {0, 0, 0, 0};
     size_t done, n, i;
     if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
     for (done = 0; done < count; done += n) {
         n = count - done < BLOCK ? count - done : BLOCK;
         load_floats(block, dtype, bytes + done * size, n);
         for (i = 0; i < n; i++) {
-            float w = block[i];
-            if ((bits_from_float(w) & 0x7F800000u) == 0x7F800000u) {
-                if (fault) {
-                    fault->position = done + i;
-                    fault->expected = 0;
-                    fault->found = bits_from_float(w);
-                }
-                return HANSEL_ERR_NOT_FINITE;
-            }
-            if (w < stats->low) stats->low = w;
-            if (w > stats->high) stats->high = w;
-            sum_squares += (double)w * (double)w;
+            int32_t order = order_of_bits(bits_from_float(block[i]));
+            low = order < low ? order : low;
+            high = order > high ? order : high;
         }
+        if (low <= ~infinity || high >= infinity) { /* NaNs lie beyond the infinities */
+            for (i = 0; (bits_from_float(block[i]) & 0x7F800000u) != 0x7F800000u;) i++;
+            if (fault) {
+                fault->position = done + i;
+                fault->expected = 0;
+                fault->found = bits_from_float(block[i]);
+            }
+            return HANSEL_ERR_NOT_FINITE;
+        }
+        add_squares(sums, block, NULL, n);
     }
-    stats->sum_squares += sum_squares;
+    stats->low = float_from_order(low);
+    stats->high = float_from_order(high);
+    stats->sum_squares += (sums[0] + sums[2]) + (sums[1] + sums[3]);
     return HANSEL_OK;
 }
 
-/* To the nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves
- * no bits below the unit. */
-static float round_half_even(float x) { return (x + 12582912.0f) - 12582912.0f; }
+/* Adding 1.5 * 2^23 to |x| < 2^22 leaves no bits below the unit: x is rounded to the
+ * nearest integer, ties to even, which then stands in the sum's low bits too. */
+#define ROUNDER 12582912.0f
 
 hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, size_t count,
                               float step, int clamp, hansel_stats *stats, hansel_fault *fault) {
     const uint8_t *bytes = src;
     uint32_t size = hansel_dtype_bytes(dtype), outside = 0;
-    float weights[BLOCK], indices[BLOCK];
-    double sum_error = 0, max_error = stats->max_error;
+    float weights[BLOCK], indices[BLOCK], values[BLOCK];
+    uint32_t bits[BLOCK];
+    double sums[SUMS] = {0, 0, 0, 0};
+    uint32_t max_error = bits_from_float((float)stats->max_error);
     size_t done, n, i;
     if (!is_float(dtype) || !(step >= HANSEL_MIN_STEP)) return HANSEL_ERR_ARGUMENT;
     for (done = 0; done < count; done += n) {
@@ -129,13 +179,16 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
         for (i = 0; i < n; i++) {
             float q = weights[i] / step;
             /* Far outside stays outside; also inf, where w / step overflows. */
-            q = q < -1024.0f ? -1024.0f : q > 1024.0f ? 1024.0f : q;
-            q = round_half_even(q);
-            outside += q < -128.0f || q > 127.0f;
-            q = q < -128.0f ? -128.0f : q > 127.0f ? 127.0f : q;
+            q = q < -1024.0f ? -1024.0f : q;
+            q = q > 1024.0f ? 1024.0f : q;
+            q = (q + ROUNDER) - ROUNDER;
+            outside += (uint32_t)(q < -128.0f) | (uint32_t)(q > 127.0f);
+            q = q < -128.0f ? -128.0f : q;
+            q = q > 127.0f ? 127.0f : q;
             indices[i] = q;
-            dst[done + i] = (uint8_t)(int8_t)q;
+            bits[i] = bits_from_float(q + ROUNDER);
         }
+        for (i = 0; i < n; i++) dst[done + i] = (uint8_t)bits[i];
         if (outside != before && !clamp) {
             for (i = 0; i < n; i++) {
                 float q = weights[i] / step;
@@ -148,16 +201,16 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
                 return HANSEL_ERR_RANGE;
             }
         }
+        grid_values(values, dtype, step, indices, n);
+        add_squares(sums, weights, values, n);
         for (i = 0; i < n; i++) {
-            float value = grid_value(dtype, step, indices[i]);
-            double error = (double)weights[i] - (double)value;
-            sum_error += error * error;
-            error = error < 0 ? -error : error;
-            if (error > max_error) max_error = error;
+            /* Bits of positive numbers are ordered as the numbers are. */
+            uint32_t error = bits_from_float(weights[i] - values[i]) & 0x7FFFFFFFu;
+            max_error = error > max_error ? error : max_error;
         }
     }
-    stats->sum_error += sum_error;
-    stats->max_error = max_error;
+    stats->sum_error += (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    stats->max_error = (double)float_from_bits(max_error);
     stats->saturated += outside;
     return HANSEL_OK;
 }
@@ -172,22 +225,19 @@ float hansel_smallest_step(float low, float high) {
 
 hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbols, size_t count,
                                 float step) {
+    float indices[BLOCK], values[BLOCK];
     uint8_t *bytes = dst;
-    size_t i;
-    if (dtype == HANSEL_F32) {
-        for (i = 0; i < count; i++)
-            hansel_store32(bytes + 4 * i, bits_from_float(grid_value(dtype, step,
-                                                                     (float)(int8_t)symbols[i])));
-    } else if (dtype == HANSEL_F16) {
-        for (i = 0; i < count; i++)
-            hansel_store16(bytes + 2 * i, half_from_float(grid_value(dtype, step,
-                                                                     (float)(int8_t)symbols[i])));
-    } else if (dtype == HANSEL_BF16) {
-        for (i = 0; i < count; i++)
-            hansel_store16(bytes + 2 * i, bfloat_from_float(grid_value(dtype, step,
-                                                                       (float)(int8_t)symbols[i])));
-    } else {
-        return HANSEL_ERR_ARGUMENT;
+    size_t done, n, i;
+    if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
+    for (done = 0; done < count; done += n) {
+        n = count - done < BLOCK ? count - done : BLOCK;
+        for (i = 0; i < n; i++) indices[i] = (float)(int8_t)symbols[done + i];
+        grid_values(values, dtype, step, indices, n);
+        if (dtype == HANSEL_F32) memcpy(bytes + 4 * done, values, 4 * n);
+        else if (dtype == HANSEL_F16)
+            for (i = 0; i < n; i++) hansel_store16(bytes + 2 * (done + i), half_from_float(values[i]));
+        else
+            for (i = 0; i < n; i++) hansel_store16(bytes + 2 * (done + i), bits_from_float(values[i]) >> 16);
     }
     return HANSEL_OK;
 }
@@ -263,4 +313,10 @@ void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes
         for (i = 0; i < 256; i++)
             counts[i] += (uint64_t)part[0][i] + part[1][i] + part[2][i] + part[3][i];
     }
+}
+
+hansel_status hansel_widen(float *dst, uint32_t dtype, const void *src, size_t count) {
+    if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
+    load_floats(dst, dtype, src, count);
+    return HANSEL_OK;
 }

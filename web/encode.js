@@ -26,6 +26,8 @@ const KEEP_BYTES = 64 << 20;
  * @property {RegExp | string} [exclude] pass through tensors whose name it matches
  * @property {number} [streamLength] symbols per stream to aim at; default 4096
  * @property {number} [precision] 8 to 12 bits of probability; by default the cheapest
+ * @property {boolean} [always] code also what does not get smaller by it, such as tiny matrices that
+ *   are to be used on the GPU
  * @property {number} [threads] workers to spread slices over; 1, the default, uses none. The
  *   bytes do not depend on it
  * @property {Iterable<[string, string]>} [metadata] strings for the file's `__metadata__`
@@ -327,9 +329,9 @@ export class TensorEncoder {
       }
     }
     const found = await this.measure(mode, step);
-    if (found.bits / 8 >= rawBytes) return { report: { ...report, reason: 'no gain' }, head: null };
+    if (found.bits / 8 >= rawBytes && !options.always) return { report: { ...report, reason: 'no gain' }, head: null };
     const { blob, head } = await this.code(found.blob, spool);
-    if (blob.blobBytes >= rawBytes) {
+    if (blob.blobBytes >= rawBytes && !options.always) {
       await spool.clear();
       return { report: { ...report, reason: 'no gain' }, head: null };
     }

@@ -5,69 +5,11 @@
 import { encode } from './encode.js';
 import { HanselError } from './errors.js';
 import { open } from './model.js';
+import { WasmBackend } from './wasm_backend.js';
 import { webgl } from './webgl.js';
 import { webgpu } from './webgpu.js';
 
-/** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./webgpu.js').WebGpu | import('./webgl.js').WebGl | WasmBackend} Backend */
-
-/** The CPU behind the GPUs' interface. */
-export class WasmBackend {
-  kind = /** @type {const} */ ('wasm');
-
-  /** @param {Model} model @param {string} name @param {{signal?: AbortSignal}} [options] */
-  async load(model, name, { signal } = {}) {
-    const { chunks, blob } = await model.payload(name, { signal });
-    await chunks.return(undefined); // decoding reads it again; only the head is wanted now
-    return new WasmMatrix(model, name, blob);
-  }
-
-  destroy() {}
-}
-
-/** A coded matrix that stays in its file until it is decoded. */
-export class WasmMatrix {
-  /** @param {Model} model @param {string} name @param {import('./codec.js').Blob} blob */
-  constructor(model, name, blob) {
-    this.model = model;
-    this.name = name;
-    this.blob = blob;
-    this.rows = blob.rows;
-    this.columns = blob.columns;
-    this.isDestroyed = false;
-  }
-
-  #checkAlive() {
-    if (this.isDestroyed) {
-      throw new HanselError('HANSEL_ERR_DESTROYED', 'the matrix was destroyed', { where: this.name });
-    }
-  }
-
-  /** @returns {Promise<Int8Array>} as Model.symbols() */
-  async symbols() {
-    this.#checkAlive();
-    return this.model.symbols(this.name);
-  }
-
-  /** @param {{dtype?: string}} [options] as Model.decode(); floats come as F32 unless told */
-  async decode({ dtype } = {}) {
-    this.#checkAlive();
-    const own = this.blob.dtype;
-    const isFloat = own === 'F32' || own === 'F16' || own === 'BF16';
-    return this.model.decode(this.name, { dtype: dtype ?? (isFloat ? 'F32' : own) });
-  }
-
-  /** The reference cannot differ from itself, but its file can be damaged. */
-  async verify() {
-    this.#checkAlive();
-    await this.model.verify(this.name);
-    return { ok: /** @type {const} */ (true) };
-  }
-
-  destroy() {
-    this.isDestroyed = true;
-  }
-}
 
 /** @type {Record<string, () => Promise<Backend>>} */
 const OPEN = {

@@ -12,6 +12,7 @@ import { dtypeBits, elementCount, readHeader } from './safetensors.js';
 import { allocate } from './http.js';
 import { openSource } from './source.js';
 import { takeTurn } from './turn.js';
+import { WasmBackend } from './wasm_backend.js';
 
 /** Weights and bytes that are decoded at a time, unless one stream is larger. */
 const BATCH = 1 << 20;
@@ -423,19 +424,41 @@ export class Model {
       const { blob, head } = await this.#readHead(name, reader);
       const out = allocate(blob.weights, name);
       let at = 0;
-      for await (const { bytes } of this.#batches(blob, head, reader)) {
+      let crc = 0;
+      for await (const { words, bytes } of this.#batches(blob, head, reader)) {
         await takeTurn();
         checkAborted(signal);
+        crc = this.codec.crc32c(words, crc);
         out.set(bytes, at);
         at += bytes.length;
         onProgress?.({ done: at, total: blob.weights, tensor: name });
       }
+      // The raw plane is not asked for, but the checksum covers it.
+      for (let left = blob.blobBytes - blob.headBytes - 2 * blob.wordCount; left > 0;) {
+        const chunk = await reader.some(left);
+        crc = this.codec.crc32c(chunk, crc);
+        left -= chunk.length;
+      }
+      checkCrc(blob.payloadCrc, crc);
       return new Int8Array(out.buffer);
     } catch (error) {
       throw locate(error, name);
     } finally {
       await reader.close();
     }
+  }
+
+  /**
+   * y = W x on the CPU, decoding as it goes. Fetches the coded tensor each time: to multiply often,
+   * keep it with `new WasmBackend().load(model, name)` of hansel/gpu.
+   * @param {string} name @param {Float32Array} x `columns` elements
+   * @param {{bias?: Float32Array, signal?: AbortSignal}} [options] bias: rows
+   * @returns {Promise<Float32Array>} rows
+   * @throws {HanselError} HANSEL_ERR_DTYPE, _ARGUMENT, as decode()
+   */
+  async matvec(name, x, { bias, signal } = {}) {
+    const matrix = await new WasmBackend().load(this, name, { signal });
+    return matrix.matvec(x, { bias });
   }
 
   /**
@@ -448,6 +471,7 @@ export class Model {
     let found = 0;
     if (crc !== null && this.tensor(name).mode !== 'pass-through') {
       for await (const bytes of source.stream(start, end, { signal })) {
+        await takeTurn();
         found = this.codec.crc32c(bytes, found);
       }
       try {

@@ -2,6 +2,7 @@
  * What both GPU back ends share: how a coded tensor is cut into parts that a
  * GPU's limits allow, and how its bytes get there as they arrive.
  */
+import { DTYPES } from './codec.js';
 import { HanselError } from './errors.js';
 
 /** @typedef {import('./codec.js').Blob} Blob */
@@ -19,6 +20,7 @@ import { HanselError } from './errors.js';
 /**
  * @typedef {object} PartLimits
  * @property {number} bytes of words, of symbols, of raw plane or of cursors, each
+ * @property {number} [symbolBytes] of symbols, where they may have more
  * @property {number} streams
  */
 
@@ -70,8 +72,9 @@ export function cutParts(blob, cursors, limits) {
       rawTo: ceil4(rawStart + endWeight * rawBytes),
     };
   };
+  const symbolRoom = (limits.symbolBytes ?? limits.bytes) / limits.bytes;
   const needs = (/** @type {Part} */ part) => Math.max(part.wordsTo - part.wordsFrom,
-    4 * part.steps, part.rawTo - part.rawFrom, 4 * (part.count + 1));
+    4 * part.steps / symbolRoom, part.rawTo - part.rawFrom, 4 * (part.count + 1));
   const fits = (/** @type {Part} */ part) => needs(part) <= limits.bytes && part.count <= limits.streams;
   if (streamCount === 0 && fits(make(0, 0))) return [make(0, 0)];
   const unit = pieces > 1 && fits(make(0, Math.min(pieces, streamCount))) ? pieces : 1;
@@ -190,4 +193,50 @@ export function referenceChecksums(blob, symbols) {
     sums[stream] = sum;
   }
   return sums;
+}
+
+/** Largest finite number. @type {Record<string, number>} */
+export const LARGEST = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313892515355e38 };
+
+/**
+ * What a matrix decodes to.
+ * @param {Blob} blob @param {string | undefined} dtype wanted @param {string} name
+ * @returns {{target: string, isFloat: boolean}}
+ * @throws {HanselError} HANSEL_ERR_DTYPE
+ */
+export function decodeTarget(blob, dtype, name) {
+  const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
+  const target = dtype ?? (isFloat ? 'F32' : blob.dtype);
+  if (isFloat ? !['F32', 'F16', 'BF16'].includes(target) : target !== blob.dtype) {
+    throw new HanselError('HANSEL_ERR_DTYPE', 'the matrix cannot be decoded to that dtype', {
+      expected: isFloat ? 'F32, F16 or BF16' : blob.dtype, got: target, where: name,
+    });
+  }
+  return { target, isFloat };
+}
+
+/**
+ * The decoded rows of a tensor without streams, padded to whole steps.
+ * @param {Blob} blob @param {number} steps @returns {Uint8Array<ArrayBuffer>}
+ */
+export function allEqual({ origin, columns }, steps) {
+  const padded = new Uint8Array(4 * steps).fill(origin);
+  const pitch = 4 * rowSteps(columns);
+  for (let row = 0; pitch !== columns && row < padded.length; row += pitch) {
+    padded.fill(0, row + columns, row + pitch);
+  }
+  return padded;
+}
+
+/**
+ * Where decoded symbols differ from the reference.
+ * @param {string} tensor its name @param {number} columns
+ * @param {Uint8Array} symbols @param {Uint8Array} reference not equal to them
+ */
+export function firstDifference(tensor, columns, symbols, reference) {
+  const at = symbols.findIndex((symbol, i) => symbol !== reference[i]);
+  return {
+    ok: /** @type {const} */ (false), tensor, row: Math.floor(at / columns), column: at % columns,
+    expected: reference[at] << 24 >> 24, got: symbols[at] << 24 >> 24,
+  };
 }
