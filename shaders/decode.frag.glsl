@@ -24,8 +24,8 @@ const uint HANSEL_LANES = 4u;
 const uint HANSEL_WORD_BITS = 16u;
 const uint HANSEL_STATE_LOW = 65536u;
 const uint HANSEL_STATE_WORDS = 8u;
-const uint HANSEL_SYMBOL_SHIFT = 24u;
-const uint HANSEL_BIAS_SHIFT = 12u;
+const uint HANSEL_SYMBOL_SHIFT = 12u;
+const uint HANSEL_BIAS_SHIFT = 20u;
 const uint HANSEL_FIELD_MASK = 4095u;
 
 const int HANSEL_TEXELS = ATTACHMENTS - 2;
@@ -98,9 +98,8 @@ uint rans_step(inout Decoder d) {
     uvec4 entry = uvec4(
         texelFetch(slots, texel_place(slot.x), 0).x, texelFetch(slots, texel_place(slot.y), 0).x,
         texelFetch(slots, texel_place(slot.z), 0).x, texelFetch(slots, texel_place(slot.w), 0).x);
-    d.state = (entry & HANSEL_FIELD_MASK) * (x >> blob.slot_bits) +
-        ((entry >> HANSEL_BIAS_SHIFT) & HANSEL_FIELD_MASK);
-    uvec4 symbol = entry >> HANSEL_SYMBOL_SHIFT;
+    d.state = (entry & HANSEL_FIELD_MASK) * (x >> blob.slot_bits) + (entry >> HANSEL_BIAS_SHIFT);
+    uvec4 symbol = (entry >> HANSEL_SYMBOL_SHIFT) & 255u;
     return symbol.x | symbol.y << 8 | symbol.z << 16 | symbol.w << 24;
 }
 

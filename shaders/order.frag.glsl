@@ -82,9 +82,14 @@ void main() {
         dst = low;
         return;
     }
-    dst = uvec4(0u);
-    for (uint n = 0u; n < 4u && at + n < order.end_step; n++) {
-        found = find_step(at + n);
-        dst[n] = load_texel(found.x, found.y >> 2)[found.y & 3u];
+    uvec4 texel = uvec4(0u);
+    for (uint n = 0u; n < 4u; n++) {
+        uint symbols = 0u;
+        if (at + n < order.end_step) {
+            found = find_step(at + n);
+            symbols = load_texel(found.x, found.y >> 2)[found.y & 3u];
+        }
+        texel = uvec4(texel.yzw, symbols);
     }
+    dst = texel;
 }

@@ -25,6 +25,7 @@ struct Values {
     uint dtype;         // of the tensor
     uint dst_dtype;
     uint step_bits;     // the grid step
+    uint limit_bits;    // largest finite number of dst_dtype
     uint raw_bytes;
     uint raw_start;     // byte of raw where weight raw_weight's bytes begin
     uint raw_weight;
@@ -40,7 +41,8 @@ ivec2 texel_place(uint index) {
     return ivec2(index & ((1u << WIDTH_LOG2) - 1u), index >> WIDTH_LOG2);
 }
 
-// step * index in binary32: |index| <= 128, so the exact product of the fractions fits a u32.
+// step * index in binary32, clamped to the limit. |index| <= 128, so the exact product of the
+// fractions fits a u32.
 uint product_bits(uint step_bits, int index) {
     if (index == 0) {
         return 0u;
@@ -58,7 +60,7 @@ uint product_bits(uint step_bits, int index) {
     kept += lost > unit || (lost == unit && (kept & 1u) == 1u) ? 1u : 0u;
     // kept may have become 2^24: its carry then counts up the exponent.
     uint bits = ((exponent + shift - 1u) << 23) + kept;
-    return sign | min(bits, 0x7F800000u);
+    return sign | min(bits, values.limit_bits);
 }
 
 uint float_from_half(uint half_bits) {
@@ -115,27 +117,42 @@ uint raw_byte(uint at) {
     return (texelFetch(raw, texel_place(at >> 2), 0).x >> ((at & 3u) * 8u)) & 255u;
 }
 
-// A weight as the bits of a binary32 number.
-uint weight_bits(uint symbol, uint weight) {
-    if (values.mode == HANSEL_GRID) {
-        return product_bits(values.step_bits, int(symbol << 24) >> 24);
-    }
+// A lossless weight's own bits: rotated left by one, the symbol is the highest byte.
+uint join(uint symbol, uint weight) {
     uint at = values.raw_start + (weight - values.raw_weight) * values.raw_bytes;
     if (values.dtype == HANSEL_F32) {
         uint w = symbol << 24 | raw_byte(at + 2u) << 16 | raw_byte(at + 1u) << 8 | raw_byte(at);
         return w >> 1 | w << 31;
     }
     uint w = symbol << 8 | raw_byte(at);
-    uint bits = w >> 1 | ((w << 15) & 0x8000u);
-    if (values.dtype == HANSEL_F16) {
-        return float_from_half(bits);
-    }
-    return bits << 16;
+    return w >> 1 | ((w << 15) & 0x8000u);
 }
 
-// Four weights of a step, counted from first_step.
+// A weight as bits of dst_dtype.
+uint weight_bits(uint symbol, uint weight) {
+    uint bits;
+    if (values.mode == HANSEL_GRID) {
+        bits = product_bits(values.step_bits, int(symbol << 24) >> 24);
+    } else {
+        bits = join(symbol, weight);
+        if (values.dtype == values.dst_dtype) {
+            return bits; // NaNs too stay as they are
+        }
+        if (values.dtype == HANSEL_F16) {
+            bits = float_from_half(bits);
+        } else if (values.dtype != HANSEL_F32) {
+            bits <<= 16;
+        }
+    }
+    if (values.dst_dtype == HANSEL_F32) {
+        return bits;
+    }
+    return values.dst_dtype == HANSEL_F16 ? half_from_float(bits) : bfloat_from_float(bits);
+}
+
+// The four weights of a step, counted from first_step. Beyond the last, anything.
 uvec4 convert_step(uint i) {
-    uint at = values.first_step + i;
+    uint at = values.first_step + min(i, values.step_count - 1u);
     uint row_steps = (values.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
     uint weight = at / row_steps * values.columns + at % row_steps * HANSEL_LANES;
     uint src = at - values.symbols_start;
@@ -147,23 +164,13 @@ uvec4 convert_step(uint i) {
     return bits;
 }
 
-// The same, rounded to 16 bits each.
-uvec2 convert_step16(uint i) {
-    uvec4 bits = convert_step(i);
-    uvec4 rounded = values.dst_dtype == HANSEL_F16
-        ? uvec4(half_from_float(bits.x), half_from_float(bits.y), half_from_float(bits.z),
-            half_from_float(bits.w))
-        : uvec4(bfloat_from_float(bits.x), bfloat_from_float(bits.y), bfloat_from_float(bits.z),
-            bfloat_from_float(bits.w));
-    return rounded.xz | rounded.yw << 16;
-}
-
 void main() {
     uint i = (uint(gl_FragCoord.y) << WIDTH_LOG2) + uint(gl_FragCoord.x);
     if (values.dst_dtype == HANSEL_F32) {
-        dst = convert_step(min(i, values.step_count - 1u));
-    } else {
-        dst = uvec4(convert_step16(min(2u * i, values.step_count - 1u)),
-            convert_step16(min(2u * i + 1u, values.step_count - 1u)));
+        dst = convert_step(i);
+        return;
     }
+    uvec4 low = convert_step(2u * i);
+    uvec4 high = convert_step(2u * i + 1u);
+    dst = uvec4(low.xz | low.yw << 16, high.xz | high.yw << 16);
 }

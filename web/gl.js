@@ -42,6 +42,8 @@ export class GlContext {
   /** Log2 of the width of the textures that serve as arrays. */
   widthLog2 = WIDTH_LOG2;
   #isLost = true;
+  /** Attachments of the framebuffer that hold something. */
+  #attached = 0;
   /** @type {Map<string, Promise<Program>>} */
   #programs = new Map();
   /** @type {WebGLFramebuffer | null} */
@@ -75,6 +77,7 @@ export class GlContext {
     this.gl = gl;
     this.epoch++;
     this.#isLost = false;
+    this.#attached = 0;
     this.objects.clear();
     this.#programs.clear();
     const { epoch } = this;
@@ -105,8 +108,8 @@ export class GlContext {
     let cause;
     for (const way of ways) {
       try {
-        const gl = /** @type {HTMLCanvasElement} */ (way()).getContext('webgl2', settings);
-        if (gl) return gl;
+        const gl = way().getContext('webgl2', settings);
+        if (gl) return /** @type {WebGL2RenderingContext} */ (gl);
       } catch (error) {
         cause = error;
       }
@@ -371,7 +374,7 @@ export class GlContext {
   attach(targets) {
     const { gl } = this;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.#framebuffer);
-    for (let i = 0; i < this.attachments || i < targets.length; i++) {
+    for (let i = 0; i < Math.max(this.#attached, targets.length); i++) {
       const [texture, layer] = targets[i] ?? [null];
       const point = gl.COLOR_ATTACHMENT0 + i;
       if (layer === undefined) {
@@ -380,6 +383,7 @@ export class GlContext {
         gl.framebufferTextureLayer(gl.FRAMEBUFFER, point, texture, 0, layer);
       }
     }
+    this.#attached = targets.length;
     gl.drawBuffers(targets.map((_, i) => gl.COLOR_ATTACHMENT0 + i));
   }
 
@@ -461,12 +465,11 @@ export class GlContext {
       else gl.deleteBuffer(object);
     }
     this.objects.clear();
-    if (this.#options.gl || this.#options.canvas) {
-      gl.deleteFramebuffer(this.#framebuffer);
-      gl.deleteVertexArray(this.#vertexArray);
-      return;
-    }
-    this.#isLost = true; // browsers keep 16 contexts: give this one back
+    gl.deleteFramebuffer(this.#framebuffer);
+    gl.deleteVertexArray(this.#vertexArray);
+    this.#isLost = true; // for the matrices
+    if (this.#options.gl || this.#options.canvas) return;
+    // Browsers keep 16 contexts: give this one back.
     gl.getExtension('WEBGL_lose_context')?.loseContext();
   }
 }
