@@ -165,7 +165,8 @@ fn store_row(sums: vec4<u32>, row: u32) {
 fn matvec_rows(@builtin(workgroup_id) group: vec3<u32>,
                @builtin(local_invocation_index) invocation: u32) {
     let lane = invocation % row_lanes;
-    let row = ((group.y * plain.group_columns + group.x) * group_size + invocation) / row_lanes;
+    let row = (group.y * plain.group_columns + group.x) * (group_size / row_lanes) +
+        invocation / row_lanes;
     let is_live = row < plain.row_count; // barriers are for all
     if (is_live) {
         add_row(row, lane);
@@ -173,10 +174,10 @@ fn matvec_rows(@builtin(workgroup_id) group: vec3<u32>,
     var sums = lane_sums();
     if (row_lanes > 1u) {
         partial[invocation] = sums;
-        for (var half = row_lanes / 2u; half > 0u; half /= 2u) {
+        for (var width = row_lanes / 2u; width > 0u; width /= 2u) {
             workgroupBarrier();
-            if (lane < half) {
-                sums = join_sums(sums, partial[invocation + half]);
+            if (lane < width) {
+                sums = join_sums(sums, partial[invocation + width]);
                 partial[invocation] = sums;
             }
         }

@@ -265,7 +265,17 @@ export class Model {
    * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>} start counts weights
    * @throws {HanselError} HANSEL_ERR_TENSOR, _DTYPE, what the source or the C core throws
    */
-  async* slices(name, options = {}) {
+  slices(name, options = {}) {
+    return this.#slices(name, options, false);
+  }
+
+  /**
+   * @param {string} name @param {ReadOptions} options
+   * @param {boolean} brief leave out what needs no check: weights that are all equal, of which a
+   *   small file can claim very many
+   * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>}
+   */
+  async* #slices(name, options, brief) {
     const tensor = this.tensor(name);
     const { signal, onProgress } = options;
     const dtype = this.#target(name, options.dtype);
@@ -275,7 +285,7 @@ export class Model {
     try {
       const parts = tensor.mode === 'pass-through'
         ? this.#passThrough(name, reader)
-        : this.#decode(name, reader, isGrid ? dtype : tensor.dtype);
+        : this.#decode(name, reader, isGrid ? dtype : tensor.dtype, brief);
       let done = 0;
       for await (const bytes of parts) {
         await takeTurn();
@@ -305,16 +315,19 @@ export class Model {
     checkCrc(crc ?? found, found);
   }
 
-  /** @param {string} name @param {ByteReader} reader @param {string} dtype */
-  async* #decode(name, reader, dtype) {
+  /** @param {string} name @param {ByteReader} reader @param {string} dtype
+   * @param {boolean} brief */
+  async* #decode(name, reader, dtype, brief) {
     const { codec } = this;
     const { blob, head } = await this.#readHead(name, reader);
     const isGrid = blob.mode === 'grid';
     const symbols = blob.rawBytes ? allocate(blob.weights, name) : null;
+    const isSkipped = brief && !blob.streamCount && !symbols;
     let crc = 0;
     let at = 0;
-    for await (const { words, bytes } of this.#batches(blob, head, reader,
-      isGrid && dtype !== 'I8' ? dtype : undefined)) {
+    const batches = isSkipped ? [] : this.#batches(blob, head, reader,
+      isGrid && dtype !== 'I8' ? dtype : undefined);
+    for await (const { words, bytes } of batches) {
       crc = codec.crc32c(words, crc);
       if (symbols) symbols.set(bytes, at);
       else yield bytes;
@@ -480,7 +493,7 @@ export class Model {
         throw locate(error, name);
       }
     }
-    for await (const { bytes } of this.slices(name, { signal })) void bytes;
+    for await (const { bytes } of this.#slices(name, { signal }, true)) void bytes;
   }
 
   /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */

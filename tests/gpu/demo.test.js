@@ -57,7 +57,7 @@ describe('demo page and reference matrix', function () {
     const bad = small.slice();
     bad[bad.length - 200] ^= 4;
     const url = await page.put('bad.safetensors', bad);
-    await page.playwright.goto(`${browser.url}${PAGE.slice(1)}?file=${encodeURIComponent(url)}`);
+    await page.playwright.goto(`${browser.url.replace(/\/$/, '')}${PAGE}?file=${encodeURIComponent(url)}`);
     await page.playwright.waitForFunction(
       () => /^(Done|HANSEL)/.test(document.getElementById('status').textContent), null, { timeout: 60000 });
     assert.match(await page.playwright.textContent('#status'), /^HANSEL_ERR_(CHECKSUM|CORRUPT|MANIFEST)/);

@@ -87,7 +87,10 @@ async function run(source) {
       cell(row, `${tensor.shape.join(' x ')} ${tensor.dtype}`);
       cell(row, tensor.mode);
       cell(row, tensor.bits.toFixed(3));
-      if (tensor.mode === 'pass-through') continue;
+      if (tensor.mode === 'pass-through') {
+        for (let k = 0; k < 3; k++) cell(row, '-');
+        continue;
+      }
       status(`Decoding ${name} (${i + 1} of ${names.length})`);
       const cells = ['', '', ''].map((text) => cell(row, text));
       const onProgress = (/** @type {{done: number, total: number}} */ p) => {
