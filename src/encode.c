@@ -14,10 +14,22 @@
 
 static uint64_t nearest_ratio(uint64_t a, uint64_t b) { return (a + b / 2) / b; }
 
+/*
+ * Longer streams are smaller, shorter ones are more: a GPU wants thousands at a time.
+ * 4096 symbols cost +0.4 % at 4 bits, 1024 cost +1.4 % (docs/BENCHMARKS.md has the
+ * curve), so a matrix is cut into 2048 streams as long as they stay between the two.
+ * Lossless floats are for storage: there size comes first.
+ */
+static uint32_t default_stream_length(const hansel_blob *blob) {
+    uint64_t length = blob->weights / 2048;
+    if (blob->mode == HANSEL_LOSSLESS && blob->raw_bytes) return 4096;
+    return length < 1024 ? 1024 : length > 4096 ? 4096 : (uint32_t)length;
+}
+
 /* Streams of about stream_length symbols: pieces of a row, or whole rows. */
 static void partition(hansel_blob *blob, uint32_t stream_length) {
     uint64_t pieces, rows;
-    if (!stream_length) stream_length = 4096;
+    if (!stream_length) stream_length = default_stream_length(blob);
     blob->pieces = blob->rows_per_stream = 0;
     if (blob->alphabet_size < 2) return;
     pieces = nearest_ratio(blob->columns, stream_length);
@@ -264,6 +276,7 @@ static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_l
     memset(&blob, 0, sizeof blob);
     blob.rows = rows;
     blob.columns = columns;
+    blob.weights = rows * columns;
     blob.alphabet_size = rows && columns ? 2 : 0;
     partition(&blob, stream_length);
     hansel_count_streams(&blob);

@@ -246,8 +246,8 @@ hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint
                           const uint64_t *shape, float step);
 
 /*
- * hansel_plan() - cut the tensor into streams of about stream_length symbols and
- * choose the tail, after hansel_fit. bits is hansel_fit's result. Returns the
+ * hansel_plan() - cut the tensor into streams of about stream_length symbols (0: 1024
+ * to 4096, for 2048 streams if there can be) and choose the tail, after hansel_fit. bits is hansel_fit's result. Returns the
  * expected bits of the whole blob. FORMAT.md sections 3.1 and 4.4.
  */
 double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length);
@@ -333,7 +333,7 @@ typedef struct hansel_options {
     uint32_t target;          /* 0, HANSEL_TARGET_BITS or HANSEL_TARGET_ERROR */
     double goal;
     uint32_t lossless, clamp; /* booleans */
-    uint32_t stream_length;   /* symbols; 0 means 4096 */
+    uint32_t stream_length;   /* symbols; 0 chooses, 1024 to 4096 by size */
     uint32_t slot_bits;       /* 8..12; 0 chooses */
 } hansel_options;
 

@@ -82,9 +82,15 @@ try { await model.decode('x'); } catch (error) { if (error instanceof HanselErro
         const model = await open('/s.hansel.safetensors');
         const weights = await model.decode('w');
         const symbols = await model.symbols('w');
-        return [weights.length, symbols.length, model.tensors.get('w').mode];
+        const same = [];
+        for (const kind of ['webgpu', 'webgl']) {
+          const back = await import(`/node_modules/hansel/web/${kind}.js`);
+          const w = await (await back[kind]()).load(model, 'w');
+          same.push((await w.symbols()).every((q, i) => q === symbols[i]));
+        }
+        return [weights.length, symbols.length, model.tensors.get('w').mode, ...same];
       });
-      assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid']);
+      assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid', true, true]);
     } finally {
       await browser.close();
       await server.close();

@@ -24,7 +24,8 @@ const KEEP_BYTES = 64 << 20;
  * @property {boolean} [saturate] with step: let weights beyond the 256 levels become the nearest
  * @property {RegExp | string} [include] code only tensors whose name it matches
  * @property {RegExp | string} [exclude] pass through tensors whose name it matches
- * @property {number} [streamLength] symbols per stream to aim at; default 4096
+ * @property {number} [streamLength] symbols per stream to aim at; default 1024 to
+ *   4096, so that large matrices have 2048 streams for a GPU
  * @property {number} [precision] 8 to 12 bits of probability; by default the cheapest
  * @property {boolean} [always] code also what does not get smaller by it, such as tiny matrices that
  *   are to be used on the GPU

@@ -196,7 +196,7 @@ export class GlContext {
   /* ---- textures ---- */
 
   /**
-   * @param {number} width @param {number} height @param {number} format R32UI or RGBA32UI
+   * @param {number} width @param {number} height @param {number} format R32UI, RG32UI or RGBA32UI
    * @param {number} [layers] makes an array texture
    * @returns {WebGLTexture}
    */
@@ -236,13 +236,13 @@ export class GlContext {
 
   /**
    * Writes texels of an array.
-   * @param {WebGLTexture} texture @param {1 | 4} size u32s of a texel
+   * @param {WebGLTexture} texture @param {1 | 2 | 4} size u32s of a texel
    * @param {number} at first texel @param {Uint32Array} data not retained
    */
   write(texture, size, at, data) {
     const { gl } = this;
     const width = 1 << this.widthLog2;
-    const format = size === 1 ? gl.RED_INTEGER : gl.RGBA_INTEGER;
+    const format = { 1: gl.RED_INTEGER, 2: gl.RG_INTEGER, 4: gl.RGBA_INTEGER }[size];
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, texture);
     gl.bindBuffer(gl.PIXEL_UNPACK_BUFFER, null);

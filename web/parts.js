@@ -22,6 +22,7 @@ import { HanselError } from './errors.js';
  * @property {number} bytes of words, of symbols, of raw plane or of cursors, each
  * @property {number} [symbolBytes] of symbols, where they may have more
  * @property {number} streams
+ * @property {number} [align] what bytes of words and raw plane begin and end at multiples of; 4
  */
 
 /** Steps of a row. @param {number} columns */
@@ -45,8 +46,6 @@ function stepWeight({ columns }, step) {
   return steps ? Math.floor(step / steps) * columns + step % steps * 4 : 0;
 }
 
-const floor4 = (/** @type {number} */ n) => n - n % 4;
-const ceil4 = (/** @type {number} */ n) => floor4(n + 3);
 
 /**
  * Cuts a tensor into as few parts as the limits allow, at the ends of rows where it can.
@@ -56,6 +55,9 @@ const ceil4 = (/** @type {number} */ n) => floor4(n + 3);
  */
 export function cutParts(blob, cursors, limits) {
   const { streamCount, rawBytes, pieces } = blob;
+  const { align = 4 } = limits;
+  const down = (/** @type {number} */ n) => n - n % align;
+  const up = (/** @type {number} */ n) => down(n + align - 1);
   const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
   /** @param {number} first @param {number} last @returns {Part} */
   const make = (first, last) => {
@@ -67,9 +69,9 @@ export function cutParts(blob, cursors, limits) {
     return {
       first, count: last - first, startStep, steps: endStep - startStep, startWeight,
       weights: endWeight - startWeight,
-      wordsFrom: floor4(2 * cursors[first]), wordsTo: ceil4(2 * cursors[last]),
-      rawFrom: floor4(rawStart + startWeight * rawBytes),
-      rawTo: ceil4(rawStart + endWeight * rawBytes),
+      wordsFrom: down(2 * cursors[first]), wordsTo: up(2 * cursors[last]),
+      rawFrom: down(rawStart + startWeight * rawBytes),
+      rawTo: up(rawStart + endWeight * rawBytes),
     };
   };
   const symbolRoom = (limits.symbolBytes ?? limits.bytes) / limits.bytes;
@@ -105,17 +107,19 @@ export function cutParts(blob, cursors, limits) {
 
 /**
  * Hands a payload's bytes, as they arrive, to what wants ranges of them. A byte
- * may be wanted twice: neighbouring parts can share a 4-byte word.
+ * may be wanted twice: neighbouring parts can share a unit.
  */
 export class RangeWriter {
   /**
    * @param {{from: number, to: number, write: (offset: number, bytes: Uint8Array) => void}[]}
-   *   ranges multiples of 4; write gets offsets from the range's start and lengths that are
-   *   multiples of 4, in order; bytes are valid during the call
+   *   ranges multiples of the unit; write gets offsets from the range's start and lengths that are
+   *   multiples of it, in order; bytes are valid during the call
+   * @param {number} [unit]
    */
-  constructor(ranges) {
+  constructor(ranges, unit = 4) {
+    this.unit = unit;
     this.ranges = ranges.map((range) => ({
-      ...range, carry: new Uint8Array(4), carried: 0, next: range.from,
+      ...range, carry: new Uint8Array(unit), carried: 0, next: range.from,
     }));
     this.at = 0;
   }
@@ -128,15 +132,15 @@ export class RangeWriter {
       if (from >= Math.min(range.to, end)) continue;
       let part = chunk.subarray(from - this.at, Math.min(range.to, end) - this.at);
       if (range.carried) {
-        const fill = Math.min(4 - range.carried, part.length);
+        const fill = Math.min(this.unit - range.carried, part.length);
         range.carry.set(part.subarray(0, fill), range.carried);
         range.carried += fill;
         part = part.subarray(fill);
-        if (range.carried < 4) continue;
+        if (range.carried < this.unit) continue;
         this.#write(range, range.carry);
         range.carried = 0;
       }
-      const whole = part.length - part.length % 4;
+      const whole = part.length - part.length % this.unit;
       if (whole) this.#write(range, part.subarray(0, whole));
       range.carry.set(part.subarray(whole));
       range.carried = part.length - whole;

@@ -4,7 +4,7 @@
  */
 import { HanselError, checkAborted } from './errors.js';
 import { allocate } from './http.js';
-import { checkFloat, checkInteger, checkVector } from './webgpu_products.js';
+import { checkFloat, checkInteger, checkVector } from './products.js';
 import { takeTurn } from './turn.js';
 
 /** Weights decoded at a time: what stays in a core's cache. */

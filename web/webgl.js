@@ -18,6 +18,8 @@ const READ_TEXELS = 1 << 20;
 const BAND_STEPS = 1 << 24;
 const BAND_STREAMS = 1 << 20;
 const FAULT = 0xffffffff;
+/** Bytes of a texel of words or raw plane: RG32UI. */
+const UNIT = 8;
 
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
@@ -33,6 +35,8 @@ const FAULT = 0xffffffff;
  * @property {number} layers of the array texture, a multiple of texels
  * @property {number} blocks that follow each other downwards, each with all layers
  * @property {number} streams that fit at a time
+ * @property {number} plain so many first passes have nothing but full steps before the tail
+ * @property {boolean} isAligned all streams begin and end at multiples of four steps
  */
 
 /**
@@ -76,7 +80,7 @@ export class WebGl extends GlContext {
     const matrix = new WebGlMatrix(this, model, name, blob);
     try {
       await this.guard(() => matrix.allocate(cursors));
-      const writer = new RangeWriter(matrix.ranges());
+      const writer = new RangeWriter(matrix.ranges(), UNIT);
       const total = blob.blobBytes - blob.headBytes;
       for await (const chunk of chunks) {
         checkAborted(signal);
@@ -130,12 +134,12 @@ export class WebGlMatrix {
         expected: 'fewer than 2^32', got: blob.weights, where: this.name,
       });
     }
-    const bytes = 4 * gpu.arrayTexels;
     const parts = cutParts(blob, cursors, {
-      bytes, symbolBytes: 4 * bytes, streams: this.#plan().streams,
+      bytes: UNIT * gpu.arrayTexels, symbolBytes: 16 * gpu.arrayTexels,
+      streams: Math.min(this.#plan().streams, gpu.arrayTexels - 1), align: UNIT,
     });
     const array = (/** @type {number} */ from, /** @type {number} */ to) => (
-      to > from ? gpu.array((to - from) / 4, gpu.gl.R32UI) : null);
+      to > from ? gpu.array((to - from) / UNIT, gpu.gl.RG32UI) : null);
     for (const part of parts) {
       const own = cursors.slice(part.first, part.first + part.count + 1)
         .map((cursor) => cursor - part.wordsFrom / 2);
@@ -156,7 +160,7 @@ export class WebGlMatrix {
     const to = (/** @type {WebGLTexture | null} */ texture) => (
       /** @type {number} */ offset, /** @type {Uint8Array} */ bytes) => {
       const whole = bytes.byteOffset % 4 ? bytes.slice() : bytes;
-      gpu.write(/** @type {WebGLTexture} */ (texture), 1, offset / 4,
+      gpu.write(/** @type {WebGLTexture} */ (texture), 2, offset / UNIT,
         new Uint32Array(whole.buffer, whole.byteOffset, whole.length / 4));
     };
     return this.parts.flatMap((part) => [
@@ -175,9 +179,10 @@ export class WebGlMatrix {
 
   /** @returns {Plan} @throws {HanselError} HANSEL_ERR_LIMIT */
   #plan() {
-    const { gpu, blob } = this;
-    const steps = blob.pieces > 1 ? Math.ceil(this.rowSteps / blob.pieces)
-      : this.rowSteps * blob.rowsPerStream;
+    const { gpu, blob, rowSteps: row } = this;
+    const { pieces, rows, rowsPerStream } = blob;
+    const steps = pieces > 1 ? Math.ceil(row / pieces) : row * rowsPerStream;
+    const least = pieces > 1 ? Math.floor(row / pieces) : row * (rows % rowsPerStream || rowsPerStream);
     const texels = gpu.attachments - 2;
     const passes = Math.ceil(steps / (4 * texels));
     const most = Math.floor(gpu.layers / texels);
@@ -188,7 +193,10 @@ export class WebGlMatrix {
         where: this.name,
       });
     }
+    const coded = blob.columns % 4 ? 0 : Math.max(0, least - blob.tailSteps - 1);
     return {
+      plain: Math.floor(coded / (4 * texels)),
+      isAligned: row % 4 === 0 && (pieces <= 1 || row % (4 * pieces) === 0),
       passes, texels, layers: texels * Math.min(passes, most), blocks,
       streams: 2 ** Math.floor(Math.log2(gpu.textureSize)) * Math.floor(gpu.textureSize / blocks),
     };
@@ -231,9 +239,12 @@ export class WebGlMatrix {
     /** @type {WebGLTexture[]} */
     const made = [];
     try {
+      const plan = this.#plan();
+      const decoder = (/** @type {number} */ PLAIN) => gpu.program('decode.frag.glsl',
+        { ATTACHMENTS: gpu.attachments, PLAIN });
       const programs = blob.streamCount ? await Promise.all([
-        gpu.program('decode.frag.glsl', { ATTACHMENTS: gpu.attachments }),
-        gpu.program('order.frag.glsl')]) : null;
+        decoder(plan.plain ? 1 : 0), decoder(0),
+        gpu.program('order.frag.glsl', { ALIGNED: plan.isAligned ? 1 : 0 })]) : null;
       for (const part of parts) {
         this.checkAlive();
         const symbols = gpu.array(Math.ceil(part.steps / 4), gpu.gl.RGBA32UI);
@@ -245,7 +256,7 @@ export class WebGlMatrix {
           continue;
         }
         for (const band of this.#bands(part)) {
-          await this.#decodeBand(programs, part, band, symbols);
+          await this.#decodeBand(plan, programs, part, band, symbols);
           this.checkAlive();
         }
       }
@@ -258,13 +269,12 @@ export class WebGlMatrix {
   }
 
   /**
-   * @param {import('./gl.js').Program[]} programs @param {GlPart} part
+   * @param {Plan} plan @param {import('./gl.js').Program[]} programs @param {GlPart} part
    * @param {{first: number, end: number}} band @param {WebGLTexture} symbols
    */
-  async #decodeBand([decode, order], part, band, symbols) {
+  async #decodeBand(plan, [plain, general, order], part, band, symbols) {
     const { gpu, blob } = this;
     const { gl } = gpu;
-    const plan = this.#plan();
     const count = band.end - band.first;
     // A square is what rasterizers like best.
     const most = Math.floor(gpu.textureSize / plan.blocks);
@@ -276,18 +286,22 @@ export class WebGlMatrix {
     const states = [0, 1].map(() => gpu.texture(width, tall, gl.RGBA32UI));
     const places = [0, 1].map(() => gpu.texture(width, tall, gl.R32UI));
     try {
-      gpu.begin(decode);
-      gpu.set(decode, {
+      const uniforms = {
         'blob.first_stream': part.first, 'blob.rows': blob.rows, 'blob.columns': blob.columns,
         'blob.pieces': blob.pieces, 'blob.rows_per_stream': blob.rowsPerStream,
         'blob.slot_bits': blob.precision, 'blob.origin': blob.origin,
         'blob.alphabet_size': blob.alphabetSize, 'blob.tail_bits': blob.tailBits,
         'blob.tail_steps': blob.tailSteps, 'band.first': band.first, 'band.end': band.end,
         'band.grid_log2': log2,
-      });
+      };
       const perBlock = plan.layers / plan.texels;
       let last = 0;
       for (let pass = 0; pass < plan.passes; pass++) {
+        const decode = pass < plan.plain ? plain : general;
+        if (pass === 0 || pass === plan.plain) {
+          gpu.begin(decode);
+          gpu.set(decode, uniforms);
+        }
         const row = Math.floor(pass / perBlock) * height;
         gpu.attach([[states[pass % 2]], [places[pass % 2]],
           ...Array.from({ length: plan.texels }, (_, i) => /** @type {[WebGLTexture, number]} */ (
