@@ -8,10 +8,10 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model encode decode matvec
+CORE = layout crc32c head values model encode decode decode_simd matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h
-HOT = encode decode values crc32c matvec
+HOT = encode decode decode_simd values crc32c matvec
 
 # The wasm interface: web/codec.js calls these and nothing else.
 EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \

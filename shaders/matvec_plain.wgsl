@@ -10,13 +10,12 @@ const HANSEL_F32: u32 = 1u;
 const HANSEL_F16: u32 = 2u;
 const HANSEL_BF16: u32 = 3u;
 const HANSEL_I8: u32 = 4u;
-const TILE: u32 = 4u;
 const I8_SCALE: f32 = 1.0 / 16777216.0; // 2^-24: see i8_weights()
 
 override group_size: u32 = 64u;
 override row_lanes: u32 = 64u;     // a power of 2 that divides group_size
 override dtype: u32 = 4u;          // of W
-override tile: u32 = 1u;           // vectors at a time: 1 or TILE
+override tile: u32 = 1u;           // vectors at a time: 1 or 4
 override is_integer: bool = false; // signed bytes times signed bytes, exact
 override wide: bool = true;        // rows begin at multiples of 16 bytes
 
@@ -45,8 +44,17 @@ struct Plain {
 @group(0) @binding(6) var<storage, read_write> y: array<u32>;     // bits of f32, or i32
 
 var<workgroup> partial: array<vec4<u32>, group_size>; // bits of f32, or i32
-var<private> sum: array<vec4<f32>, TILE>;
+// Not an array: software renderers keep those in memory.
+var<private> sum_0: vec4<f32>;
+var<private> sum_1: vec4<f32>;
+var<private> sum_2: vec4<f32>;
+var<private> sum_3: vec4<f32>;
 var<private> sum_i8: i32;
+// From the tile's first vector to the others, in steps. Beyond the batch they repeat what is there;
+// nothing of it is stored.
+var<private> x_1: u32;
+var<private> x_2: u32;
+var<private> x_3: u32;
 
 // Four signed bytes times 2^24: keeping them at the top saves a shift, and is exact.
 fn i8_weights(word: u32) -> vec4<f32> {
@@ -62,12 +70,11 @@ fn short_weights(low: u32, high: u32) -> vec4<f32> {
 }
 
 fn add(weights: vec4<f32>, index: u32) {
-    sum[0] += weights * x[index];
-    if (tile > 1u) { // beyond the batch, x repeats what is there; nothing of it is stored
-        let last = plain.vector_count - 1u - plain.first_vector;
-        sum[1] += weights * x[index + min(1u, last) * plain.x_stride];
-        sum[2] += weights * x[index + min(2u, last) * plain.x_stride];
-        sum[3] += weights * x[index + min(3u, last) * plain.x_stride];
+    sum_0 += weights * x[index];
+    if (tile > 1u) {
+        sum_1 += weights * x[index + x_1];
+        sum_2 += weights * x[index + x_2];
+        sum_3 += weights * x[index + x_3];
     }
 }
 
@@ -116,6 +123,10 @@ fn add_row(row: u32, lane: u32) {
     let quad_count = select(0u, plain.columns / (HANSEL_LANES * quad_steps), wide);
     let start = row * plain.row_pitch;
     let x_row = plain.x_start + plain.first_vector * plain.x_stride;
+    let last = plain.vector_count - 1u - plain.first_vector;
+    x_1 = min(1u, last) * plain.x_stride;
+    x_2 = min(2u, last) * plain.x_stride;
+    x_3 = min(3u, last) * plain.x_stride;
     for (var quad = lane; quad < quad_count; quad += row_lanes) {
         add_quad(quads[start / 4u + quad], x_row + quad * quad_steps);
     }
@@ -124,18 +135,16 @@ fn add_row(row: u32, lane: u32) {
     }
 }
 
+fn across(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
 // What this invocation has summed up, for each vector.
 fn lane_sums() -> vec4<u32> {
     if (is_integer) {
         return vec4(bitcast<u32>(sum_i8), 0u, 0u, 0u);
     }
-    var sums = vec4((sum[0].x + sum[0].y) + (sum[0].z + sum[0].w), 0.0, 0.0, 0.0);
-    if (tile > 1u) {
-        for (var v = 1u; v < TILE; v++) {
-            sums[v] = (sum[v].x + sum[v].y) + (sum[v].z + sum[v].w);
-        }
-    }
-    return bitcast<vec4<u32>>(sums);
+    return bitcast<vec4<u32>>(vec4(across(sum_0), across(sum_1), across(sum_2), across(sum_3)));
 }
 
 fn join_sums(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {

@@ -8,6 +8,9 @@
 precision highp int;
 precision highp usampler2DArray;
 
+#ifndef ALIGNED
+#define ALIGNED 0 // 1: all streams begin and end at multiples of four steps
+#endif
 #ifndef WIDTH_LOG2
 #define WIDTH_LOG2 11
 #endif
@@ -70,20 +73,17 @@ void main() {
     }
     uint at = order.dst_start + 4u * i;
     uvec3 found = find_step(at);
-    uint k = found.y >> 2;
-    if (found.y + 4u <= found.z && at + 4u <= order.end_step) {
-        uvec4 low = load_texel(found.x, k);
-        uint shift = found.y & 3u;
-        if (shift != 0u) {
-            uvec4 high = load_texel(found.x, k + 1u);
-            low = shift == 1u ? uvec4(low.yzw, high.x)
-                : shift == 2u ? uvec4(low.zw, high.xy) : uvec4(low.w, high.xyz);
-        }
-        dst = low;
-        return;
+    uvec4 texel = load_texel(found.x, found.y >> 2);
+#if !ALIGNED
+    uint shift = found.y & 3u;
+    bool is_whole = found.y + 4u <= found.z && at + 4u <= order.end_step;
+    // Loops that run once or never: a software renderer goes both ways at an if.
+    for (bool todo = is_whole && shift != 0u; todo; todo = false) {
+        uvec4 high = load_texel(found.x, (found.y >> 2) + 1u);
+        texel = shift == 1u ? uvec4(texel.yzw, high.x)
+            : shift == 2u ? uvec4(texel.zw, high.xy) : uvec4(texel.w, high.xyz);
     }
-    uvec4 texel = uvec4(0u);
-    for (uint n = 0u; n < 4u; n++) {
+    for (uint n = is_whole ? 4u : 0u; n < 4u; n++) {
         uint symbols = 0u;
         if (at + n < order.end_step) {
             found = find_step(at + n);
@@ -91,5 +91,6 @@ void main() {
         }
         texel = uvec4(texel.yzw, symbols);
     }
+#endif
     dst = texel;
 }

@@ -33,7 +33,7 @@ struct Values {
 
 uniform Values values;
 uniform usampler2D symbols;
-uniform usampler2D raw;
+uniform usampler2D raw; // eight bytes to a texel
 
 layout(location = 0) out uvec4 dst;
 
@@ -114,7 +114,8 @@ uint bfloat_from_float(uint bits) {
 }
 
 uint raw_byte(uint at) {
-    return (texelFetch(raw, texel_place(at >> 2), 0).x >> ((at & 3u) * 8u)) & 255u;
+    uint four = texelFetch(raw, texel_place(at >> 3), 0)[(at >> 2) & 1u];
+    return (four >> ((at & 3u) * 8u)) & 255u;
 }
 
 // A lossless weight's own bits: rotated left by one, the symbol is the highest byte.

@@ -13,17 +13,11 @@
  * and since freq * (x >> 12) >= 2^4, one word is always enough. The last
  * tail_steps steps lie in the final states themselves, as plain digits.
  *
+ * decode_simd.c is a faster twin for the long middle part of streams.
  * The shaders mirror rans_step, rans_refill, decode_step, decode_part, tail_symbol,
  * tail_step and decode_stream, in that order; tests/mirror.test.js sees to it.
  */
-#include "layout.h"
-
-/* What a stream's decoding needs and changes. */
-typedef struct decoder {
-    uint32_t state[HANSEL_LANES];
-    const uint8_t *cursor, *end; /* words not yet read */
-    uint32_t overrun;            /* words wanted beyond the end */
-} decoder;
+#include "decoder.h"
 
 void hansel_build_table(uint32_t table[HANSEL_MAX_SLOTS], const hansel_blob *blob) {
     uint32_t slot = 0, index, bias;
@@ -54,10 +48,10 @@ static inline uint32_t rans_step(uint32_t *state, const uint32_t *table, uint32_
 }
 
 /* Never reads past the end: a stream that wants to is corrupt, and says so. */
-static inline void rans_refill(uint32_t *state, decoder *d) {
+static inline void rans_refill(uint32_t *state, hansel_decoder *d) {
     if (*state >= HANSEL_STATE_LOW) return;
     if (d->cursor == d->end) {
-        d->overrun++;
+        d->bad = 1;
         return;
     }
     *state = *state << HANSEL_WORD_BITS | hansel_load16(d->cursor);
@@ -65,7 +59,7 @@ static inline void rans_refill(uint32_t *state, decoder *d) {
 }
 
 /* A step of the first lane_count lanes; the others rest. */
-static inline void decode_part(uint8_t *dst, decoder *d, const uint32_t *table,
+static inline void decode_part(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
                                uint32_t slot_bits, uint32_t lane_count) {
     uint32_t lane;
     for (lane = 0; lane < lane_count; lane++)
@@ -74,7 +68,7 @@ static inline void decode_part(uint8_t *dst, decoder *d, const uint32_t *table,
 }
 
 /* Four lanes, four symbols. */
-static inline void decode_step(uint8_t *dst, decoder *d, const uint32_t *table,
+static inline void decode_step(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
                                uint32_t slot_bits) {
     decode_part(dst, d, table, slot_bits, HANSEL_LANES);
 }
@@ -89,7 +83,7 @@ static inline void decode_step(uint8_t *dst, decoder *d, const uint32_t *table,
  *
  * The word is read whether or not it is needed.
  */
-static void decode_steps_fast(uint8_t *dst, decoder *d, const uint32_t *table,
+static void decode_steps_fast(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
                               uint32_t slot_bits, uint64_t step_count) {
     uint32_t x0 = d->state[0], x1 = d->state[1], x2 = d->state[2], x3 = d->state[3];
     const uint8_t *cursor = d->cursor;
@@ -118,14 +112,13 @@ static void decode_steps_fast(uint8_t *dst, decoder *d, const uint32_t *table,
     d->cursor = cursor;
 }
 
-/* The symbols of a row from full steps, then one step of the columns mod 4
- * first lanes; the other lanes rest. Stops early at a stream's tail. */
-static void decode_row(uint8_t *dst, decoder *d, const hansel_blob *blob,
-                           const uint32_t *table, uint64_t column_count, uint64_t step_count) {
+/* Neighbouring columns of a row: full steps, then one of the columns mod 4 first
+ * lanes, where the other lanes rest. */
+static void decode_row(uint8_t *dst, hansel_decoder *d, const hansel_blob *blob,
+                       const uint32_t *table, uint64_t column_count) {
     uint64_t full = column_count / HANSEL_LANES, done = 0;
     uint32_t rest = (uint32_t)(column_count % HANSEL_LANES);
-    if (full > step_count) full = step_count;
-    while (done < full && !d->overrun) {
+    while (done < full && !d->bad) {
         uint64_t safe = (uint64_t)(d->end - d->cursor) / (2 * HANSEL_LANES);
         if (safe > full - done) safe = full - done;
         if (safe) {
@@ -137,8 +130,7 @@ static void decode_row(uint8_t *dst, decoder *d, const hansel_blob *blob,
         dst += HANSEL_LANES * safe;
         done += safe;
     }
-    if (done == step_count || d->overrun || !rest) return;
-    decode_part(dst, d, table, blob->slot_bits, rest);
+    if (rest && !d->bad) decode_part(dst, d, table, blob->slot_bits, rest);
 }
 
 /* One digit of a final state: an alphabet index. FORMAT.md 4.4. */
@@ -157,50 +149,62 @@ static inline void tail_step(uint8_t *dst, uint32_t *state, const hansel_blob *b
         dst[lane] = (uint8_t)tail_symbol(&state[lane], blob, bad);
 }
 
-/* Returns 0 when the stream does not end as it must. */
-static int decode_stream(uint8_t *dst, const hansel_blob *blob, const uint32_t *table,
-                         hansel_extent extent, const uint8_t *src, const uint8_t *end) {
-    decoder d;
-    uint64_t tail = extent.step_count < blob->tail_steps ? extent.step_count : blob->tail_steps;
-    uint64_t left = extent.step_count - tail, column = 0, row, row_steps = extent.row_steps;
-    uint32_t lane, bad = 0;
+static void open_stream(hansel_decoder *d, uint8_t *dst, const hansel_blob *blob,
+                        hansel_extent extent, const uint8_t *src, const uint8_t *end) {
+    uint64_t steps = extent.step_count;
+    uint32_t lane;
+    d->bad = 0;
     for (lane = 0; lane < HANSEL_LANES; lane++) {
-        d.state[lane] = hansel_load32(src + 4 * lane);
-        bad |= d.state[lane] < HANSEL_STATE_LOW;
+        d->state[lane] = hansel_load32(src + 4 * lane);
+        d->bad |= d->state[lane] < HANSEL_STATE_LOW;
     }
-    d.cursor = src + 2 * HANSEL_STATE_WORDS;
-    d.end = end;
-    d.overrun = 0;
-    if (bad) return 0;
-    for (row = 0; left >= row_steps; row++) {
-        decode_row(dst, &d, blob, table, extent.column_count, row_steps);
-        if (d.overrun) return 0;
-        dst += extent.column_count;
-        left -= row_steps;
+    d->cursor = src + 2 * HANSEL_STATE_WORDS;
+    d->end = end;
+    d->dst = dst;
+    d->column = 0;
+    d->column_count = extent.column_count;
+    d->tail_count = steps < blob->tail_steps ? (uint32_t)steps : blob->tail_steps;
+    d->step_count = steps - d->tail_count;
+}
+
+/* All steps that are left. Returns 0 when the stream does not end as it must. */
+static int decode_stream(hansel_decoder *d, const hansel_blob *blob, const uint32_t *table) {
+    uint32_t lane, bad = 0;
+    if (d->cursor > d->end) d->bad = 1;
+    while (d->step_count && !d->bad) { /* a row, or what is left of one, or up to the tail */
+        uint64_t columns = d->column_count - d->column, steps = hansel_row_steps(columns);
+        if (steps > d->step_count) {
+            steps = d->step_count;
+            columns = HANSEL_LANES * steps;
+        }
+        decode_row(d->dst, d, blob, table, columns);
+        d->dst += columns;
+        d->column += columns;
+        if (d->column == d->column_count) d->column = 0;
+        d->step_count -= steps;
     }
-    if (left) { /* the tail begins inside this row */
-        decode_row(dst, &d, blob, table, extent.column_count, left);
-        column = HANSEL_LANES * left;
-        dst += column;
-    }
-    if (d.overrun || d.cursor != end) return 0;
-    for (lane = 0; lane < HANSEL_LANES; lane++) d.state[lane] -= HANSEL_STATE_LOW;
-    for (; tail; tail--) {
-        uint64_t rest = extent.column_count - column;
+    if (d->bad || d->cursor != d->end) return 0;
+    for (lane = 0; lane < HANSEL_LANES; lane++) d->state[lane] -= HANSEL_STATE_LOW;
+    for (; d->tail_count; d->tail_count--) {
+        uint64_t rest = d->column_count - d->column;
         uint32_t lane_count = rest < HANSEL_LANES ? (uint32_t)rest : HANSEL_LANES;
-        tail_step(dst, d.state, blob, lane_count, &bad);
-        dst += lane_count;
-        column = rest <= HANSEL_LANES ? 0 : column + HANSEL_LANES;
+        tail_step(d->dst, d->state, blob, lane_count, &bad);
+        d->dst += lane_count;
+        d->column = rest <= HANSEL_LANES ? 0 : d->column + HANSEL_LANES;
     }
-    return !bad && !(d.state[0] | d.state[1] | d.state[2] | d.state[3]);
+    return !bad && !(d->state[0] | d->state[1] | d->state[2] | d->state[3]);
 }
 
 hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel_blob *blob,
                                     const uint32_t *table, const uint32_t *cursors,
                                     uint32_t first, uint32_t count, const void *src,
                                     size_t src_bytes, hansel_fault *fault) {
+    uint32_t wide[HANSEL_MAX_SLOTS];
+    const uint32_t *wide_table;
+    const uint8_t *start_word = src;
+    hansel_decoder streams[HANSEL_GROUP];
     uint64_t start, symbols;
-    uint32_t i;
+    uint32_t i, k, group;
     if (first > blob->stream_count || count > blob->stream_count - first)
         return HANSEL_ERR_ARGUMENT;
     if (!blob->stream_count) { /* all equal: any slice looks the same */
@@ -212,14 +216,22 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
     symbols = hansel_stream_start(blob, first + count) - start;
     if (symbols != dst_bytes) return HANSEL_ERR_ARGUMENT;
     if (src_bytes != 2 * (uint64_t)(cursors[count] - cursors[0])) return HANSEL_ERR_ARGUMENT;
-    for (i = 0; i < count; i++) {
-        const uint8_t *words = (const uint8_t *)src + 2 * (size_t)(cursors[i] - cursors[0]);
-        const uint8_t *end = (const uint8_t *)src + 2 * (size_t)(cursors[i + 1] - cursors[0]);
-        uint8_t *row = dst + (hansel_stream_start(blob, first + i) - start);
-        if (!decode_stream(row, blob, table, hansel_stream_extent(blob, first + i), words, end)) {
+    wide_table = hansel_wide_table(wide, table, blob->slot_bits);
+    for (i = 0; i < count; i += group) {
+        group = count - i < HANSEL_GROUP ? count - i : HANSEL_GROUP;
+        for (k = 0; k < group; k++) {
+            const uint8_t *words = start_word + 2 * (size_t)(cursors[i + k] - cursors[0]);
+            const uint8_t *end = start_word + 2 * (size_t)(cursors[i + k + 1] - cursors[0]);
+            hansel_extent extent = hansel_stream_extent(blob, first + i + k);
+            uint8_t *row = dst + (hansel_stream_start(blob, first + i + k) - start);
+            open_stream(&streams[k], row, blob, extent, words, end);
+        }
+        hansel_decode_group(streams, group, wide_table, start_word + src_bytes);
+        for (k = 0; k < group; k++) {
+            if (decode_stream(&streams[k], blob, table)) continue;
             if (fault) {
-                fault->position = (uint64_t)first + i;
-                fault->expected = (uint64_t)(end - words) / 2;
+                fault->position = (uint64_t)first + i + k;
+                fault->expected = cursors[i + k + 1] - cursors[i + k];
                 fault->found = 0;
             }
             return HANSEL_ERR_CORRUPT;
@@ -234,9 +246,12 @@ static int all_zero(const uint8_t *src, uint64_t src_bytes) {
     return 1;
 }
 
+/* Streams whose cursors are read at a time. */
+#define BATCH 64u
+
 hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *src,
                                     size_t src_bytes, hansel_fault *fault) {
-    uint32_t table[HANSEL_MAX_SLOTS], cursors[2] = {0, 0}, i, crc;
+    uint32_t table[HANSEL_MAX_SLOTS], cursors[BATCH + 1], word = 0, count, i, crc;
     const uint8_t *blob_start = src, *words, *raw;
     hansel_blob blob;
     hansel_fault ignored;
@@ -269,13 +284,15 @@ hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *
         return HANSEL_OK;
     }
     hansel_build_table(table, &blob);
-    for (i = 0; i < blob.stream_count && status == HANSEL_OK; i++) {
+    for (i = 0; i < blob.stream_count && status == HANSEL_OK; i += count) {
         uint64_t start = hansel_stream_start(&blob, i);
-        hansel_read_cursors(cursors, &blob, src, i, 1, cursors[1]);
+        count = blob.stream_count - i < BATCH ? blob.stream_count - i : BATCH;
+        hansel_read_cursors(cursors, &blob, src, i, count, word);
         status = hansel_decode_streams(dst + start,
-                                       (size_t)(hansel_stream_start(&blob, i + 1) - start), &blob,
-                                       table, cursors, i, 1, words + 2 * (uint64_t)cursors[0],
-                                       2 * (size_t)(cursors[1] - cursors[0]), fault);
+                                       (size_t)(hansel_stream_start(&blob, i + count) - start),
+                                       &blob, table, cursors, i, count, words + 2 * (uint64_t)word,
+                                       2 * (size_t)(cursors[count] - word), fault);
+        word = cursors[count];
     }
     return status;
 }

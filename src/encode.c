@@ -64,15 +64,19 @@ static double choose_tail(hansel_blob *blob, double bits_per_symbol) {
 double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
     double head = 8.0 * (HANSEL_FIXED_BYTES + 8 * blob->rank + HANSEL_ALIGNMENT);
     double raw = 8.0 * (double)(blob->weights * blob->raw_bytes);
-    double waste;
+    double waste, idle, per_symbol;
     partition(blob, stream_length);
     hansel_count_streams(blob);
     blob->tail_bits = blob->tail_steps = 0;
     if (!blob->stream_count) return head + raw;
-    waste = choose_tail(blob, bits / (double)blob->weights);
+    per_symbol = bits / (double)blob->weights;
+    waste = choose_tail(blob, per_symbol);
+    /* Lanes that rest at the ends of rows carry fewer symbols in their tails. */
+    idle = 1 - (double)blob->columns / (double)(HANSEL_LANES * hansel_row_steps(blob->columns));
+    waste += idle * blob->tail_steps * per_symbol;
     /* A stored state has 16 bits to spare, half of them used on average; a length
-     * takes about six. A little more, since a wanted rate must not be exceeded. */
-    return head + raw + bits + blob->stream_count * (HANSEL_LANES * (waste + 9) + 8.0);
+     * takes about six. */
+    return head + raw + bits + blob->stream_count * (HANSEL_LANES * (waste + 8.25) + 6.0);
 }
 
 /* ---- streams --------------------------------------------------------------- */
@@ -387,6 +391,7 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
     uint8_t *symbols = scratch, *out = dst, *words;
     uint32_t *lengths;
     uint64_t head_bound;
+    uint32_t round;
     size_t payload;
     double bits = 0;
     uint32_t mode = options->lossless ? HANSEL_LOSSLESS : HANSEL_GRID;
@@ -420,14 +425,24 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
             status = measure(&blob, symbols, src, options, &stats, &bits, fault);
         if (status != HANSEL_OK) return status;
     }
-    head_bound = hansel_align(HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 +
-                              4 * (uint64_t)blob.stream_count);
-    words = out + head_bound;
-    payload = hansel_encode_streams(words, dst_bytes - (size_t)head_bound, lengths, &blob, 0,
-                                    blob.stream_count, symbols,
-                                    blob.stream_count ? (size_t)blob.weights : 0);
-    status = hansel_finish(&blob, lengths);
-    if (status != HANSEL_OK) return status;
+    for (round = 0;; round++) {
+        double excess;
+        head_bound = hansel_align(HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 +
+                                  4 * (uint64_t)blob.stream_count);
+        words = out + head_bound;
+        payload = hansel_encode_streams(words, dst_bytes - (size_t)head_bound, lengths, &blob, 0,
+                                        blob.stream_count, symbols,
+                                        blob.stream_count ? (size_t)blob.weights : 0);
+        status = hansel_finish(&blob, lengths);
+        if (status != HANSEL_OK) return status;
+        if (mode != HANSEL_GRID || options->target != HANSEL_TARGET_BITS || !blob.weights) break;
+        /* The plan was an estimate, the goal is a promise. */
+        excess = (double)blob.blob_bytes * 8 / (double)blob.weights - options->goal;
+        if (excess <= 0 || round == HANSEL_RATE_ROUNDS) break;
+        blob.step = (float)((double)blob.step * (1.0005 + excess));
+        status = measure(&blob, symbols, src, options, &stats, &bits, fault);
+        if (status != HANSEL_OK) return status;
+    }
     memmove(out + blob.head_bytes, words, payload);
     words = out + blob.head_bytes;
     memset(words + payload, 0, (size_t)(blob.blob_bytes - blob.head_bytes - payload));

@@ -298,6 +298,10 @@ typedef struct hansel_search {
  * that costs at most goal, for ERROR the largest that errs at most goal; 0 if
  * no step can. Deterministic: no libm.
  */
+/* A coded tensor that exceeds a wanted rate is coded again with its step times 1.0005 + the
+ * excess in bits per weight, this often at most. */
+#define HANSEL_RATE_ROUNDS 4u
+
 void hansel_search_begin(hansel_search *search, uint32_t target, double goal, float low,
                          float high);
 void hansel_search_next(hansel_search *search, double value);

@@ -29,7 +29,7 @@ function constants(text) {
 /** Functions that are defined, in order, without the prefix hansel_. @param {string} text */
 function functions(text) {
   const names = [];
-  const pattern = /^(?:fn\s+(\w+)|[a-z][\w \t*]*?[ *](\w+))\s*\([^;{]*\)[^;{]*\{/gm;
+  const pattern = /^(?:fn\s+(\w+)|[A-Za-z][\w \t*]*?[ *](\w+))\s*\([^;{]*\)[^;{]*\{/gm;
   for (const [, wgsl, c] of withoutComments(text).matchAll(pattern)) {
     names.push((wgsl ?? c).replace(/^hansel_/, ''));
   }
@@ -53,7 +53,8 @@ describe('mirrors', () => {
   let format;
   before(async () => { format = constants(await read('src/format.h')); });
 
-  const shaders = ['shaders/decode.wgsl', 'shaders/matvec.wgsl', 'shaders/decode.frag.glsl'];
+  const shaders = ['decode', 'matvec'].flatMap((name) => [
+    `shaders/${name}.wgsl`, `shaders/${name}.frag.glsl`]);
 
   it('C has what is to be mirrored', async () => {
     for (const name of CONSTANTS) assert.ok(format.has(name), name);
@@ -86,9 +87,15 @@ describe('mirrors', () => {
     assert.ok(checked > 20, `${checked} constants`);
   });
 
-  it('matvec.wgsl holds decode.wgsl\'s decoder word for word', async () => {
-    assert.equal(shared(await read('shaders/matvec.wgsl')), shared(await read('shaders/decode.wgsl')));
-  });
+  for (const kind of ['wgsl', 'frag.glsl']) {
+    it(`matvec.${kind} holds decode.${kind}'s decoder word for word`, async () => {
+      const [decode, matvec] = await Promise.all(['decode', 'matvec'].map(
+        (name) => read(`shaders/${name}.${kind}`)));
+      assert.equal(shared(matvec), shared(decode));
+      const names = functions(shared(decode));
+      for (const name of [...FUNCTIONS, ...LAYOUT]) assert.ok(names.includes(name), name);
+    });
+  }
 
   it('notices a drift', async () => {
     const text = await read('shaders/decode.wgsl');

@@ -15,6 +15,9 @@ const MIN_VECTOR = 65536;
 /** Bytes of a tensor kept in memory while a step is searched, to read it only once. */
 const KEEP_BYTES = 64 << 20;
 
+/** HANSEL_RATE_ROUNDS of src/hansel.h. */
+const RATE_ROUNDS = 4;
+
 /**
  * @typedef {object} EncodeOptions
  * @property {number} [step] grid step, the same for all float tensors
@@ -329,9 +332,18 @@ export class TensorEncoder {
         mode = 'lossless'; // which certainly errs no more
       }
     }
-    const found = await this.measure(mode, step);
+    let found = await this.measure(mode, step);
     if (found.bits / 8 >= rawBytes && !options.always) return { report: { ...report, reason: 'no gain' }, head: null };
-    const { blob, head } = await this.code(found.blob, spool);
+    let { blob, head } = await this.code(found.blob, spool);
+    for (let round = 0; mode === 'grid' && options.bits !== undefined && round < RATE_ROUNDS; round++) {
+      // The plan was an estimate, the goal is a promise.
+      const excess = blob.blobBytes * 8 / this.weights - options.bits;
+      if (!(excess > 0)) break;
+      await spool.clear();
+      step = Math.fround(step * (1.0005 + excess));
+      found = await this.measure(mode, step);
+      ({ blob, head } = await this.code(found.blob, spool));
+    }
     if (blob.blobBytes >= rawBytes && !options.always) {
       await spool.clear();
       return { report: { ...report, reason: 'no gain' }, head: null };

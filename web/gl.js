@@ -9,15 +9,16 @@ import { HanselError } from './errors.js';
 const WIDTH_LOG2 = 11;
 /** 4096 slots must fit a texture. */
 const LEAST_SIZE = 64;
+const DRAW_STEPS = 1 << 16;
 const PRELUDE = '#version 300 es\n';
 
 /**
  * @typedef {object} GlOptions
  * @property {WebGL2RenderingContext} [gl] yours; otherwise one is made, and again after a loss
  * @property {HTMLCanvasElement | OffscreenCanvas} [canvas] yours, to make the context on
- * @property {{textureSize?: number, attachments?: number, layers?: number}} [limits] smaller ones
- *   than the context's: pixels of a side, at least 64; draw buffers, at least 4; layers of an array
- *   texture
+ * @property {{textureSize?: number, attachments?: number, layers?: number, steps?: number}} [limits]
+ *   smaller ones than the context's: pixels of a side, at least 64; draw buffers, at least 4; layers
+ *   of an array texture, at least 8; steps (four symbols) that are decoded at a time
  */
 /** @typedef {{program: WebGLProgram, places: Map<string, WebGLUniformLocation | null>}} Program */
 /** @typedef {Record<string, WebGLTexture | null>} Inputs by sampler name */
@@ -39,8 +40,12 @@ export class GlContext {
   layers = 0;
   /** 4 or 8. */
   attachments = 4;
+  /** Steps that are decoded at a time: by default 64 MiB of symbols, to be put in order. */
+  bandSteps = 1 << 24;
   /** Log2 of the width of the textures that serve as arrays. */
   widthLog2 = WIDTH_LOG2;
+  /** Steps of a stream that one draw of a product decodes, at most: watchdogs stop long draws. */
+  drawSteps = DRAW_STEPS;
   #isLost = true;
   /** Attachments of the framebuffer that hold something. */
   #attached = 0;
@@ -56,10 +61,10 @@ export class GlContext {
   /** @param {GlOptions} options */
   constructor(options) {
     this.#options = options;
-    const { textureSize = LEAST_SIZE, attachments = 4, layers = 8 } = options.limits ?? {};
-    if (!(textureSize >= LEAST_SIZE && attachments >= 4 && layers >= 8)) {
+    const { textureSize = LEAST_SIZE, attachments = 4, layers = 8, steps = 1 } = options.limits ?? {};
+    if (!(textureSize >= LEAST_SIZE && attachments >= 4 && layers >= 8 && steps >= 1)) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible limits', {
-        expected: `textureSize from ${LEAST_SIZE}, attachments from 4, layers from 8`,
+        expected: `textureSize from ${LEAST_SIZE}, attachments from 4, layers from 8, steps from 1`,
         got: JSON.stringify(options.limits),
       });
     }
@@ -85,7 +90,11 @@ export class GlContext {
       if (this.#options.canvas) event.preventDefault(); // or it would never be restored
       if (this.epoch === epoch) this.#isLost = true;
     }, { once: true });
-    const { textureSize = Infinity, attachments = 8, layers = Infinity } = this.#options.limits ?? {};
+    const {
+      textureSize = Infinity, attachments = 8, layers = Infinity, steps = Infinity,
+    } = this.#options.limits ?? {};
+    this.bandSteps = Math.min(this.bandSteps, steps);
+    this.drawSteps = Math.floor(Math.min(this.drawSteps, steps));
     this.textureSize = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE), textureSize);
     this.layers = Math.min(gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS), layers);
     this.widthLog2 = Math.min(WIDTH_LOG2, Math.floor(Math.log2(this.textureSize)));
@@ -137,7 +146,9 @@ export class GlContext {
 
   /** @param {string} why */
   lossError(why) {
-    return new HanselError('HANSEL_ERR_LOST', 'the WebGL2 context was lost; load again', { got: why });
+    return new HanselError('HANSEL_ERR_LOST', 'the WebGL2 context was lost; load again', {
+      got: why,
+    });
   }
 
   /** @param {number} epoch @throws {HanselError} HANSEL_ERR_LOST if that context is gone */
@@ -300,7 +311,8 @@ export class GlContext {
   }
 
   /**
-   * Reads texels of an array. @param {WebGLTexture} texture @param {number} at @param {number} count
+   * Reads texels of an array.
+   * @param {WebGLTexture} texture @param {number} at @param {number} count
    * @returns {Promise<Uint32Array>} four u32s to a texel
    */
   async readArray(texture, at, count) {
@@ -450,7 +462,7 @@ export class GlContext {
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.useProgram(null);
     gl.bindVertexArray(null);
-    for (let unit = 5; unit-- > 0;) {
+    for (let unit = 7; unit-- > 0;) {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture(gl.TEXTURE_2D, null);
       gl.bindTexture(gl.TEXTURE_2D_ARRAY, null);

@@ -41,7 +41,8 @@ const ceilTo = (/** @type {number} */ n, /** @type {number} */ unit) => Math.cei
 
 /** The layout for an adapter. @param {GPUAdapterInfo | null} info @returns {Layout} */
 export function pickLayout(info) {
-  const names = info ? [info.vendor, info.architecture, info.device, info.description].join(' ') : '';
+  const { vendor, architecture, device, description } = info ?? {};
+  const names = [vendor, architecture, device, description].join(' ');
   return info?.isFallbackAdapter || SOFTWARE.test(names) ? 'invocation' : 'group';
 }
 
@@ -51,11 +52,11 @@ export function pickLayout(info) {
  * @param {WebGpu} gpu @param {Model} model @param {string} name
  * @param {{signal?: AbortSignal, layout?: Layout}} [options]
  * @returns {Promise<PlainMatrix>}
- * @throws {HanselError} HANSEL_ERR_DTYPE when it is coded (see WebGpu.load()), or not F32, F16, BF16
- *   or I8; HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.slices()
+ * @throws {HanselError} HANSEL_ERR_DTYPE when it is coded (see WebGpu.load()), or not F32, F16,
+ *   BF16 or I8; HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.slices()
  * @example
- * const norm = await loadPlain(gpu, model, 'lm_head.weight');
- * const y = await norm.matvec(x);
+ * const head = await loadPlain(gpu, model, 'lm_head.weight');
+ * const y = await head.matvec(x);
  */
 export async function loadPlain(gpu, model, name, { signal, layout } = {}) {
   const { dtype, shape, mode } = model.tensor(name);
@@ -78,15 +79,15 @@ export async function loadPlain(gpu, model, name, { signal, layout } = {}) {
   }
   const matrix = new PlainMatrix(gpu, { dtype, rows, columns, rowPitch, layout, name });
   try {
+    matrix.isOwner = true;
     await gpu.guard(() => {
       for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
         const count = Math.min(partRows, rows - firstRow);
-        const buffer = gpu.buffer(count * rowPitch, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST,
-          'plain weights');
+        const buffer = gpu.buffer(count * rowPitch,
+          GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST, 'plain weights');
         matrix.parts.push({ buffer, firstRow, rows: count });
       }
     });
-    matrix.isOwner = true;
     const upload = new RowUpload(matrix, rowBytes, partRows);
     for await (const { bytes } of model.slices(name, { signal })) {
       checkAborted(signal);
@@ -94,7 +95,6 @@ export async function loadPlain(gpu, model, name, { signal, layout } = {}) {
     }
     return matrix;
   } catch (error) {
-    matrix.isOwner = true;
     matrix.destroy();
     throw error;
   }
@@ -239,7 +239,9 @@ export class PlainMatrix {
   /** @throws {HanselError} HANSEL_ERR_DESTROYED */
   checkAlive() {
     if (this.#isDestroyed) {
-      throw new HanselError('HANSEL_ERR_DESTROYED', 'the matrix was destroyed', { where: this.name });
+      throw new HanselError('HANSEL_ERR_DESTROYED', 'the matrix was destroyed', {
+        where: this.name,
+      });
     }
   }
 
@@ -345,7 +347,9 @@ class PlainProducts extends Products {
     const tile = integer || batch === 1 ? 1 : TILE;
     const pipeline = this.#pipelines.get(`${integer} ${tile}`);
     if (!pipeline) {
-      throw new HanselError('HANSEL_ERR_ARGUMENT', 'await prepare() before encode()', { where: name });
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'await prepare() before encode()', {
+        where: name,
+      });
     }
     this.#none ??= gpu.buffer(16, GPUBufferUsage.STORAGE, 'unused');
     const none = this.#none;
@@ -358,15 +362,16 @@ class PlainProducts extends Products {
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, gpu.device.createBindGroup({
           layout: pipeline.getBindGroupLayout(0),
-          entries: [uniform, buffer, buffer, integer ? none : x, integer ? x : none, bias ?? none, y]
-            .map((resource, binding) => ({ binding, resource: { buffer: resource } })),
+          entries: [uniform, buffer, buffer, integer ? none : x, integer ? x : none, bias ?? none,
+            y].map((resource, binding) => ({ binding, resource: { buffer: resource } })),
         }));
         pass.dispatchWorkgroups(Math.min(groups, GROUP_COLUMNS), Math.ceil(groups / GROUP_COLUMNS));
       }
     }
   }
 
-  /** A uniform buffer with struct Plain, made once. @param {number[]} fields @param {number} scale */
+  /** A uniform buffer with struct Plain, made once.
+   * @param {number[]} fields @param {number} scale */
   #uniform(fields, scale) {
     const { gpu } = this.plain;
     const key = String(fields);

@@ -11,11 +11,12 @@ import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
   rowSteps, streamStep, unpad,
 } from './parts.js';
+import { checkFloat, checkInteger, checkVector } from './products.js';
+import { GlProducts } from './webgl_products.js';
 
 /** Texels read back at a time: 16 MiB. */
 const READ_TEXELS = 1 << 20;
-/** Steps and streams that are decoded at a time: 64 MiB of symbols to be put in order. */
-const BAND_STEPS = 1 << 24;
+/** Streams that are decoded at a time: their cursors are read back. */
 const BAND_STREAMS = 1 << 20;
 const FAULT = 0xffffffff;
 /** Bytes of a texel of words or raw plane: RG32UI. */
@@ -43,7 +44,7 @@ const UNIT = 8;
  * Opens WebGL2, in a page or a worker.
  *
  * With `gl` of your own: calls leave default bindings (no program, framebuffer, vertex array,
- * PIXEL_*_BUFFER, nor textures and samplers on units 0 to 4, unit 0 active), and change viewport,
+ * PIXEL_*_BUFFER, nor textures and samplers on units 0 to 6, unit 0 active), and change viewport,
  * pixelStorei, colorMask (all true) and capabilities (all that affect drawing disabled). Errors you
  * left in getError() are dropped. Call preventDefault() in your webglcontextlost listener, or the
  * context never comes back.
@@ -119,6 +120,8 @@ export class WebGlMatrix {
     this.#epoch = gpu.epoch;
     const { dtype, shape, mode, step, rows, columns } = blob;
     Object.assign(this, { dtype, shape, mode, step });
+    /** y = W x on the coded weights, from texture to texture. */
+    this.products = new GlProducts(this);
     /** Rows and columns of the matrix view. */
     this.rows = rows;
     this.columns = columns;
@@ -177,12 +180,24 @@ export class WebGlMatrix {
     this.gpu.checkLost(this.#epoch);
   }
 
+  /** struct Blob of decode.frag.glsl and matvec.frag.glsl, but for the part. */
+  blobUniforms() {
+    const { blob } = this;
+    return {
+      'blob.rows': blob.rows, 'blob.columns': blob.columns, 'blob.pieces': blob.pieces,
+      'blob.rows_per_stream': blob.rowsPerStream, 'blob.slot_bits': blob.precision,
+      'blob.origin': blob.origin, 'blob.alphabet_size': blob.alphabetSize,
+      'blob.tail_bits': blob.tailBits, 'blob.tail_steps': blob.tailSteps,
+    };
+  }
+
   /** @returns {Plan} @throws {HanselError} HANSEL_ERR_LIMIT */
   #plan() {
     const { gpu, blob, rowSteps: row } = this;
     const { pieces, rows, rowsPerStream } = blob;
     const steps = pieces > 1 ? Math.ceil(row / pieces) : row * rowsPerStream;
-    const least = pieces > 1 ? Math.floor(row / pieces) : row * (rows % rowsPerStream || rowsPerStream);
+    const least = pieces > 1 ? Math.floor(row / pieces)
+      : row * (rows % rowsPerStream || rowsPerStream);
     const texels = gpu.attachments - 2;
     const passes = Math.ceil(steps / (4 * texels));
     const most = Math.floor(gpu.layers / texels);
@@ -212,7 +227,7 @@ export class WebGlMatrix {
     const bands = [];
     for (let at = 0, end; at < count; at = end) {
       const last = Math.min(at + BAND_STREAMS, count);
-      end = Math.min(last, at + Math.max(1, Math.floor(BAND_STEPS / start(1))));
+      end = Math.min(last, at + Math.max(1, Math.floor(this.gpu.bandSteps / start(1))));
       while (end > at && end < count && start(end) % 4) end--;
       if (end === at) end = count;
       bands.push({ first: at, end });
@@ -287,12 +302,8 @@ export class WebGlMatrix {
     const places = [0, 1].map(() => gpu.texture(width, tall, gl.R32UI));
     try {
       const uniforms = {
-        'blob.first_stream': part.first, 'blob.rows': blob.rows, 'blob.columns': blob.columns,
-        'blob.pieces': blob.pieces, 'blob.rows_per_stream': blob.rowsPerStream,
-        'blob.slot_bits': blob.precision, 'blob.origin': blob.origin,
-        'blob.alphabet_size': blob.alphabetSize, 'blob.tail_bits': blob.tailBits,
-        'blob.tail_steps': blob.tailSteps, 'band.first': band.first, 'band.end': band.end,
-        'band.grid_log2': log2,
+        ...this.blobUniforms(), 'blob.first_stream': part.first, 'band.first': band.first,
+        'band.end': band.end, 'band.grid_log2': log2,
       };
       const perBlock = plan.layers / plan.texels;
       let last = 0;
@@ -411,8 +422,8 @@ export class WebGlMatrix {
   }
 
   /**
-   * @param {import('./gl.js').Program} program @param {GlPart} part @param {number} step of the part
-   * @param {number} count steps @param {string} dtype @returns {Promise<Uint32Array>} padded rows
+   * @param {import('./gl.js').Program} program @param {GlPart} part
+   * @param {number} step of the part @param {number} count steps @param {string} dtype @returns {Promise<Uint32Array>} padded rows
    */
   async #values(program, part, step, count, dtype) {
     const { gpu, blob } = this;
@@ -439,6 +450,39 @@ export class WebGlMatrix {
   }
 
   /**
+   * As WebGpuMatrix.matvec(). @param {Float32Array} x @param {{bias?: Float32Array}} [options]
+   * @returns {Promise<Float32Array>} rows
+   */
+  async matvec(x, { bias } = {}) {
+    return this.matmul(x, 1, { bias });
+  }
+
+  /**
+   * As WebGpuMatrix.matmul(). NaN, infinity and subnormal numbers are as good as the GPU's.
+   * @param {Float32Array} x @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
+   * @returns {Promise<Float32Array>} batch vectors of `rows` elements
+   * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST, _MEMORY
+   */
+  async matmul(x, batch, { bias } = {}) {
+    this.checkAlive();
+    const { rows, name } = this;
+    checkFloat(this.blob, name);
+    checkVector(this, x, 'Float32Array', batch);
+    if (bias) checkVector({ rows, columns: rows, name: `${name} bias` }, bias, 'Float32Array', 1);
+    const { buffer, byteOffset, length } = await this.products.run(x, batch, bias, false);
+    return new Float32Array(buffer, byteOffset, length);
+  }
+
+  /** As WebGpuMatrix.matvecI8(). @param {Int8Array} x @returns {Promise<Int32Array>} rows */
+  async matvecI8(x) {
+    this.checkAlive();
+    checkInteger(this.blob, this.name);
+    checkVector(this, x, 'Int8Array', 1);
+    const { buffer, byteOffset, length } = await this.products.run(x, 1, undefined, true);
+    return new Int32Array(buffer, byteOffset, length);
+  }
+
+  /**
    * Compares what the GPU decodes with what the wasm decodes, by checksums computed on the GPU.
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<{ok: true} | {ok: false, tensor: string, row: number, column: number,
@@ -448,14 +492,18 @@ export class WebGlMatrix {
     const { gpu, blob } = this;
     const parts = await this.decodeOnGpu();
     const reference = new Uint8Array((await this.model.symbols(this.name, { signal })).buffer);
+    const differs = async () => firstDifference(this.name, this.columns,
+      new Uint8Array((await this.symbols()).buffer), reference);
+    if (!blob.streamCount) { // one fragment would have to sum up everything
+      const symbols = await this.symbols();
+      return symbols.every((symbol) => symbol === blob.origin << 24 >> 24) ? { ok: true } : differs();
+    }
     const sums = referenceChecksums(blob, reference);
     const program = await gpu.guard(() => gpu.program('checksum.frag.glsl'));
     for (const part of parts) {
       const found = await gpu.guard(() => this.#checksums(program, part));
       for (let i = 0; 4 * i < found.length; i++) {
-        if (found[4 * i] === sums[part.first + i]) continue;
-        return firstDifference(this.name, this.columns, new Uint8Array((await this.symbols()).buffer),
-          reference);
+        if (found[4 * i] !== sums[part.first + i]) return differs();
       }
     }
     return { ok: true };
@@ -468,11 +516,9 @@ export class WebGlMatrix {
   async #checksums(program, part) {
     this.checkAlive();
     const { gpu, blob } = this;
-    const count = Math.max(part.count, 1);
-    const starts = gpu.filled(part.count
-      ? Uint32Array.from({ length: count + 1 },
-        (_, i) => streamStep(blob, part.first + i) - part.startStep)
-      : Uint32Array.of(0, part.steps));
+    const { count } = part;
+    const starts = gpu.filled(Uint32Array.from({ length: count + 1 },
+      (_, i) => streamStep(blob, part.first + i) - part.startStep));
     const sums = gpu.array(count, gpu.gl.R32UI);
     try {
       gpu.fill(program, { symbols: part.symbols, starts }, { stream_count: count }, sums, 0, count);
@@ -490,6 +536,7 @@ export class WebGlMatrix {
       for (const texture of [words, raw, cursors, symbols]) this.gpu.free(texture);
     }
     this.gpu.free(this.table);
+    this.products.destroy();
     this.parts = [];
   }
 }

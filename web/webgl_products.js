@@ -40,7 +40,15 @@ const KIND = { float: 0, integer: 1, lossless: 2 };
  */
 /** @typedef {{sums: WebGLTexture, states: WebGLTexture[], places: WebGLTexture[]}} Scratch */
 
-/** The products of one matrix. */
+/**
+ * The products of one matrix: matrix.products.
+ * @example
+ * for (const w of layers) await w.products.prepare(false);
+ * const [a, b] = [layers[0].products.input(x), layers[0].products.output()];
+ * layers[0].products.encode({ x: a, y: b });
+ * layers[1].products.encode({ x: b, y: a }); // nothing is read back in between
+ * const y = new Float32Array((await layers[1].products.read(a)).buffer);
+ */
 export class GlProducts {
   /** @type {Map<string, Program>} */
   #programs = new Map();
@@ -89,11 +97,8 @@ export class GlProducts {
 
   /** @param {boolean} integer @param {number} tile */
   #variant(integer, tile) {
-    const { blob } = this.matrix;
     const { isSplit, texels } = this.#plan(tile);
     return {
-      // A tensor without streams is decoded from made-up ones.
-      SLOT_BITS: blob.streamCount ? blob.precision : 8,
       KIND: integer ? KIND.integer : this.floatKind, TILE: tile, TEXELS: texels,
       IS_SPLIT: isSplit ? 1 : 0,
     };
@@ -114,6 +119,8 @@ export class GlProducts {
 
   /**
    * Issues the product's draws; nothing waits or is read back. prepare() must have been awaited.
+   * A stream takes one draw, and more of them where it holds more rows than the attachments do
+   * (16 or 32, or those divided by four in a batch): narrow matrices are slower for it.
    * @param {GlProductArguments} argument
    * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST
    */
@@ -127,15 +134,17 @@ export class GlProducts {
     const reduce = this.#programs.get('reduce');
     const most = batch === 1 || integer ? 1 : TILE;
     const compute = this.#programs.get(JSON.stringify(this.#variant(integer, most)));
-    if (!reduce || !compute || (integer && bias)) {
+    const stride = yStride ?? rowSteps(blob.rows);
+    const isPrepared = reduce && compute;
+    if (!isPrepared || x === y || (integer && bias) || stride < rowSteps(blob.rows)) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
-        expected: 'prepare() awaited before, no bias with integer',
-        got: reduce && compute ? 'a bias' : 'not prepared', where: matrix.name,
+        expected: 'prepare() awaited before, y not x, no bias with integer, room for a vector of y',
+        got: isPrepared ? `${x === y ? 'x' : 'y'}, ${bias ? 'a bias' : 'no bias'}, ${stride} texels`
+          : 'not prepared', where: matrix.name,
       });
     }
     if (!blob.rows) return;
     const plan = this.#plan(most);
-    const stride = yStride ?? rowSteps(blob.rows);
     const scale = new Uint32Array(Float32Array.of(
       !integer && blob.mode === 'grid' ? blob.step : 1).buffer)[0];
     for (let first = 0; first < batch; first += most) {
@@ -146,7 +155,7 @@ export class GlProducts {
         'product.last': count - 1,
       });
       const start = yOffset + first * stride;
-      gpu.fill(reduce, { src: sums, bias: bias ?? null }, {
+      gpu.fill(reduce, { src: sums, bias: bias ?? x }, {
         'reduction.y_start': start, 'reduction.y_stride': stride, 'reduction.vectors': count,
         'reduction.tile': most, 'reduction.rows': blob.rows, 'reduction.pieces': this.pieces,
         'reduction.rows_per_stream': this.rowsPerStream, 'reduction.pass_rows': plan.passRows,
@@ -174,7 +183,9 @@ export class GlProducts {
     gpu.begin(program);
     gpu.set(program, {
       ...matrix.blobUniforms(), 'blob.pieces': this.pieces,
-      'blob.rows_per_stream': this.rowsPerStream, 'grid.log2': plan.log2,
+      'blob.rows_per_stream': this.rowsPerStream,
+      // A tensor without streams is decoded from made-up ones.
+      'blob.slot_bits': blob.streamCount ? blob.precision : 8, 'grid.log2': plan.log2,
       'product.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
       'product.raw_bytes': blob.rawBytes, ...uniforms,
     });
@@ -291,14 +302,13 @@ export class GlProducts {
   }
 
   /**
-   * Reads y back. @param {WebGLTexture} y of output() @param {number} [batch]
-   * @returns {Promise<Uint32Array>} vectors of `rows` elements, as bits
+   * Reads y back. @param {WebGLTexture} y as output() makes it @param {number} [batch]
+   * @returns {Promise<Uint32Array>} vectors of `rows` elements, as bits; its buffer holds no more
    */
   async read(y, batch = 1) {
     const { gpu, rows } = this.matrix;
     const steps = rowSteps(rows);
     const padded = await gpu.guard(() => gpu.readArray(y, 0, batch * steps));
-    if (4 * steps === rows) return padded;
     const out = new Uint32Array(batch * rows);
     for (let v = 0; v < batch; v++) {
       out.set(padded.subarray(4 * steps * v, 4 * steps * v + rows), v * rows);
@@ -311,27 +321,46 @@ export class GlProducts {
    * @param {boolean} integer @returns {Promise<Uint32Array>} bits
    */
   async run(x, batch, bias, integer) {
-    const { gpu, rows } = this.matrix;
+    const { gpu, rows, columns } = this.matrix;
     await this.prepare(integer);
-    if (!rows) return new Uint32Array(0);
+    const out = new Uint32Array(batch * rows);
+    if (!rows) return out;
+    // As many vectors at a time as a texture holds.
+    const most = Math.floor(gpu.arrayTexels / Math.max(rowSteps(columns), rowSteps(rows)));
+    const unit = Math.max(1, most > TILE ? most - most % TILE : most);
+    for (let first = 0; first < batch; first += unit) {
+      const count = Math.min(unit, batch - first);
+      const some = x.subarray(first * columns, (first + count) * columns);
+      try {
+        out.set(await gpu.guard(() => this.#once(some, count, bias, integer)), first * rows);
+      } catch (error) {
+        this.destroy(); // what did not fit into memory must not be used again
+        throw error;
+      }
+    }
+    return out;
+  }
+
+  /** @param {Float32Array | Int8Array} x @param {number} batch @param {Float32Array | undefined} bias
+   * @param {boolean} integer @returns {Promise<Uint32Array>} */
+  async #once(x, batch, bias, integer) {
+    const { gpu, rows } = this.matrix;
     /** @type {WebGLTexture[]} */
     const scratch = [];
     const keep = (/** @type {WebGLTexture} */ texture) => {
       scratch.push(texture);
       return texture;
     };
-    return gpu.guard(async () => {
-      try {
-        const y = keep(this.output(batch));
-        this.encode({
-          x: keep(this.input(x, batch)), y, batch, integer,
-          bias: bias && keep(this.input(bias, 1, rows)),
-        });
-        return await this.read(y, batch);
-      } finally {
-        for (const texture of scratch) gpu.free(texture);
-      }
-    });
+    try {
+      const y = keep(this.output(batch));
+      this.encode({
+        x: keep(this.input(x, batch)), y, batch, integer,
+        bias: bias && keep(this.input(bias, 1, rows)),
+      });
+      return await this.read(y, batch);
+    } finally {
+      for (const texture of scratch) gpu.free(texture);
+    }
   }
 
   destroy() {

@@ -11,7 +11,8 @@ import {
   Products, checkFloat, checkInteger, checkVector,
 } from './webgpu_products.js';
 import {
-  RangeWriter, cutParts, referenceChecksums, rowSteps, streamStep, unpad,
+  LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
+  rowSteps, streamStep, unpad,
 } from './parts.js';
 
 /** Invocations of a workgroup. */
@@ -21,9 +22,6 @@ const GROUP_COLUMNS = 65535;
 /** Bytes read back at a time. */
 const READ_BYTES = 16 << 20;
 const NO_FAULT = 0xffffffff;
-
-/** Largest finite number. @type {Record<string, number>} */
-const LARGEST = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313892515355e38 };
 
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
@@ -440,7 +438,7 @@ export class WebGpuMatrix {
           const symbols = gpu.buffer(4 * part.steps, usage, 'symbols');
           made.set(part, symbols);
           if (!pipeline || !part.words || !part.cursors || !this.table) {
-            gpu.device.queue.writeBuffer(symbols, 0, this.#allEqual(part));
+            gpu.device.queue.writeBuffer(symbols, 0, allEqual(blob, part.steps));
             continue;
           }
           const uniform = gpu.filled(Uint32Array.from(this.blobUniform(part)),
@@ -466,16 +464,6 @@ export class WebGpuMatrix {
       }
     });
     return this.parts;
-  }
-
-  /** The decoded part of a tensor without streams. @param {Part} part @returns {Uint8Array<ArrayBuffer>} */
-  #allEqual(part) {
-    const padded = new Uint8Array(4 * part.steps).fill(this.blob.origin);
-    const pitch = 4 * this.rowSteps;
-    for (let row = 0; pitch !== this.columns && row < padded.length; row += pitch) {
-      padded.fill(0, row + this.columns, row + pitch);
-    }
-    return padded;
   }
 
   /**
@@ -524,13 +512,7 @@ export class WebGpuMatrix {
    */
   async decode({ dtype } = {}) {
     const { blob, gpu } = this;
-    const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
-    const target = dtype ?? (isFloat ? 'F32' : blob.dtype);
-    if (isFloat ? !['F32', 'F16', 'BF16'].includes(target) : target !== blob.dtype) {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'the matrix cannot be decoded to that dtype', {
-        expected: isFloat ? 'F32, F16 or BF16' : blob.dtype, got: target, where: this.name,
-      });
-    }
+    const { target, isFloat } = decodeTarget(blob, dtype, this.name);
     if (!isFloat) return typedArray(target, /** @type {ArrayBuffer} */ ((await this.symbols()).buffer));
     const parts = await this.decodeOnGpu();
     const pipeline = await gpu.guard(() => gpu.pipeline(['values.wgsl'], 'convert_values', {
@@ -563,7 +545,7 @@ export class WebGpuMatrix {
       rawStart + part.startWeight * blob.rawBytes - part.rawFrom, part.startWeight,
     ].forEach((value, i) => uniform.setUint32(4 * i, value, true));
     uniform.setFloat32(32, blob.step, true);
-    uniform.setFloat32(48, LARGEST[dtype], true);
+    uniform.setFloat32(48, LARGEST[/** @type {'F32'} */ (dtype)], true);
     const bytes = count * (dtype === 'F32' ? 16 : 8);
     const scratch = [
       gpu.filled(new Uint8Array(uniform.buffer), GPUBufferUsage.UNIFORM, 'values'),
@@ -636,7 +618,10 @@ export class WebGpuMatrix {
     for (const part of parts) {
       const found = await gpu.guard(() => this.#checksums(pipeline, part));
       for (let i = 0; i < found.length; i++) {
-        if (found[i] !== sums[part.first + i]) return this.#difference(reference);
+        if (found[i] !== sums[part.first + i]) {
+          const symbols = new Uint8Array((await this.symbols()).buffer);
+          return firstDifference(this.name, this.columns, symbols, reference);
+        }
       }
     }
     return { ok: true };
@@ -664,16 +649,6 @@ export class WebGpuMatrix {
     } finally {
       for (const buffer of scratch) gpu.free(buffer);
     }
-  }
-
-  /** @param {Uint8Array} reference */
-  async #difference(reference) {
-    const symbols = new Uint8Array((await this.symbols()).buffer);
-    const at = symbols.findIndex((symbol, i) => symbol !== reference[i]);
-    return {
-      ok: /** @type {const} */ (false), tensor: this.name, row: Math.floor(at / this.columns),
-      column: at % this.columns, expected: reference[at] << 24 >> 24, got: symbols[at] << 24 >> 24,
-    };
   }
 
   /** Frees the GPU's memory. The matrix cannot be used afterwards. */

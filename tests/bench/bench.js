@@ -3,8 +3,10 @@
  * The benchmark of docs/BENCHMARKS.md:
  *
  *   node tests/bench/bench.js [--quick] [--json] [--write docs/BENCHMARKS.md] [--from RUN.json]
+ *     [--gpu GPU.json]
  *
  * Prints Markdown, or with --json one JSON document that --from reads back instead of measuring.
+ * gpu.js is run at the end; --gpu takes what its --json has printed, also on another machine.
  * --write renews the generated section of a page, and bench.svg beside it. --quick takes 2^20
  * symbols and 3 rounds, and no more than 10^7 weights. Every variant takes its turn in every
  * round, so that noise hits all alike; one more round comes first and is not counted.
@@ -22,27 +24,19 @@ import { encodeTo, memorySpool } from '../../web/encode.js';
 import { open } from '../../web/hansel.js';
 import { CODERS, initZstd, native, wasmCore } from './coders.js';
 import { SETS, entropyOf, makeData } from './data.js';
-import { plot, report } from './report.js';
+import { plot, report, spread } from './report.js';
 import { decodeSlices, encodeSlices, joinParts } from './slices.js';
 
 const STREAM_LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384];
 const root = new URL('../..', import.meta.url).pathname;
 
-/** @typedef {[number, number, number]} Spread least, median, most */
+/** @typedef {import('./report.js').Spread} Spread */
 /** @typedef {{symbols: number, bits: number, encode: Spread | null, decode: Spread | null}} Speeds
  * millions of symbols per second */
-/** @typedef {Awaited<ReturnType<typeof runAll>>} Results */
+/** @typedef {Awaited<ReturnType<typeof runAll>> & {gpu?: import('./gpu.js').GpuReport}} Results */
 /** @typedef {import('./data.js').Task} Task */
 /** @typedef {import('./coders.js').Session} Session */
 /** @typedef {import('./coders.js').Round} Round */
-
-/** @param {number[]} values @returns {Spread} */
-function spread(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  const median = (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
-  return [sorted[0], median, sorted[sorted.length - 1]];
-}
 
 /** @param {Round[]} rounds @param {number} symbols @returns {Speeds} */
 function speeds(rounds, symbols) {
@@ -255,6 +249,15 @@ async function runAll(quick) {
   }
 }
 
+/** In a process of its own, for its memory. @param {boolean} quick */
+function measureGpu(quick) {
+  const script = join(root, 'tests/bench/gpu.js');
+  const args = [script, '--json', ...(quick ? ['--quick'] : [])];
+  return JSON.parse(execFileSync(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 26,
+  }).toString());
+}
+
 /** @param {string} path @param {string} text @param {string} picture */
 async function writePage(path, text, picture) {
   const page = await readFile(path, 'utf8');
@@ -267,10 +270,13 @@ async function writePage(path, text, picture) {
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean' }, json: { type: 'boolean' }, write: { type: 'string' },
-    from: { type: 'string' },
+    from: { type: 'string' }, gpu: { type: 'string' },
   },
 });
+/** @type {Results} */
 const results = values.from ? JSON.parse(await readFile(values.from, 'utf8'))
   : await runAll(Boolean(values.quick));
+if (values.gpu) results.gpu = JSON.parse(await readFile(values.gpu, 'utf8'));
+else if (!values.from) results.gpu = measureGpu(Boolean(values.quick));
 process.stdout.write(values.json ? `${JSON.stringify(results, null, 1)}\n` : report(results));
 if (values.write) await writePage(values.write, report(results), plot(results));

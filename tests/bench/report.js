@@ -1,7 +1,16 @@
 /** What bench.js found, as Markdown and as a picture. */
 
 /** @typedef {import('./bench.js').Results} Results */
-/** @typedef {import('./bench.js').Spread} Spread */
+/** @typedef {import('./gpu.js').GpuReport} GpuReport */
+/** @typedef {[number, number, number]} Spread least, median, most */
+
+/** @param {number[]} values @returns {Spread} */
+export function spread(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  const median = (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
+  return [sorted[0], median, sorted[sorted.length - 1]];
+}
 
 /** @param {number} n @returns {string} three or so digits that count */
 const short = (n) => (n >= 100 ? n.toFixed(0) : n.toPrecision(3));
@@ -51,9 +60,59 @@ ${table([['coder', 'bits', 'over entropy', 'encode M/s', 'decode M/s', 'to memcp
     ...rows])}`;
 }
 
+/** @param {Spread} values @returns {string} */
+const times = ([least, median, most]) => (
+  `${median.toPrecision(2)} (${least.toPrecision(2)}-${most.toPrecision(2)})`);
+
+/** @param {GpuReport['runs'][0]} run one renderer */
+function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, lengths }) {
+  const names = Object.values(adapter).filter(Boolean).join(', ');
+  const [rows, columns] = shape;
+  const productRows = products.flatMap(({ rows: found }) => found.map((row) => [
+    row.bits.toFixed(2), `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
+    ranged(row.plain), ranged(row.coded), times(row.ratio)]));
+  return `### WebGPU, ${where}
+
+${names}; timed by ${timer}, ${rounds} rounds after warming up.
+
+#### Decoding ${rows} x ${columns} symbols of round(4 randn)
+
+${table([['what', 'S', 'bits', 'M symbols/s', 'to the prototype'],
+    ...decode.flatMap(({ streamLength, bits, rows: found }) => found.map((row) => (
+      [row.name, streamLength, bits.toFixed(2), ranged(row.speed), times(row.ratio)])))])}
+
+#### Products on coded weights
+
+The plain kernel multiplies the same weights as int8 bytes (shaders/matvec_plain.wgsl, a row to a${
+  layout === 'group' ? ' workgroup' : 'n invocation'}).
+
+${table([['bits', 'matrix', 'S', 'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
+    ...productRows])}
+
+#### The length of streams
+
+Batch 1, ${rows} x ${columns}.
+
+${table([['S', 'bits', 'coded M weights/s', 'to plain'], ...lengths.map((row) => (
+    [row.streamLength, row.bits.toFixed(3), ranged(row.coded), times(row.ratio)]))])}`;
+}
+
+/** @param {GpuReport} results of gpu.js @returns {string} Markdown */
+export function gpuReport({ command, date, cpu, runs }) {
+  return `## On the GPU's side
+
+\`${command}\`, ${date}, ${cpu}.
+S is the length of streams in symbols; ratios are medians of those of each round. A kernel's speed
+is that of the GPU alone; decodeOnGpu() and Model.symbols() are what a page waits for, after
+loading.
+
+${runs.map(gpuText).join('\n\n')}
+`;
+}
+
 /** @param {Results} results @returns {string} Markdown */
 export function report(results) {
-  const { sets, lengths, first, sizes } = results;
+  const { sets, lengths, first, sizes, gpu } = results;
   const timers = sets[0].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
   const milliseconds = (/** @type {Spread} */ values) => `${values[1].toFixed(2)} (${
     values[0].toFixed(2)}-${values[2].toFixed(2)})`;
@@ -105,7 +164,7 @@ ${table([['weights', 'bits', 'encode s', 'decode s', 'encode ns/weight', 'decode
 
 From 10^6 to ${most} weights, the time a weight changes by the factors ${growth[0]} (encode) and
 ${growth[1]} (decode); linear cost is 1.
-`;
+${gpu ? `\n${gpuReport(gpu)}` : ''}`;
 }
 
 /** @param {string} text */

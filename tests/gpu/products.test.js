@@ -1,4 +1,4 @@
-/** y = W x on coded weights: wasm, WebGPU on Dawn and in Chromium. */
+/** y = W x on coded weights: wasm, WebGPU on Dawn, WebGPU and WebGL2 in Chromium. */
 import assert from 'node:assert/strict';
 import { encode, open } from '../../web/hansel.js';
 import { WasmBackend } from '../../web/wasm_backend.js';
@@ -100,19 +100,204 @@ describe('products', function () {
     });
     after(() => browser?.close());
 
-    for (const kind of ['webgpu', 'wasm']) {
+    for (const kind of ['webgpu', 'webgl', 'wasm']) {
       it(kind, async () => {
         const result = await page.run(async (which) => {
           const { gpu: openGpu } = await import('/web/gpu.js');
           const { checkProducts: check, badProducts: bad } = await import('/tests/gpu/products_cases.js');
           const { gpu: backend } = await openGpu({ prefer: [which] });
-          const found = { ...await check(backend), bad: await bad(backend) };
+          const found = {
+            ...await check(backend), bad: await bad(backend),
+            left: (backend.objects ?? backend.buffers)?.size ?? 0,
+          };
           backend.destroy();
           return found;
         }, kind);
         pass(result, `Chromium, ${kind}`);
         assert.deepEqual(result.bad, BAD_PRODUCTS);
+        assert.equal(result.left, 0, 'objects left');
       });
     }
+
+    // The second: rows in segments, sums in blocks, batches in groups, matrices in parts.
+    for (const limits of [
+      { textureSize: 2048, attachments: 4 },
+      { textureSize: 256, attachments: 4, layers: 8, steps: 37 },
+    ]) {
+      it(`webgl, limits ${JSON.stringify(limits)}`, async () => {
+        const result = await page.run(async (given, { withTestGl }) => {
+          const { webgl } = await import('/web/webgl.js');
+          const { checkProducts: check } = await import('/tests/gpu/products_cases.js');
+          return withTestGl({ forceMinimums: true, check: false }, async (gl) => {
+            const gpu = await webgl({ gl, limits: given });
+            const found = {
+              ...await check(gpu), attachments: gpu.attachments, steps: gpu.drawSteps,
+              left: gpu.objects.size,
+            };
+            gpu.destroy();
+            return found;
+          });
+        }, limits);
+        pass(result, `WebGL2, ${JSON.stringify(limits)}`);
+        assert.equal(result.attachments, 4);
+        assert.equal(result.steps, limits.steps ?? 65536);
+        assert.equal(result.left, 0);
+      });
+    }
+
+    it('webgl: every call is without error, and leaves nothing bound', async () => {
+      const found = await page.run(async (_, { withTestGl }) => {
+        const { webgl } = await import('/web/webgl.js');
+        const { encode: code, open: openModel } = await import('/web/hansel.js');
+        const data = new Int8Array(500 * 30).map((__, i) => i * i % 23 - 11);
+        const model = await openModel(await code({ w: { dtype: 'I8', shape: [500, 30], data } }));
+        return withTestGl({}, async (gl) => {
+          const gpu = await webgl({ gl });
+          const w = await gpu.load(model, 'w');
+          const x = new Float32Array(5 * 30).map((__, i) => i % 7);
+          const y = await w.matmul(x, 5, { bias: new Float32Array(500).fill(2) });
+          let wrong = 0;
+          for (let i = 0; i < y.length; i++) {
+            let sum = 2;
+            for (let c = 0; c < 30; c++) {
+              sum += data[i % 500 * 30 + c] * x[Math.floor(i / 500) * 30 + c];
+            }
+            if (y[i] !== sum) wrong++; // small whole numbers: exact
+          }
+          const bound = [];
+          for (let unit = 0; unit < 16; unit++) {
+            gl.activeTexture(gl.TEXTURE0 + unit);
+            bound.push(gl.getParameter(gl.TEXTURE_BINDING_2D),
+              gl.getParameter(gl.TEXTURE_BINDING_2D_ARRAY));
+          }
+          bound.push(gl.getParameter(gl.CURRENT_PROGRAM), gl.getParameter(gl.FRAMEBUFFER_BINDING));
+          w.destroy();
+          return { wrong, bound: bound.filter(Boolean).length, left: gpu.objects.size };
+        });
+      });
+      assert.deepEqual(found, { wrong: 0, bound: 0, left: 0 });
+    });
+
+    it('webgl: a matrix in parts, an empty one, and bad arguments', async () => {
+      const found = await page.run(async () => {
+        const { webgl } = await import('/web/webgl.js');
+        const { open: openModel, encode: code } = await import('/web/hansel.js');
+        const { WasmBackend: Cpu } = await import('/web/wasm_backend.js');
+        const { makeCase, random: seeded } = await import('/tests/gpu/cases.js');
+        const gpu = await webgl({ limits: { textureSize: 64, layers: 8 } });
+        const r = seeded(79);
+        const results = [];
+        for (const part of [
+          { shape: [301, 1001] }, { shape: [7, 15001], options: { streamLength: 512 } },
+          { dtype: 'F32', shape: [100, 333], options: { lossless: true } },
+          { dtype: 'BF16', shape: [3, 15000], options: { lossless: true, streamLength: 512 } },
+        ]) {
+          const model = await openModel(await makeCase({
+            dtype: 'I8', distribution: 'gauss', sigma: 30, seed: 5, options: {}, ...part,
+          }));
+          const w = await gpu.load(model, 'w');
+          const cpu = await new Cpu().load(model, 'w');
+          const x = Float32Array.from({ length: 6 * w.columns }, r.gauss); // more than a texture
+          const [got, expected] = [await w.matmul(x, 6), await cpu.matmul(x, 6)];
+          let [error, norm] = [0, 0];
+          expected.forEach((y, i) => {
+            error += (y - got[i]) ** 2;
+            norm += y * y;
+          });
+          results.push({ parts: w.parts.length, error: Math.sqrt(error / norm) });
+          w.destroy();
+        }
+        const empty = [];
+        for (const shape of [[0, 5], [5, 0]]) {
+          const model = await openModel(await code(
+            { w: { dtype: 'F32', shape, data: new Float32Array(0) } }, { step: 1, always: true }));
+          const w = await gpu.load(model, 'w');
+          empty.push([...await w.matvec(new Float32Array(shape[1]),
+            { bias: new Float32Array(shape[0]).fill(3) })]);
+          w.destroy();
+        }
+        const w = await gpu.load(await openModel(await code(
+          { w: { dtype: 'I8', shape: [64, 64], data: new Int8Array(4096).map((_, i) => i * i) } })), 'w');
+        const x = w.products.input(new Float32Array(64));
+        const y = w.products.output();
+        const attempt = (argument) => {
+          try {
+            w.products.encode(argument);
+            return 'none';
+          } catch (error) {
+            return error.code;
+          }
+        };
+        const codes = [attempt({ x, y })];
+        await w.products.prepare(false);
+        codes.push(attempt({ x, y: x }), attempt({ x, y, yStride: 15 }), attempt({ x, y }));
+        codes.push(await Promise.resolve().then(() => w.products.output(1025)).then(() => 'none',
+          (error) => error.code));
+        w.destroy();
+        codes.push(attempt({ x, y }));
+        for (const texture of [x, y]) gpu.free(texture);
+        const left = gpu.objects.size;
+        gpu.destroy();
+        return { results, empty, codes, left };
+      });
+      for (const { parts, error } of found.results) {
+        assert.ok(parts > 1, `${parts} parts`);
+        assert.ok(error < 1e-5, `error ${error}`);
+      }
+      assert.deepEqual(found.empty, [[], [3, 3, 3, 3, 3]]);
+      assert.deepEqual(found.codes, ['HANSEL_ERR_ARGUMENT', 'HANSEL_ERR_ARGUMENT',
+        'HANSEL_ERR_ARGUMENT', 'none', 'HANSEL_ERR_LIMIT', 'HANSEL_ERR_DESTROYED']);
+      assert.equal(found.left, 0);
+    });
+
+    it('webgl: a chain of 24 layers, 1024 wide, without readback, equals the CPU\'s', async () => {
+      const found = await page.run(async (layers) => {
+        const { gpu: openGpu } = await import('/web/gpu.js');
+        const { encode: code, open: openModel } = await import('/web/hansel.js');
+        const { WasmBackend: Cpu } = await import('/web/wasm_backend.js');
+        const { random: seeded } = await import('/tests/gpu/cases.js');
+        const { gpu: gl } = await openGpu({ prefer: ['webgl'] });
+        const size = 1024;
+        const step = 1 / 128; // a row of 1024 indices of sigma 4 scales by about 4 * 32
+        const r = seeded(78);
+        const base = Float32Array.from({ length: size * size }, () => step * Math.round(4 * r.gauss()));
+        const biasData = Float32Array.from({ length: size }, r.gauss);
+        let expected = Float32Array.from({ length: size }, r.gauss);
+        const matrices = [];
+        for (let layer = 0; layer < layers; layer++) {
+          const shift = layer * 173 * size; // rows in another order: another matrix
+          const data = base.map((_, i) => base[(i + shift) % base.length]);
+          const model = await openModel(await code({ w: { dtype: 'F32', shape: [size, size], data } },
+            { step }));
+          const w = await gl.load(model, 'w');
+          await w.products.prepare(false);
+          matrices.push({ w, cpu: await new Cpu().load(model, 'w') });
+        }
+        const [{ w: first }, { w: last }] = [matrices[0], matrices[layers - 1]];
+        const vectors = [first.products.input(expected), first.products.output()];
+        const bias = first.products.input(biasData, 1, size);
+        const real = gl.read;
+        gl.read = () => { throw new Error('a readback'); };
+        matrices.forEach(({ w }, i) => w.products.encode(
+          { x: vectors[i % 2], y: vectors[(i + 1) % 2], bias }));
+        gl.read = real;
+        const got = new Float32Array((await last.products.read(vectors[layers % 2])).buffer);
+        for (const { cpu } of matrices) expected = await cpu.matvec(expected, { bias: biasData });
+        let error = 0;
+        let norm = 0;
+        expected.forEach((y, i) => {
+          error += (y - got[i]) ** 2;
+          norm += y * y;
+        });
+        for (const texture of [...vectors, bias]) gl.free(texture);
+        for (const { w } of matrices) w.destroy();
+        const left = gl.objects.size;
+        gl.destroy();
+        return { error: Math.sqrt(error / norm), norm, left };
+      }, 24);
+      assert.ok(found.norm > 1 && Number.isFinite(found.norm), `norm ${found.norm}`);
+      assert.ok(found.error < 1e-4, `error ${found.error}`);
+      assert.equal(found.left, 0);
+    });
   });
 });

@@ -63,7 +63,7 @@ describe('WebGPU on Dawn', function () {
 
   it('says what a stream needs when no split helps', () => withGpu({ limits: { bindingBytes: 1024 } },
     async (gpu) => {
-      const model = await open(await coded([4, 8192]));
+      const model = await open(await coded([4, 8192], { streamLength: 8192 }));
       await assert.rejects(gpu.load(model, 'w'), { code: 'HANSEL_ERR_LIMIT', expected: 'at most 1024 bytes' });
     }));
 

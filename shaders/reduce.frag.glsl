@@ -1,0 +1,93 @@
+#version 300 es
+// reduce.frag.glsl - makes vectors of the sums that matvec.frag.glsl left: adds up the pieces of a
+// row, always in the same order, scales, and adds the bias. One fragment writes four rows of one
+// vector.
+//
+// src holds the sums of stream i at (i mod 2^grid_log2, i >> grid_log2): those of pass p in layers
+// p * texels on, block_rows further down after every `layers` of them. dst is an array in rows of
+// 2^WIDTH_LOG2 texels, four rows to a texel; rows beyond the last are 0.
+
+precision highp int;
+precision highp float;
+precision highp usampler2D;
+precision highp usampler2DArray;
+
+#ifndef WIDTH_LOG2
+#define WIDTH_LOG2 11
+#endif
+
+struct Reduction {
+    uint y_start;         // of the tile's first vector, in texels
+    uint y_stride;        // from vector to vector, in texels
+    uint vectors;         // of the tile
+    uint tile;
+    uint rows;
+    uint pieces;
+    uint rows_per_stream;
+    uint pass_rows;       // of a stream, in one pass
+    uint segments;        // passes that such rows take
+    uint texels;          // a fragment's, in one pass
+    uint grid_log2;
+    uint layers;
+    uint block_rows;
+    uint is_integer;
+    uint has_bias;
+    uint scale_bits;
+};
+
+uniform Reduction reduction;
+uniform usampler2DArray src;
+uniform usampler2D bias; // laid out as a vector of dst
+
+layout(location = 0) out uvec4 dst;
+
+ivec2 texel_place(uint index) {
+    return ivec2(index & ((1u << WIDTH_LOG2) - 1u), index >> WIDTH_LOG2);
+}
+
+uint load_sum(uint stream, uint part, uint index) {
+    uint k = part * reduction.texels + (index >> 2);
+    uint x = stream & ((1u << reduction.grid_log2) - 1u);
+    uint y = (stream >> reduction.grid_log2) + k / reduction.layers * reduction.block_rows;
+    return texelFetch(src, ivec3(x, y, k % reduction.layers), 0)[index & 3u];
+}
+
+uint row_sum(uint row, uint vector) {
+    uint stream = row / reduction.rows_per_stream;
+    uint local = row - stream * reduction.rows_per_stream;
+    uint batch_of_rows = local / reduction.pass_rows;
+    uint first = batch_of_rows * reduction.segments;
+    uint index = (local - batch_of_rows * reduction.pass_rows) * reduction.tile + vector;
+    int integer = 0;
+    float sum = 0.0;
+    for (uint piece = 0u; piece < reduction.pieces; piece++) {
+        for (uint segment = 0u; segment < reduction.segments; segment++) {
+            uint bits = load_sum(stream * reduction.pieces + piece, first + segment, index);
+            integer += int(bits);
+            sum += uintBitsToFloat(bits);
+        }
+    }
+    if (reduction.is_integer != 0u) {
+        return uint(integer);
+    }
+    sum *= uintBitsToFloat(reduction.scale_bits);
+    if (reduction.has_bias != 0u) {
+        sum += uintBitsToFloat(texelFetch(bias, texel_place(row >> 2), 0)[row & 3u]);
+    }
+    return floatBitsToUint(sum);
+}
+
+void main() {
+    uint texel = (uint(gl_FragCoord.y) << WIDTH_LOG2) + uint(gl_FragCoord.x);
+    uint i = texel - reduction.y_start;
+    uint vector = i / reduction.y_stride;
+    uint row = 4u * (i - vector * reduction.y_stride);
+    if (texel < reduction.y_start || vector >= reduction.vectors || row >= reduction.rows) {
+        discard;
+    }
+    uvec4 bits = uvec4(0u);
+    for (uint lane = 0u; lane < 4u; lane++) {
+        bits = uvec4(bits.yzw, row + lane < reduction.rows ? row_sum(row + lane, vector) : 0u);
+    }
+    dst = bits;
+}

@@ -1,0 +1,98 @@
+/** y = W x on matrices that are not coded: Dawn and Chromium. */
+import assert from 'node:assert/strict';
+import { encode, open } from '../../web/hansel.js';
+import { loadPlain, pickLayout } from '../../web/plain.js';
+import { webgpu } from '../../web/webgpu.js';
+import { launch } from './chromium.js';
+import { openDawn } from './dawn.js';
+import { BAD_PLAIN, badPlain, checkDecoded, checkPlain } from './plain_cases.js';
+
+/** @param {{count: number, problems: string[], worst: number}} result @param {string} where
+ * @param {number} [least] products */
+function pass({ count, problems, worst }, where, least = 800) {
+  assert.deepEqual(problems, []);
+  assert.ok(count > least, `${count} products`);
+  console.log(`      ${count} products, ${where}: largest error ${worst.toExponential(1)}`);
+}
+
+describe('plain products', function () {
+  this.timeout(300000);
+  let dawn;
+  let gpu;
+  before(async () => {
+    dawn = await openDawn();
+    gpu = await webgpu({ gpu: dawn.gpu });
+  });
+  after(() => gpu?.destroy());
+
+  it('Dawn', async () => {
+    const found = await checkPlain(gpu);
+    pass(found, 'Dawn');
+    assert.equal(found.parts, 1);
+    assert.equal(gpu.buffers.size, 0);
+  });
+
+  it('multiplies a decoded matrix where it lies', async () => {
+    assert.deepEqual(await checkDecoded(gpu), []);
+    assert.equal(gpu.buffers.size, 0);
+  });
+
+  it('refuses bad input', async () => {
+    assert.deepEqual(await badPlain(gpu), BAD_PLAIN);
+    assert.equal(gpu.buffers.size, 0);
+  });
+
+  it('without packed_4x8_integer_dot_product', async () => {
+    const plain = await webgpu({ gpu: dawn.gpu });
+    plain.hasPackedDot = false;
+    pass(await checkPlain(plain, ['I8']), 'Dawn, dot_plain.wgsl', 200);
+    plain.destroy();
+  });
+
+  it('cuts by rows when bindings are small', async () => {
+    const small = await webgpu({ gpu: dawn.gpu, limits: { bindingBytes: 80100 } });
+    const found = await checkPlain(small);
+    pass(found, 'Dawn, 80,100-byte bindings');
+    assert.ok(found.parts > 2);
+    const wide = await open(await encode(
+      { w: { dtype: 'I8', shape: [2, 90000], data: new Int8Array(180000) } }, { exclude: /w/ }));
+    await assert.rejects(loadPlain(small, wide, 'w'), { code: 'HANSEL_ERR_LIMIT' });
+    small.destroy();
+  });
+
+  it('takes one invocation a row on software only', () => {
+    const pick = (/** @type {any} */ info) => pickLayout(info);
+    assert.equal(pick({ vendor: 'google', architecture: 'swiftshader' }), 'invocation');
+    assert.equal(pick({ vendor: 'other', isFallbackAdapter: true }), 'invocation');
+    assert.equal(pick({ vendor: 'nvidia', architecture: 'hopper' }), 'group');
+    assert.equal(pickLayout(null), 'group');
+  });
+
+  describe('in Chromium', () => {
+    let browser;
+    let page;
+    before(async () => {
+      browser = await launch();
+      page = await browser.openPage();
+    });
+    after(() => browser?.close());
+
+    it('the same', async () => {
+      const found = await page.run(async () => {
+        const { webgpu: openGpu } = await import('/web/webgpu.js');
+        const cases = await import('/tests/gpu/plain_cases.js');
+        const device = await openGpu();
+        const result = {
+          ...await cases.checkPlain(device), decoded: await cases.checkDecoded(device),
+          bad: await cases.badPlain(device), left: device.buffers.size,
+        };
+        device.destroy();
+        return result;
+      });
+      pass(found, 'Chromium');
+      assert.deepEqual(found.decoded, []);
+      assert.deepEqual(found.bad, BAD_PLAIN);
+      assert.equal(found.left, 0);
+    });
+  });
+});
