@@ -10,7 +10,7 @@ EMCC = emcc
 
 CORE = layout crc32c head values model encode decode decode_simd matvec
 SOURCES = $(CORE:%=src/%.c)
-HEADERS = src/hansel.h src/format.h src/layout.h
+HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
 HOT = encode decode decode_simd values crc32c matvec
 
 # The wasm interface: web/codec.js calls these and nothing else.

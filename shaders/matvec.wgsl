@@ -224,10 +224,9 @@ const KIND_LOSSLESS: u32 = 2u; // weights of lossless planes times binary32
 
 const HANSEL_F32: u32 = 1u;
 const HANSEL_F16: u32 = 2u;
-const TILE: u32 = 4u;
 
 override kind: u32 = 0u;
-override tile: u32 = 1u;       // vectors at a time: 1 or TILE
+override tile: u32 = 1u;       // vectors at a time: 1 or 4
 
 struct Product {
     first_vector: u32,  // of the batch
@@ -251,7 +250,17 @@ struct Product {
 @group(0) @binding(8) var<storage, read> bias: array<f32>;
 @group(0) @binding(9) var<storage, read_write> sums: array<u32>; // bits of f32, or i32
 
-var<private> sum: array<vec4<f32>, TILE>;
+// Not an array: software renderers keep those in memory.
+var<private> sum_0: vec4<f32>;
+var<private> sum_1: vec4<f32>;
+var<private> sum_2: vec4<f32>;
+var<private> sum_3: vec4<f32>;
+// Where x's first vector of the tile begins, and from it to the others, in steps. Beyond the batch
+// they repeat what is there; nothing of it is stored.
+var<private> x_0: u32;
+var<private> x_1: u32;
+var<private> x_2: u32;
+var<private> x_3: u32;
 var<private> sum_i8: i32;
 var<private> stream_piece: u32;
 
@@ -302,24 +311,27 @@ fn step_weights(entry: vec4<u32>, row: u32, column_step: u32) -> vec4<f32> {
 }
 
 fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
-    let index = product.x_start + product.first_vector * product.x_stride + column_step;
+    let index = x_0 + column_step;
     if (kind == KIND_I8) {
         sum_i8 += dot_i8(pack_symbols(entry), x_i8[index]);
         return;
     }
     let weights = step_weights(entry, row, column_step);
-    sum[0] += weights * x[index];
-    if (tile > 1u) { // beyond the batch, x repeats what is there; nothing of it is stored
-        let last = product.vector_count - 1u - product.first_vector;
-        sum[1] += weights * x[index + min(1u, last) * product.x_stride];
-        sum[2] += weights * x[index + min(2u, last) * product.x_stride];
-        sum[3] += weights * x[index + min(3u, last) * product.x_stride];
+    sum_0 += weights * x[index];
+    if (tile > 1u) {
+        sum_1 += weights * x[index + x_1];
+        sum_2 += weights * x[index + x_2];
+        sum_3 += weights * x[index + x_3];
     }
 }
 
 fn emit_pair(first: vec4<u32>, second: vec4<u32>, row: u32, column_step: u32) {
     emit(first, row, column_step);
     emit(second, row, column_step + 1u);
+}
+
+fn across(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
 }
 
 fn store_sum(index: u32, value: f32, row: u32) {
@@ -338,17 +350,17 @@ fn end_row(row: u32) {
         sum_i8 = 0;
         return;
     }
-    store_sum(index, (sum[0].x + sum[0].y) + (sum[0].z + sum[0].w), row);
-    sum[0] = vec4(0.0);
+    store_sum(index, across(sum_0), row);
+    sum_0 = vec4(0.0);
     if (tile > 1u) {
         let count = product.vector_count - product.first_vector;
-        for (var v = 1u; v < TILE; v++) {
-            if (v < count) {
-                store_sum(index + v * product.y_stride,
-                    (sum[v].x + sum[v].y) + (sum[v].z + sum[v].w), row);
-            }
-            sum[v] = vec4(0.0);
+        let sums = vec3(across(sum_1), across(sum_2), across(sum_3));
+        for (var v = 1u; v < min(count, tile); v++) {
+            store_sum(index + v * product.y_stride, sums[v - 1u], row);
         }
+        sum_1 = vec4(0.0);
+        sum_2 = vec4(0.0);
+        sum_3 = vec4(0.0);
     }
 }
 
@@ -362,5 +374,10 @@ fn matvec_streams(@builtin(workgroup_id) group: vec3<u32>,
     }
     let stream = blob.first_stream + i;
     stream_piece = stream % blob.pieces;
+    let last = product.vector_count - 1u - product.first_vector;
+    x_0 = product.x_start + product.first_vector * product.x_stride;
+    x_1 = min(1u, last) * product.x_stride;
+    x_2 = min(2u, last) * product.x_stride;
+    x_3 = min(3u, last) * product.x_stride;
     decode_stream(stream_extent(stream), cursors[i], cursors[i + 1u]);
 }

@@ -426,7 +426,7 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
         if (status != HANSEL_OK) return status;
     }
     for (round = 0;; round++) {
-        double excess;
+        double excess, wider;
         head_bound = hansel_align(HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 +
                                   4 * (uint64_t)blob.stream_count);
         words = out + head_bound;
@@ -438,8 +438,9 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
         if (mode != HANSEL_GRID || options->target != HANSEL_TARGET_BITS || !blob.weights) break;
         /* The plan was an estimate, the goal is a promise. */
         excess = (double)blob.blob_bytes * 8 / (double)blob.weights - options->goal;
-        if (excess <= 0 || round == HANSEL_RATE_ROUNDS) break;
-        blob.step = (float)((double)blob.step * (1.0005 + excess));
+        wider = (double)blob.step * (1.0005 + excess);
+        if (excess <= 0 || round == HANSEL_RATE_ROUNDS || wider > HANSEL_MAX_STEP) break;
+        blob.step = (float)wider;
         status = measure(&blob, symbols, src, options, &stats, &bits, fault);
         if (status != HANSEL_OK) return status;
     }

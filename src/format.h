@@ -60,6 +60,7 @@
 #define HANSEL_MAX_STREAMS ((uint64_t)1 << 31)
 #define HANSEL_MAX_WORDS ((uint64_t)1 << 32)
 #define HANSEL_MAX_LENGTH_BITS 31u
+#define HANSEL_MAX_STEP 3e38 /* as the encoder chooses */
 #define HANSEL_MIN_STEP 1.17549435e-38f /* smallest normal: a GPU may flush less to 0 */
 #define HANSEL_MAX_TAIL_BITS 31u /* tail_bits * tail_steps at most */
 

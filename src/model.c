@@ -165,7 +165,7 @@ void hansel_search_begin(hansel_search *search, uint32_t target, double goal, fl
     search->goal = goal;
     search->target = target;
     search->low = step;
-    search->high = 2.5 * (double)reach < 3e38 ? 2.5 * (double)reach : 3e38;
+    search->high = 2.5 * (double)reach < HANSEL_MAX_STEP ? 2.5 * (double)reach : HANSEL_MAX_STEP;
     search->low_value = search->high_value = -1;
     search->step = goal > 0 ? step : 0; /* NaN too */
 }

@@ -17,6 +17,8 @@ const KEEP_BYTES = 64 << 20;
 
 /** HANSEL_RATE_ROUNDS of src/hansel.h. */
 const RATE_ROUNDS = 4;
+/** HANSEL_MAX_STEP of src/format.h. */
+const MAX_STEP = 3e38;
 
 /**
  * @typedef {object} EncodeOptions
@@ -338,9 +340,10 @@ export class TensorEncoder {
     for (let round = 0; mode === 'grid' && options.bits !== undefined && round < RATE_ROUNDS; round++) {
       // The plan was an estimate, the goal is a promise.
       const excess = blob.blobBytes * 8 / this.weights - options.bits;
-      if (!(excess > 0)) break;
+      const wider = step * (1.0005 + excess);
+      if (!(excess > 0) || wider > MAX_STEP) break;
       await spool.clear();
-      step = Math.fround(step * (1.0005 + excess));
+      step = Math.fround(wider);
       found = await this.measure(mode, step);
       ({ blob, head } = await this.code(found.blob, spool));
     }

@@ -178,7 +178,7 @@ describe('products', function () {
       assert.deepEqual(found, { wrong: 0, bound: 0, left: 0 });
     });
 
-    it('webgl: a matrix in parts, an empty one, and bad arguments', async () => {
+    it('webgl: a matrix in parts, and bad arguments', async () => {
       const found = await page.run(async () => {
         const { webgl } = await import('/web/webgl.js');
         const { open: openModel, encode: code } = await import('/web/hansel.js');
@@ -207,15 +207,6 @@ describe('products', function () {
           results.push({ parts: w.parts.length, error: Math.sqrt(error / norm) });
           w.destroy();
         }
-        const empty = [];
-        for (const shape of [[0, 5], [5, 0]]) {
-          const model = await openModel(await code(
-            { w: { dtype: 'F32', shape, data: new Float32Array(0) } }, { step: 1, always: true }));
-          const w = await gpu.load(model, 'w');
-          empty.push([...await w.matvec(new Float32Array(shape[1]),
-            { bias: new Float32Array(shape[0]).fill(3) })]);
-          w.destroy();
-        }
         const w = await gpu.load(await openModel(await code(
           { w: { dtype: 'I8', shape: [64, 64], data: new Int8Array(4096).map((_, i) => i * i) } })), 'w');
         const x = w.products.input(new Float32Array(64));
@@ -238,13 +229,12 @@ describe('products', function () {
         for (const texture of [x, y]) gpu.free(texture);
         const left = gpu.objects.size;
         gpu.destroy();
-        return { results, empty, codes, left };
+        return { results, codes, left };
       });
       for (const { parts, error } of found.results) {
         assert.ok(parts > 1, `${parts} parts`);
         assert.ok(error < 1e-5, `error ${error}`);
       }
-      assert.deepEqual(found.empty, [[], [3, 3, 3, 3, 3]]);
       assert.deepEqual(found.codes, ['HANSEL_ERR_ARGUMENT', 'HANSEL_ERR_ARGUMENT',
         'HANSEL_ERR_ARGUMENT', 'none', 'HANSEL_ERR_LIMIT', 'HANSEL_ERR_DESTROYED']);
       assert.equal(found.left, 0);
