@@ -26,8 +26,8 @@ const KIND = { float: 0, integer: 1, lossless: 2 };
  * @property {number} [yStride] likewise; default: rows / 4, rounded up
  * @property {number} [batch] vectors, 1 to 64
  * @property {WebGLTexture} [bias] a vector of `rows` float32, added to every y; not with integer
- * @property {boolean} [integer] exact int32 sums of grid indices (or I8 weights) times x, not scaled
- *   by the step
+ * @property {boolean} [integer] exact int32 sums of grid indices (or I8 weights) times x, not
+ *   scaled by the step
  */
 /**
  * How the sums lie in their texture: see reduce.frag.glsl.
@@ -35,7 +35,8 @@ const KIND = { float: 0, integer: 1, lossless: 2 };
  * @property {boolean} isSplit streams take several passes
  * @property {number} texels that a fragment writes @property {number} passes
  * @property {number} passRows of a stream @property {number} segments passes that such rows take
- * @property {number} layers of the texture @property {number} blocks that follow each other downwards
+ * @property {number} layers of the texture
+ * @property {number} blocks that follow each other downwards
  * @property {number} log2 of a block's width @property {number} height of a block
  */
 /** @typedef {{sums: WebGLTexture, states: WebGLTexture[], places: WebGLTexture[]}} Scratch */
@@ -231,7 +232,10 @@ export class GlProducts {
     return scratch;
   }
 
-  /** Textures for what passes leave; kept. @param {Plan} plan @param {number} tile @returns {Scratch} */
+  /**
+   * Textures for what passes leave; kept.
+   * @param {Plan} plan @param {number} tile @returns {Scratch}
+   */
   #room(plan, tile) {
     const { gpu } = this.matrix;
     const { gl } = gpu;
@@ -258,7 +262,8 @@ export class GlProducts {
     this.#pretended ??= {
       words: gpu.filled(new Uint32Array(8).fill(65536)),
       cursors: gpu.filled(new Uint32Array(blob.rows + 1)),
-      table: gpu.filled(new Uint32Array(256).map((_, slot) => slot << 20 | blob.origin << 12 | 256)),
+      table: gpu.filled(new Uint32Array(256).map(
+        (_, slot) => slot << 20 | blob.origin << 12 | 256)),
     };
     return this.#pretended;
   }
@@ -317,8 +322,9 @@ export class GlProducts {
   }
 
   /**
-   * @param {Float32Array | Int8Array} x @param {number} batch @param {Float32Array | undefined} bias
-   * @param {boolean} integer @returns {Promise<Uint32Array>} bits
+   * @param {Float32Array | Int8Array} x @param {number} batch
+   * @param {Float32Array | undefined} bias @param {boolean} integer
+   * @returns {Promise<Uint32Array>} bits
    */
   async run(x, batch, bias, integer) {
     const { gpu, rows, columns } = this.matrix;
@@ -341,8 +347,10 @@ export class GlProducts {
     return out;
   }
 
-  /** @param {Float32Array | Int8Array} x @param {number} batch @param {Float32Array | undefined} bias
-   * @param {boolean} integer @returns {Promise<Uint32Array>} */
+  /**
+   * @param {Float32Array | Int8Array} x @param {number} batch
+   * @param {Float32Array | undefined} bias @param {boolean} integer @returns {Promise<Uint32Array>}
+   */
   async #once(x, batch, bias, integer) {
     const { gpu, rows } = this.matrix;
     /** @type {WebGLTexture[]} */

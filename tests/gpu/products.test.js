@@ -207,8 +207,9 @@ describe('products', function () {
           results.push({ parts: w.parts.length, error: Math.sqrt(error / norm) });
           w.destroy();
         }
+        const data = new Int8Array(4096).map((_, i) => i * i);
         const w = await gpu.load(await openModel(await code(
-          { w: { dtype: 'I8', shape: [64, 64], data: new Int8Array(4096).map((_, i) => i * i) } })), 'w');
+          { w: { dtype: 'I8', shape: [64, 64], data } })), 'w');
         const x = w.products.input(new Float32Array(64));
         const y = w.products.output();
         const attempt = (argument) => {
@@ -250,15 +251,16 @@ describe('products', function () {
         const size = 1024;
         const step = 1 / 128; // a row of 1024 indices of sigma 4 scales by about 4 * 32
         const r = seeded(78);
-        const base = Float32Array.from({ length: size * size }, () => step * Math.round(4 * r.gauss()));
+        const base = Float32Array.from({ length: size * size },
+          () => step * Math.round(4 * r.gauss()));
         const biasData = Float32Array.from({ length: size }, r.gauss);
         let expected = Float32Array.from({ length: size }, r.gauss);
         const matrices = [];
         for (let layer = 0; layer < layers; layer++) {
           const shift = layer * 173 * size; // rows in another order: another matrix
           const data = base.map((_, i) => base[(i + shift) % base.length]);
-          const model = await openModel(await code({ w: { dtype: 'F32', shape: [size, size], data } },
-            { step }));
+          const model = await openModel(await code(
+            { w: { dtype: 'F32', shape: [size, size], data } }, { step }));
           const w = await gl.load(model, 'w');
           await w.products.prepare(false);
           matrices.push({ w, cpu: await new Cpu().load(model, 'w') });
