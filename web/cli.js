@@ -35,7 +35,7 @@ an http(s) URL, or - for standard input; OUT a file, or - for standard output.
   --saturate         with --step: clamp, and count, what 256 levels do not hold
   --include RE       code only tensors whose name matches (a regular expression)
   --exclude RE       pass through tensors whose name matches
-  --stream-length S  symbols per independent stream, about (default: 1024 to 4096)
+  --stream-length S  symbols per stream, about (default: 1024 to 4096, by size)
   --precision P      bits of probability, 8 to 12 (default: the cheapest)
   --threads N        worker threads (default: all cores); same bytes always
   --dtype T          decode to F32, F16, BF16, or I8: the grid indices
