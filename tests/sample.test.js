@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import {
   RandomState, SAMPLE_COLUMNS, SAMPLE_ROWS, SAMPLE_SEED, sampleRows, sampleRows64,
 } from '../web/sample.js';
+import { Codec } from '../web/codec.js';
 
 // Known answers from NumPy. The member `run` is the command that made them, from `script`.
 const known = JSON.parse(
@@ -147,5 +148,17 @@ describe('the reference matrix', () => {
     assert.ok(Math.abs(crossEntropy - 7.6936) < 5e-5, `${crossEntropy}`);
     assertClose(crossEntropy, known.q.crossEntropy, 'cross entropy');
     assert.equal(excessOf(fit(COUNT / 4096)), -11);
+  });
+
+  it('costs at most 7.6928 bits with the normalization of the C core', async () => {
+    const codec = await Codec.create();
+    const { blob } = codec.plan({
+      dtype: 'I8', mode: 'lossless', shape: [SAMPLE_ROWS, SAMPLE_COLUMNS], step: 0,
+      counts: Float64Array.from(counts), precision: 12,
+    });
+    assert.equal(blob.freq.reduce((sum, f) => sum + f), 4096);
+    const cost = bitsPerSymbol(counts, (i) => blob.freq[i - blob.origin & 255] / 4096);
+    assert.ok(cost <= 7.6928, `${cost}`);
+    console.log(`      ${cost.toFixed(5)} bits`);
   });
 });
