@@ -4,12 +4,9 @@
  */
 import { HanselError, checkAborted } from './errors.js';
 import { rowSteps } from './parts.js';
-import {
-  Products, checkFloat, checkInteger, checkVector,
-} from './webgpu_products.js';
+import { checkFloat, checkInteger, checkVector } from './products.js';
+import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
-const GROUP_SIZE = 64;
-const GROUP_COLUMNS = 65535;
 const TILE = 4;
 /** As shaders/matvec_plain.wgsl. @type {Record<string, {code: number, bytes: number}>} */
 const KINDS = {
@@ -354,18 +351,12 @@ class PlainProducts extends Products {
     this.#none ??= gpu.buffer(16, GPUBufferUsage.STORAGE, 'unused');
     const none = this.#none;
     for (const { buffer, firstRow, rows: count } of plain.parts) {
-      const groups = Math.ceil(count * this.#rowLanes / GROUP_SIZE);
       for (let first = 0; first < batch; first += tile) {
         const uniform = this.#uniform([firstRow, count, GROUP_COLUMNS, columns, plain.rowPitch / 4,
           first, batch, xOffset / 4, stride / 4, yOffset, yStride ?? rows, bias ? 1 : 0],
         plain.scale);
-        pass.setPipeline(pipeline);
-        pass.setBindGroup(0, gpu.device.createBindGroup({
-          layout: pipeline.getBindGroupLayout(0),
-          entries: [uniform, buffer, buffer, integer ? none : x, integer ? x : none, bias ?? none,
-            y].map((resource, binding) => ({ binding, resource: { buffer: resource } })),
-        }));
-        pass.dispatchWorkgroups(Math.min(groups, GROUP_COLUMNS), Math.ceil(groups / GROUP_COLUMNS));
+        gpu.record(pass, pipeline, [uniform, buffer, buffer, integer ? none : x,
+          integer ? x : none, bias ?? none, y], count * this.#rowLanes);
       }
     }
   }

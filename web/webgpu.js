@@ -8,17 +8,12 @@ import { HanselError, checkAborted } from './errors.js';
 import { typedArray } from './floats.js';
 import { allocate } from './http.js';
 import {
-  Products, checkFloat, checkInteger, checkVector,
-} from './webgpu_products.js';
-import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
   rowSteps, streamStep, unpad,
 } from './parts.js';
+import { checkFloat, checkInteger, checkVector } from './products.js';
+import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
-/** Invocations of a workgroup. */
-const GROUP_SIZE = 64;
-/** Workgroups along one dimension of a dispatch, at most, everywhere. */
-const GROUP_COLUMNS = 65535;
 /** Bytes read back at a time. */
 const READ_BYTES = 16 << 20;
 const NO_FAULT = 0xffffffff;
@@ -235,19 +230,31 @@ export class WebGpu {
   }
 
   /**
-   * Records one dispatch.
-   * @param {GPUCommandEncoder} encoder @param {GPUComputePipeline} pipeline
-   * @param {GPUBuffer[]} buffers by binding @param {number} invocations
+   * Records one dispatch into a pass.
+   * @param {GPUComputePassEncoder} pass @param {GPUComputePipeline} pipeline
+   * @param {(GPUBuffer | null)[]} buffers by binding, none of them null by now
+   * @param {number} invocations
    */
-  dispatch(encoder, pipeline, buffers, invocations) {
+  record(pass, pipeline, buffers, invocations) {
+    if (!invocations) return;
     const groups = Math.ceil(invocations / GROUP_SIZE);
-    const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, this.device.createBindGroup({
       layout: pipeline.getBindGroupLayout(0),
-      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+      entries: buffers.map((buffer, binding) => (
+        { binding, resource: { buffer: /** @type {GPUBuffer} */ (buffer) } })),
     }));
     pass.dispatchWorkgroups(Math.min(groups, GROUP_COLUMNS), Math.ceil(groups / GROUP_COLUMNS));
+  }
+
+  /**
+   * Like record(), in a pass of its own.
+   * @param {GPUCommandEncoder} encoder @param {GPUComputePipeline} pipeline
+   * @param {GPUBuffer[]} buffers @param {number} invocations
+   */
+  dispatch(encoder, pipeline, buffers, invocations) {
+    const pass = encoder.beginComputePass();
+    this.record(pass, pipeline, buffers, invocations);
     pass.end();
   }
 

@@ -5,12 +5,12 @@
 import { DTYPES } from './codec.js';
 import { HanselError } from './errors.js';
 import { rowSteps } from './parts.js';
-import { checkFloat, checkInteger, checkVector, padVectors } from './products.js';
+import { checkFloat, checkInteger, padVectors } from './products.js';
 
-export { checkFloat, checkInteger, checkVector, padVectors };
-
-const GROUP_SIZE = 64;
-const GROUP_COLUMNS = 65535;
+/** Invocations of a workgroup. */
+export const GROUP_SIZE = 64;
+/** Workgroups along one dimension of a dispatch, at most, everywhere. */
+export const GROUP_COLUMNS = 65535;
 const SYMBOL_FLIP = 128 << 12;
 const TILE = 4;
 const KIND = { f32: 0, i8: 1, lossless: 2 };
@@ -124,7 +124,7 @@ export class Products {
           isWhole ? yStride ?? rows : rows * pieces, DTYPES[/** @type {'F32'} */ (blob.dtype)],
           rawStart + part.startWeight * blob.rawBytes - part.rawFrom, part.startWeight, blob.rawBytes,
           isWhole && bias ? 1 : 0, scale]);
-        this.#dispatch(pass, pipeline, [this.#uniform(matrix.blobUniform(part)), part.words,
+        gpu.record(pass, pipeline, [this.#uniform(matrix.blobUniform(part)), part.words,
           part.cursors, matrix.table, product, integer ? none : x, integer ? x : none,
           part.raw ?? none, bias ?? none, sums], matrix.streamCount(part));
       }
@@ -133,21 +133,7 @@ export class Products {
     const reduce = /** @type {GPUComputePipeline} */ (this.#pipelines.get(`reduce ${kind}`));
     const reduction = this.#uniform([rows * batch, GROUP_COLUMNS, rows, pieces, yOffset,
       yStride ?? rows, bias ? 1 : 0, { f32: 1 }]);
-    this.#dispatch(pass, reduce, [reduction, sums, bias ?? none, y], rows * batch);
-  }
-
-  /** @param {GPUComputePassEncoder} pass @param {GPUComputePipeline} pipeline
-   * @param {(GPUBuffer | null)[]} buffers @param {number} invocations */
-  #dispatch(pass, pipeline, buffers, invocations) {
-    if (!invocations) return;
-    const groups = Math.ceil(invocations / GROUP_SIZE);
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, this.matrix.gpu.device.createBindGroup({
-      layout: pipeline.getBindGroupLayout(0),
-      entries: buffers.map((buffer, binding) => (
-        { binding, resource: { buffer: /** @type {GPUBuffer} */ (buffer) } })),
-    }));
-    pass.dispatchWorkgroups(Math.min(groups, GROUP_COLUMNS), Math.ceil(groups / GROUP_COLUMNS));
+    gpu.record(pass, reduce, [reduction, sums, bias ?? none, y], rows * batch);
   }
 
   /** Room for the sums of pieces. @param {number} batch */

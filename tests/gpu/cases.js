@@ -109,8 +109,10 @@ const isNaNBits = (dtype, v) => (dtype === 'F32' ? Number.isNaN(v) : (v & 0x7fff
 export async function checkFile(gpu, file) {
   const model = await open(file);
   const problems = [];
+  let checked = 0;
   for (const [name, { mode, dtype }] of model.tensors) {
     if (mode === 'pass-through') continue; // vectors of the trained model
+    checked++;
     const w = await gpu.load(model, name);
     const say = (/** @type {string} */ what, /** @type {any} */ got, /** @type {any} */ expected) => {
       const at = firstDifference(got, expected);
@@ -130,6 +132,7 @@ export async function checkFile(gpu, file) {
     w.destroy();
   }
   await model.close();
+  if (!checked) problems.push('no coded tensor in the file');
   return problems;
 }
 
