@@ -8,7 +8,8 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model encode decode decode_simd matvec
+CORE = layout crc32c head values model encode variant decode decode_group decode_simd decode_quads \
+       decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
 HOT = encode decode decode_simd values crc32c matvec
