@@ -29,7 +29,7 @@
 
 /* A pair of streams. */
 typedef struct pair {
-    __m256i state, is_short;
+    __m256i state, entry, is_short;
     const uint8_t *cursor[2];
     uint32_t short_mask; /* a bit for each short lane */
 } pair;
@@ -56,11 +56,11 @@ INLINE __m256i find_entries(__m256i state, const uint32_t *table) {
     return _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
 }
 
-INLINE void rans_step_avx2(pair *p, __m256i entry) {
-    __m256i freq = _mm256_and_si256(entry, _mm256_set1_epi32(HANSEL_FIELD_MASK));
+INLINE void rans_step_avx2(pair *p) {
+    __m256i freq = _mm256_and_si256(p->entry, _mm256_set1_epi32(HANSEL_FIELD_MASK));
     p->state = _mm256_add_epi32(
         _mm256_mullo_epi32(freq, _mm256_srli_epi32(p->state, HANSEL_MAX_SLOT_BITS)),
-        _mm256_srli_epi32(entry, HANSEL_BIAS_SHIFT));
+        _mm256_srli_epi32(p->entry, HANSEL_BIAS_SHIFT));
     p->is_short = _mm256_cmpeq_epi32(_mm256_srli_epi32(p->state, HANSEL_WORD_BITS),
                                      _mm256_setzero_si256());
     p->short_mask = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(p->is_short));
@@ -122,8 +122,8 @@ TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table, si
             /* Three pairs at a time, each at another third of its step: close together, so
              * that the processor sees them all, and none has to wait long for itself. */
             UNROLL for (k = 0; k < PAIRS + 4; k++) {
-                if (k >= 2 && k < PAIRS + 2) rans_step_avx2(&pairs[k - 2], found[i][k - 2]);
-                if (k < PAIRS) found[i][k] = find_entries(pairs[k].state, table);
+                if (k >= 2 && k < PAIRS + 2) rans_step_avx2(&pairs[k - 2]);
+                if (k < PAIRS) found[i][k] = pairs[k].entry = find_entries(pairs[k].state, table);
                 if (k >= 4) rans_refill_avx2(&pairs[k - 4]);
             }
         }
