@@ -81,6 +81,15 @@ double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
 
 /* ---- streams --------------------------------------------------------------- */
 
+/* Loops that would only grow: small ones, and one whose SIMD needs no unrolling. */
+#if defined(__clang__)
+#define ROLLED _Pragma("clang loop vectorize(disable) unroll(disable)")
+#define ROLLED_SIMD _Pragma("clang loop interleave(disable) unroll(disable)")
+#else
+#define ROLLED
+#define ROLLED_SIMD
+#endif
+
 /* What coding a symbol needs, 16 bytes. x / freq is x * reciprocal >> (32 + slot_bits),
  * reciprocal = ceil(2^(32 + slot_bits) / freq): exact for x < freq << (32 -
  * slot_bits), since the error x * (freq - 1) / (freq << (32 + slot_bits)) stays
@@ -113,14 +122,14 @@ static int all_coded(const coder coders[256], const hansel_blob *blob, const uin
     uint8_t origin = (uint8_t)blob->origin, most = 0;
     uint32_t unused = 0, index;
     size_t k;
-    for (k = 0; k < src_bytes; k++) {
+    ROLLED_SIMD for (k = 0; k < src_bytes; k++) {
         uint8_t at = (uint8_t)(src[k] - origin);
         most = at > most ? at : most;
     }
     if (src_bytes && most >= blob->alphabet_size) return 0;
-    for (index = 0; index < blob->alphabet_size; index++) unused |= !blob->freq[index];
+    ROLLED for (index = 0; index < blob->alphabet_size; index++) unused |= !blob->freq[index];
     if (!unused) return 1;
-    for (k = 0, unused = 0; k < src_bytes; k++) unused |= !coders[src[k]].reciprocal;
+    ROLLED for (k = 0, unused = 0; k < src_bytes; k++) unused |= !coders[src[k]].reciprocal;
     return !unused;
 }
 
@@ -184,11 +193,11 @@ static uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const cod
             for (lane = 0; lane < HANSEL_LANES; lane++) state[lane] += HANSEL_STATE_LOW;
         if (left > extent->step_count - tail) {
             at -= lanes;
-            for (lane = 0; lane < lanes; lane++)
+            ROLLED for (lane = 0; lane < lanes; lane++)
                 state[lane] = state[lane] << blob->tail_bits | ((at[lane] - blob->origin) & 255);
         } else if (lanes < HANSEL_LANES) {
             at -= lanes;
-            for (lane = lanes; lane-- > 0;)
+            ROLLED for (lane = lanes; lane-- > 0;)
                 words = rans_put(&state[lane], words, &coders[at[lane]], slot_bits);
         } else { /* to the row's beginning */
             run = column / HANSEL_LANES + 1;
