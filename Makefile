@@ -8,7 +8,8 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model encode decode decode_simd matvec
+CORE = layout crc32c head values model encode variant decode decode_group decode_simd decode_quads \
+       decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
 HOT = encode decode decode_simd values crc32c matvec
@@ -78,7 +79,8 @@ build/native_test: $(NATIVE_TEST) $(TEST_HEADERS) build/libhansel.a
 
 build/native_test_asan: $(NATIVE_TEST) $(TEST_HEADERS) $(SOURCES) $(HEADERS)
 	@mkdir -p build
-	clang -O1 -g $(WARNINGS) $(STRICT) $(SANITIZE) -Isrc $(NATIVE_TEST) $(SOURCES) -lm -o $@
+	clang -O1 -g $(WARNINGS) $(STRICT) $(SANITIZE) -Isrc $(NATIVE_TEST) \
+	    $(filter-out src/variant.c,$(SOURCES)) -lm -o $@
 
 build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(MAKE_VECTORS) build/libhansel.a -o $@
