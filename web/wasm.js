@@ -31,11 +31,14 @@ export const hasSimd = () => WebAssembly.validate(SIMD_PROBE);
 
 /**
  * The compiled module, shared by all instances.
- * @param {boolean} [simd] force a build; by default the best one that runs here
+ * @param {{simd?: boolean, decoder?: boolean}} [options] simd forces a build, by default the best
+ *   one that runs here; decoder: without the encoder, unless the whole is there already
  * @returns {Promise<WebAssembly.Module>}
  */
-export function loadModule(simd = hasSimd()) {
-  const file = simd ? 'hansel_simd.wasm' : 'hansel.wasm';
+export function loadModule({ simd = hasSimd(), decoder = false } = {}) {
+  const suffix = simd ? '_simd.wasm' : '.wasm';
+  const whole = `hansel${suffix}`;
+  const file = decoder && !modules.has(whole) ? `decode${suffix}` : whole;
   const module = modules.get(file) ?? compile(file);
   modules.set(file, module);
   return module;
@@ -45,6 +48,7 @@ export function loadModule(simd = hasSimd()) {
 export class Wasm {
   /** @param {WebAssembly.Module} module */
   constructor(module) {
+    this.module = module;
     const { exports } = new WebAssembly.Instance(module);
     /** @type {Record<string, (...args: any[]) => any>} */
     this.call = /** @type {any} */ (exports);
@@ -102,9 +106,16 @@ export class Wasm {
     return at;
   }
 
-  /** A copy. @param {number} at @param {number} bytes @returns {Uint8Array<ArrayBuffer>} */
-  get(at, bytes) {
-    return new Uint8Array(this.memory.buffer, at, bytes).slice();
+  /**
+   * A copy.
+   * @param {number} at @param {number} bytes @param {Uint8Array} [into] where to; of that size
+   * @returns {Uint8Array<ArrayBuffer>} into, or an array of its own
+   */
+  get(at, bytes, into) {
+    const found = new Uint8Array(this.memory.buffer, at, bytes);
+    if (!into) return found.slice();
+    into.set(found);
+    return /** @type {Uint8Array<ArrayBuffer>} */ (into);
   }
 
   /** Little-endian access; stale once memory grows, so fetch it after the last alloc. */
