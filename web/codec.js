@@ -219,14 +219,14 @@ export class Codec {
       const fault = wasm.zero(24);
       const struct = wasm.put(blob.struct);
       const table = wasm.alloc(4 * MAX_SLOTS);
-      const symbols = wasm.alloc(count);
+      const symbols = wasm.room(count, dtype ? undefined : into);
       if (blob.streamCount) wasm.call.hansel_build_table(table, struct);
       const at = wasm.put(new Uint8Array(cursors.buffer, cursors.byteOffset, cursors.byteLength));
       this.check(wasm.call.hansel_decode_streams(symbols, count, struct, table, at, first,
         Math.max(cursors.length - 1, 0), wasm.put(words), words.length, fault), fault, 'stream');
       if (!dtype) return wasm.get(symbols, count, into);
       const bytes = count * dtypeBytes(dtype);
-      const values = wasm.alloc(bytes);
+      const values = wasm.room(bytes, into);
       wasm.call.hansel_dequantize(values, DTYPES[/** @type {'F32'} */ (dtype)], symbols, count,
         blob.step);
       return wasm.get(values, bytes, into);
@@ -262,7 +262,7 @@ export class Codec {
     const { wasm } = this;
     return wasm.scoped(() => {
       const bytes = symbols.length * dtypeBytes(dtype);
-      const values = wasm.alloc(bytes);
+      const values = wasm.room(bytes, into);
       wasm.call.hansel_join(values, DTYPES[/** @type {'F32'} */ (dtype)], wasm.put(symbols),
         wasm.put(raw), symbols.length);
       return wasm.get(values, bytes, into);

@@ -17,7 +17,7 @@ import { takeTurn } from './turn.js';
 import { WasmBackend } from './wasm_backend.js';
 
 /** Weights and bytes that are decoded at a time, unless one stream is larger: some milliseconds. */
-const BATCH = 1 << 18;
+const BATCH = 1 << 19;
 /** Tensors of fewer weights are decoded by the calling thread. */
 const MIN_THREADED = 1 << 20;
 

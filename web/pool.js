@@ -4,11 +4,13 @@
  * by all who ask and ended when nobody has for a while. Until the first is ready, and
  * where a page may have none, the calling thread does the work.
  *
- * Bytes go through shared buffers that are used again and again, or are transferred
- * where pages may not share memory.
+ * Where threads may share memory, arguments are put into the worker's wasm memory and
+ * results are read from it, so that nothing is copied more often than by one thread.
+ * Elsewhere both are transferred.
  */
 import { HanselError } from './errors.js';
 import { takeTurn } from './turn.js';
+import { shareModule } from './wasm.js';
 
 /** @typedef {import('./codec.js').Codec} Codec */
 /**
@@ -22,16 +24,15 @@ import { takeTurn } from './turn.js';
 
 /** Workers that nobody used for so long are ended. */
 const IDLE_MS = 5000;
+/** Shared memory of a worker: arguments and results of two calls, as large as slices are. */
+const SLOTS = 4;
+const SLOT_BYTES = 2 << 20;
 
 const isNode = Boolean(globalThis.process?.versions?.node);
 const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
-const isShared = (/** @type {Uint8Array} */ bytes) => canShare
-  && bytes.buffer instanceof SharedArrayBuffer;
 
 /** @type {CodecWorker[]} */
 let workers = [];
-/** Modules by number: a worker is sent each once. @type {WebAssembly.Module[]} */
-const modules = [];
 /** No worker could be started, and none will be: a page's Content-Security-Policy, perhaps. */
 let isHopeless = false;
 /** @type {any} */
@@ -55,7 +56,7 @@ export function createPool(codec, threads = 1) {
     codec,
     width: threads > 1 ? 2 * threads : 1,
     async run(method, args, into) {
-      const worker = threads > 1 ? pickWorker(threads) : null;
+      const worker = threads > 1 ? pickWorker(threads, codec.wasm.module) : null;
       if (worker) return worker.run(codec.wasm.module, method, args, into);
       await takeTurn();
       return /** @type {any} */ (codec)[method](...args, ...(into ? [into] : []));
@@ -63,11 +64,14 @@ export function createPool(codec, threads = 1) {
   };
 }
 
-/** The least busy of so many workers; null while none is ready. @param {number} threads */
-function pickWorker(threads) {
+/**
+ * The least busy of so many workers that have the module; null while there is none.
+ * @param {number} threads @param {WebAssembly.Module} module
+ */
+function pickWorker(threads, module) {
   clearTimeout(idleTimer);
   while (workers.length < threads && !isHopeless) workers.push(new CodecWorker());
-  const ready = workers.slice(0, threads).filter((worker) => worker.isReady);
+  const ready = workers.slice(0, threads).filter((worker) => worker.has(module));
   if (!ready.length) return null;
   return ready.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a));
 }
@@ -88,17 +92,18 @@ function endWhenIdle() {
 /** @param {any} error @returns {HanselError} what a worker posted of one */
 const revive = (error) => Object.assign(new HanselError(error.code, ''), error);
 
+/** A codec of a worker; slots: addresses in its memory that no call is using.
+ * @typedef {{number: number, memory: ArrayBufferLike | null, slots: number[]}} Remote */
+
 class CodecWorker {
-  isReady = false;
-  #isEnded = false;
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: unknown) => void,
-   *   into?: Uint8Array, filled?: Uint8Array, lent: SharedArrayBuffer[]}>} */
+   *   into?: Uint8Array, filled?: Uint8Array, remote: Remote, lent: number[]}>} */
   waiting = new Map();
+  #isUp = false;
+  #isEnded = false;
   #next = 0;
-  /** Shared buffers that no call is using. @type {SharedArrayBuffer[]} */
-  #spare = [];
-  /** Numbers of modules it has. @type {Set<number>} */
-  #modules = new Set();
+  /** By module; null while it is on its way. @type {Map<WebAssembly.Module, Remote | null>} */
+  #remotes = new Map();
   /** @type {any} */
   #thread;
 
@@ -132,7 +137,7 @@ class CodecWorker {
   /** @param {any} cause */
   #fail(cause) {
     if (this.#isEnded) return;
-    if (!this.isReady) isHopeless = true;
+    if (!this.#isUp) isHopeless = true;
     this.end(new HanselError('HANSEL_ERR_WORKER', 'a worker died', { got: cause?.message, cause }));
   }
 
@@ -145,10 +150,30 @@ class CodecWorker {
     this.waiting.clear();
   }
 
-  /** @param {any} message {id, result | error}, or nothing: it is ready */
+  /** True once it can run the module; sends it if need be. @param {WebAssembly.Module} module */
+  has(module) {
+    const remote = this.#remotes.get(module);
+    if (remote === undefined && this.#isUp) {
+      this.#remotes.set(module, null);
+      this.#send(module).catch((error) => this.#fail(error));
+    }
+    return Boolean(remote);
+  }
+
+  /** @param {WebAssembly.Module} module */
+  async #send(module) {
+    const slots = canShare ? Array(SLOTS).fill(SLOT_BYTES) : [];
+    const number = this.#remotes.size;
+    const own = canShare ? await shareModule(module) : module;
+    const { memory, slots: addresses } = await this.#post({ number, module: own, slots },
+      { number, memory: null, slots: [] });
+    this.#remotes.set(module, { number, memory, slots: addresses });
+  }
+
+  /** @param {any} message {id, result | error}, or nothing: it is up */
   #hear(message) {
     if (!message) {
-      this.isReady = true;
+      this.#isUp = true;
       endWhenIdle();
       return;
     }
@@ -159,63 +184,67 @@ class CodecWorker {
     if (error) {
       call.reject(revive(error));
     } else {
-      const { into, filled = result.bytes } = call;
+      const { into, filled = result?.bytes } = call;
       if (into) {
         if (filled !== into) into.set(filled);
         result.bytes = into;
       }
       call.resolve(result);
     }
-    this.#spare.push(...call.lent);
+    call.remote.slots.push(...call.lent);
     if (!this.waiting.size) this.#thread.unref?.();
     endWhenIdle();
   }
 
-  /** A shared buffer. @param {number} bytes @param {SharedArrayBuffer[]} lent takes a note of it */
-  #lend(bytes, lent) {
-    const at = this.#spare.findIndex(({ byteLength }) => byteLength >= bytes);
-    const [buffer] = at < 0 ? [new SharedArrayBuffer(Math.ceil(bytes / 65536) * 65536)]
-      : this.#spare.splice(at, 1);
-    lent.push(buffer);
-    return new Uint8Array(buffer, 0, bytes);
+  /**
+   * @param {object} message @param {Remote} remote
+   * @param {{given?: ArrayBuffer[], lent?: number[], into?: Uint8Array, filled?: Uint8Array}} [call]
+   * @returns {Promise<any>}
+   */
+  #post(message, remote, { given = [], lent = [], into, filled } = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.#isEnded) throw new HanselError('HANSEL_ERR_WORKER', 'a worker was ended');
+      const id = this.#next++;
+      this.#thread.postMessage({ ...message, id }, given);
+      if (!this.waiting.size) this.#thread.ref?.();
+      this.waiting.set(id, { resolve, reject, into, filled, remote, lent });
+    });
   }
 
   /**
-   * @param {WebAssembly.Module} module @param {string} method @param {unknown[]} args
-   * @param {Uint8Array} [into]
+   * @param {WebAssembly.Module} module that it has
+   * @param {string} method @param {unknown[]} args @param {Uint8Array} [into]
    * @returns {Promise<any>}
    */
   run(module, method, args, into) {
-    return new Promise((resolve, reject) => {
-      /** @type {SharedArrayBuffer[]} */
-      const lent = [];
-      /** @type {ArrayBuffer[]} */
-      const given = [];
-      const stage = (/** @type {unknown} */ arg) => {
-        if (!(arg instanceof Uint8Array) || isShared(arg)) return arg;
-        if (!canShare) { // a clone would take the whole buffer behind a view
-          const copy = new Uint8Array(arg);
-          given.push(copy.buffer);
-          return copy;
-        }
-        const copy = this.#lend(arg.length, lent);
-        copy.set(arg);
-        return copy;
-      };
-      const staged = args.map(stage);
-      const filled = into && canShare
-        ? isShared(into) ? into : this.#lend(into.length, lent) : undefined;
-      if (filled) staged.push(filled);
-      if (!modules.includes(module)) modules.push(module);
-      const number = modules.indexOf(module);
-      const id = this.#next++;
-      this.#thread.postMessage({
-        id, method, args: staged, number, module: this.#modules.has(number) ? undefined : module,
-      }, given);
-      this.#modules.add(number);
-      if (!this.waiting.size) this.#thread.ref?.();
-      this.waiting.set(id, { resolve, reject, into, filled, lent });
-    });
+    const remote = /** @type {Remote} */ (this.#remotes.get(module));
+    /** @type {number[]} */
+    const lent = [];
+    /** @type {ArrayBuffer[]} */
+    const given = [];
+    /** A place in the worker's memory, if one is free. @param {number} bytes */
+    const lend = (bytes) => {
+      const slot = bytes <= SLOT_BYTES ? remote.slots.pop() : undefined;
+      if (slot === undefined) return null;
+      lent.push(slot);
+      return new Uint8Array(/** @type {ArrayBufferLike} */ (remote.memory), slot, bytes);
+    };
+    const stage = (/** @type {unknown} */ arg) => {
+      if (!(arg instanceof Uint8Array)) return arg;
+      const place = lend(arg.length);
+      if (place) {
+        place.set(arg);
+        return { slot: place.byteOffset, size: arg.length };
+      }
+      const copy = new Uint8Array(arg); // a clone would take the whole buffer behind a view
+      given.push(copy.buffer);
+      return copy;
+    };
+    const staged = args.map(stage);
+    const filled = into && (lend(into.length) ?? undefined);
+    if (filled) staged.push({ slot: filled.byteOffset, size: filled.length });
+    return this.#post({ number: remote.number, method, args: staged }, remote,
+      { given, lent, into, filled });
   }
 }
 

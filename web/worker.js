@@ -12,14 +12,27 @@ const codecs = new Map();
 const buffers = (result) => Object.values(result ?? {}).flatMap((value) => (
   ArrayBuffer.isView(value) ? [/** @type {ArrayBuffer} */ (value.buffer)] : []));
 
-/** @param {{id: number, method: string, args: unknown[], number: number,
- *   module?: WebAssembly.Module}} call module: with the first call of its number */
-function answer({ id, method, args, number, module }) {
+/**
+ * @param {{id: number, number: number, module?: WebAssembly.Module, slots?: number[],
+ *   method: string, args: any[]}} call a module to come: its memory and the addresses of slots of so
+ *   many bytes are the answer; or a call, whose arguments can lie in slots
+ */
+function answer({ id, number, module, slots = [], method, args }) {
   try {
-    if (module) codecs.set(number, new Codec(module));
-    const result = (/** @type {any} */ (codecs.get(number)))[method](...args);
-    // Shared bytes are the caller's, who knows them.
-    if (result?.bytes && !(result.bytes.buffer instanceof ArrayBuffer)) delete result.bytes;
+    if (module) {
+      const { wasm } = codecs.set(number, new Codec(module)).get(number) ?? {};
+      const at = slots.map((bytes) => wasm?.reserve(bytes));
+      /** @type {any} */ (port).postMessage({
+        id, result: { memory: at.length ? wasm?.memory.buffer : null, slots: at },
+      });
+      return;
+    }
+    const codec = /** @type {any} */ (codecs.get(number));
+    const { buffer } = codec.wasm.memory;
+    const found = args.map((arg) => (
+      arg?.slot === undefined ? arg : new Uint8Array(buffer, arg.slot, arg.size)));
+    const result = codec[method](...found);
+    if (result?.bytes?.buffer === buffer) delete result.bytes; // the caller knows where they are
     /** @type {any} */ (port).postMessage({ id, result }, buffers(result));
   } catch (error) {
     const { code = 'HANSEL_ERR_MEMORY', message, expected, got, position } = /** @type {any} */ (error);
