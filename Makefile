@@ -42,7 +42,7 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: $(MODULES) dist/types/hansel.d.ts build/libhansel.a
+products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a
 
 setup:
 	@.ci/setup
@@ -76,6 +76,9 @@ $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
 dist/types/hansel.d.ts: $(wildcard web/*.js) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
+
+min/hansel.js: $(wildcard web/*.js) .ci/minify.js node_modules/.installed
+	node .ci/minify.js
 
 # ---- the main job ---------------------------------------------------------------
 
@@ -135,4 +138,4 @@ bench: build build/bench
 	node tests/bench/bench.js $(BENCH)
 
 clean:
-	rm -rf build dist
+	rm -rf build dist min

@@ -1,8 +1,9 @@
 /** What the command line's commands do; web/cli.js parses and prints. Node only. */
 import { basename, dirname, join } from 'node:path';
+import { convert } from './convert.js';
 import { encodeTo } from './encode.js';
 import { HanselError, checkAborted } from './errors.js';
-import { convert, isConvertible, typedArray } from './floats.js';
+import { isConvertible, typedArray } from './floats.js';
 import { open } from './model.js';
 import { OutputFile, checkFree, fileSpool, readJson } from './node_file.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';

@@ -21,7 +21,7 @@ export const STATUS = Object.freeze([
 ]);
 
 /** Codes that only JavaScript raises, with their meaning. */
-export const CODES = Object.freeze({
+export const CODES = /* @__PURE__ */ Object.freeze({
   HANSEL_ERR_SAFETENSORS: 'not a valid safetensors file',
   HANSEL_ERR_MANIFEST: 'the manifest in __metadata__ is missing, malformed or contradicts the file',
   HANSEL_ERR_INDEX: 'a sharded checkpoint\'s index is malformed or contradicts its shards',

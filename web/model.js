@@ -6,15 +6,13 @@
 import { ByteReader } from './byte_reader.js';
 import { Codec, FIXED_BYTES, dtypeBytes } from './codec.js';
 import { HanselError, checkAborted } from './errors.js';
-import { convert, isConvertible, typedArray } from './floats.js';
-import { parseJson } from './json.js';
+import { isConvertible, typedArray } from './floats.js';
 import { readManifest } from './manifest.js';
 import { checkThreads, createPool, mapOrdered } from './pool.js';
 import { dtypeBits, elementCount, readHeader } from './safetensors.js';
 import { allocate } from './http.js';
 import { openSource } from './source.js';
 import { takeTurn } from './turn.js';
-import { WasmBackend } from './wasm_backend.js';
 
 /** Weights and bytes that are decoded at a time, unless one stream is larger: some milliseconds. */
 const BATCH = 1 << 19;
@@ -238,6 +236,7 @@ export class Model {
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
+      const converter = isConverted ? await import('./convert.js') : null;
       const direct = isConverted ? undefined : out;
       const parts = tensor.mode === 'pass-through'
         ? this.#passThrough(name, reader, direct)
@@ -246,7 +245,7 @@ export class Model {
       for await (const bytes of parts) {
         await takeTurn();
         checkAborted(signal);
-        const slice = isConverted ? convert(bytes, tensor.dtype, dtype) : bytes;
+        const slice = converter ? converter.convert(bytes, tensor.dtype, dtype) : bytes;
         if (out && isConverted) out.set(slice, done * dtypeBits(dtype) / 8);
         yield { start: done, bytes: slice };
         done += slice.length * 8 / dtypeBits(dtype);
@@ -458,6 +457,7 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE, _ARGUMENT, as decode()
    */
   async matvec(name, x, { bias, signal } = {}) {
+    const { WasmBackend } = await import('./wasm_backend.js');
     const matrix = await new WasmBackend().load(this, name, { signal });
     return matrix.matvec(x, { bias });
   }
@@ -532,29 +532,6 @@ function describeTensor(name, stored, entry) {
 }
 
 /**
- * Names of the shards in an index file.
- * @param {Source} source @param {AbortSignal} [signal]
- * @returns {Promise<{shards: string[], weightMap: Map<string, string>}>}
- */
-async function readIndex(source, signal) {
-  const bytes = await source.read(0, source.size, { signal });
-  const code = 'HANSEL_ERR_INDEX';
-  let text = '';
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new HanselError(code, 'the index is not UTF-8', { where: source.name, cause });
-  }
-  const index = parseJson(text.trimEnd(), { code, maxDepth: 64 });
-  const map = index instanceof Map ? index.get('weight_map') : undefined;
-  if (!(map instanceof Map) || [...map.values()].some((file) => typeof file !== 'string')) {
-    throw new HanselError(code, 'the index has no weight_map of strings', { where: source.name });
-  }
-  const weightMap = /** @type {Map<string, string>} */ (map);
-  return { shards: [...new Set(weightMap.values())], weightMap };
-}
-
-/**
  * Opens a safetensors file, coded or not, or a checkpoint's model.safetensors.index.json.
  * Reads headers only; weights are fetched when asked for.
  *
@@ -581,6 +558,7 @@ export async function open(from, { signal, onProgress, threads = 1, simd } = {})
       onProgress?.({ done: 1, total: 1, tensor: '' });
       return model;
     }
+    const { checkIndex, readIndex } = await import('./shards.js');
     const { shards, weightMap } = await readIndex(source, signal);
     await source.close();
     for (const [i, shard] of shards.entries()) {
@@ -593,19 +571,5 @@ export async function open(from, { signal, onProgress, threads = 1, simd } = {})
     await source.close();
     await model.close();
     throw error;
-  }
-}
-
-/** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
-function checkIndex(model, shards, weightMap) {
-  for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
-    const source = model.places.get(name)?.source;
-    const found = source && shards[model.sources.indexOf(source)];
-    const expected = weightMap.get(name);
-    if (found !== expected) {
-      throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
-        expected: expected ?? 'not indexed', got: found ?? 'in no shard', where: name,
-      });
-    }
   }
 }

@@ -1,4 +1,4 @@
-/** A thread of web/pool.js: runs codec methods and posts what they return. */
+/** A thread of web/workers.js: runs codec methods and posts what they return. */
 import { Codec } from './codec.js';
 
 const isNode = Boolean(globalThis.process?.versions?.node);
