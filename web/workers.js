@@ -21,8 +21,11 @@ const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
 
 /** @type {CodecWorker[]} */
 let workers = [];
-/** No worker could be started, and none will be: a page's Content-Security-Policy, perhaps. */
-let isHopeless = false;
+/** How many in a row died while they started. */
+let failures = 0;
+let hasRun = false;
+/** True where no more are started: because of a page's Content-Security-Policy, perhaps. */
+const isHopeless = () => failures > (hasRun ? 3 : 0);
 /** @type {any} */
 let idleTimer;
 
@@ -32,7 +35,7 @@ let idleTimer;
  */
 export function pickWorker(threads, module) {
   clearTimeout(idleTimer);
-  while (workers.length < threads && !isHopeless) workers.push(new CodecWorker());
+  while (workers.length < threads && !isHopeless()) workers.push(new CodecWorker());
   const ready = workers.slice(0, threads).filter((worker) => worker.has(module));
   if (!ready.length) return null;
   return ready.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a));
@@ -99,7 +102,7 @@ class CodecWorker {
   /** @param {any} cause */
   #fail(cause) {
     if (this.#isEnded) return;
-    if (!this.#isUp) isHopeless = true;
+    if (!this.#isUp) failures++;
     this.end(new HanselError('HANSEL_ERR_WORKER', 'a worker died', { got: cause?.message, cause }));
   }
 
@@ -136,6 +139,8 @@ class CodecWorker {
   #hear(message) {
     if (!message) {
       this.#isUp = true;
+      hasRun = true;
+      failures = 0;
       endWhenIdle();
       return;
     }
