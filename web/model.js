@@ -14,8 +14,10 @@ import { allocate } from './http.js';
 import { openSource } from './source.js';
 import { takeTurn } from './turn.js';
 
-/** Weights and bytes that are decoded at a time, unless one stream is larger: some milliseconds. */
-const BATCH = 1 << 19;
+/** Weights and bytes that are decoded at a time, unless one stream is larger: a millisecond's work. */
+const BATCH = 1 << 18;
+/** ... by workers, where each costs two messages. */
+const WORKER_BATCH = 1 << 19;
 /** Tensors of fewer weights are decoded by the calling thread. */
 const MIN_THREADED = 1 << 20;
 
@@ -313,7 +315,8 @@ export class Model {
   #parts(blob, head, reader, dtype, out) {
     const pool = this.#pool(blob.weights);
     const size = dtype ? dtypeBytes(dtype) : 1;
-    return mapOrdered(this.#ranges(blob, head, reader), pool.width, async ({ first, start, count, cursors, words }) => {
+    const ranges = this.#ranges(blob, head, reader, pool);
+    return mapOrdered(ranges, pool.width, async ({ first, start, count, cursors, words }) => {
       const into = out?.subarray(size * start, size * (start + count));
       const part = await pool.run('decodePart', [blob, cursors, first, words, count, dtype], into);
       return { ...part, size: words.length };
@@ -321,14 +324,15 @@ export class Model {
   }
 
   /** Ranges of streams: count weights from start on. @param {Blob} blob @param {Uint8Array} head
-   * @param {ByteReader} reader */
-  async* #ranges(blob, head, reader) {
+   * @param {ByteReader} reader @param {import('./pool.js').Pool} pool */
+  async* #ranges(blob, head, reader, { width }) {
     const { codec } = this;
+    const batch = width > 1 ? WORKER_BATCH : BATCH;
     const cursors = codec.readCursors(blob, head);
     if (!blob.streamCount) {
       const words = new Uint8Array(0);
-      for (let start = 0; start < blob.weights; start += BATCH) {
-        yield { first: 0, start, count: Math.min(BATCH, blob.weights - start), cursors, words };
+      for (let start = 0; start < blob.weights; start += batch) {
+        yield { first: 0, start, count: Math.min(batch, blob.weights - start), cursors, words };
       }
       return;
     }
@@ -338,7 +342,7 @@ export class Model {
       last = first + 1;
       for (; last < blob.streamCount; last++) {
         const next = codec.streamStart(blob, last + 1);
-        if (next - start > BATCH || 2 * (cursors[last + 1] - cursors[first]) > BATCH) break;
+        if (next - start > batch || 2 * (cursors[last + 1] - cursors[first]) > batch) break;
         end = next;
       }
       const words = await reader.take(2 * (cursors[last] - cursors[first]));
