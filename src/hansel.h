@@ -176,6 +176,9 @@ uint32_t hansel_dtype_raw_bytes(uint32_t dtype);
 /* CRC-32C (Castagnoli, reflected 0x82F63B78) of src, continuing crc; start with 0. */
 uint32_t hansel_crc32c(uint32_t crc, const void *src, size_t src_bytes);
 
+/* The CRC-32C of two byte sequences end to end, from that of each and the size of the second. */
+uint32_t hansel_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_bytes);
+
 /* ---- encoding ---------------------------------------------------------- */
 
 /*

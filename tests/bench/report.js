@@ -112,7 +112,7 @@ ${runs.map(gpuText).join('\n\n')}
 
 /** @param {Results} results @returns {string} Markdown */
 export function report(results) {
-  const { sets, lengths, first, sizes, gpu } = results;
+  const { sets, lengths, first, page, sizes, gpu } = results;
   const timers = sets[0].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
   const milliseconds = (/** @type {Spread} */ values) => `${values[1].toFixed(2)} (${
     values[0].toFixed(2)}-${values[2].toFixed(2)})`;
@@ -150,8 +150,19 @@ ${first[0].symbols} symbols of up16 through web/codec.js. Compile is WebAssembly
 that no cache knows; first is the instance and its first decode, before V8 has optimized the code;
 warm the twelfth decode of the same instance.
 
-${table([['module', 'compile', 'first', 'warm'], ...first.map((row) => (
-    [row.name, milliseconds(row.compile), milliseconds(row.first), milliseconds(row.warm)]))])}
+${table([['module', 'bytes', 'compile', 'first', 'warm'], ...first.map((row) => (
+    [row.name, row.bytes, ...[row.compile, row.first, row.warm].map(milliseconds)]))])}
+
+### In a page, in milliseconds
+
+Headless Chromium, a new browser each time, the file in memory, ${page[0].symbols} symbols of up16.
+Load is the import of min/hansel.js; open includes fetching and compiling the module; first is the
+first decode, warm the best of five more, encode the best of two. Task is the longest time that the
+page's thread was kept busy at a stretch, in processor time; a frame has 16.7 ms.
+
+${table([['where', 'threads', 'load', 'open', 'first', 'warm', 'encode', 'task'],
+    ...page.map((row) => [row.where, row.threads,
+      ...[row.load, row.open, row.first, row.warm, row.encode, row.task].map(milliseconds)])])}
 
 ### Cost against size
 

@@ -1,6 +1,7 @@
 /** Conformance of products on matrices that are not coded, in a page or in Node. */
 import { encode, open } from '../../web/hansel.js';
-import { convert, typedArray } from '../../web/floats.js';
+import { convert } from '../../web/convert.js';
+import { typedArray } from '../../web/floats.js';
 import { PlainMatrix, loadPlain } from '../../web/plain.js';
 import { random } from './cases.js';
 
