@@ -554,8 +554,13 @@ function describeTensor(name, stored, entry) {
  */
 export async function open(from, { signal, onProgress, threads = 1, simd } = {}) {
   checkThreads(threads);
-  const model = new Model(await Codec.create({ simd, decoder: true }), threads);
+  const loading = Codec.create({ simd, decoder: true });
+  loading.catch(() => {}); // reported below, if the source can be opened
   const source = await openSource(/** @type {any} */ (from), { signal });
+  const model = await loading.then((codec) => new Model(codec, threads)).catch(async (error) => {
+    await source.close();
+    throw error;
+  });
   try {
     if (!/\.json$/i.test(source.name)) {
       await model.addFile(source, signal);

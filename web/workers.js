@@ -57,6 +57,17 @@ function endWhenIdle() {
 /** @param {any} error @returns {HanselError} what a worker posted of one */
 const revive = (error) => Object.assign(new HanselError(error.code, ''), error);
 
+/** A page may start only what is of its own origin; that may import what is not. */
+function startWorker() {
+  const { href, origin } = new URL('./worker.js', import.meta.url);
+  if (origin === globalThis.location?.origin) {
+    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }); // as bundlers know it
+  }
+  const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`],
+    { type: 'text/javascript' }));
+  return new Worker(url, { type: 'module' });
+}
+
 /** A codec of a worker; slots: addresses in its memory that no call is using.
  * @typedef {{number: number, memory: ArrayBufferLike | null, slots: number[]}} Remote */
 
@@ -92,7 +103,7 @@ class CodecWorker {
         .on('exit', (code) => fail(new Error(`it exited with ${code}`)));
       this.#thread.unref(); // only calls under way keep the process
     } else {
-      this.#thread = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+      this.#thread = startWorker();
       this.#thread.onmessage = (/** @type {MessageEvent} */ event) => hear(event.data);
       this.#thread.onerror = fail;
     }

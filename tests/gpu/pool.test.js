@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { encode } from '../../web/hansel.js';
 import { launch } from './chromium.js';
+import { openServer } from './server.js';
 
+const ROOT = new URL('../..', import.meta.url).pathname.replace(/\/$/, '');
 const SHAPE = [1100, 1003];
 const COUNT = SHAPE[0] * SHAPE[1];
 const FORBIDDEN = { 'Content-Security-Policy': "worker-src 'none'" };
@@ -27,7 +29,7 @@ describe('threads in Chromium', function () {
       const browser = await launch({ headers });
       try {
         const page = await browser.openPage();
-        const found = await page.run(async ({ url, bad, shape, wanted }, h) => {
+        const found = await page.run(async ({ url, bad, shape, wanted }) => {
           const { open, encode: code } = await import('/web/hansel.js');
           const rest = () => new Promise((resolve) => { setTimeout(resolve, 50); });
           const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
@@ -58,7 +60,6 @@ describe('threads in Chromium', function () {
           const stopped = await many.decode('grid', {
             signal: stop.signal, onProgress: () => stop.abort(),
           }).catch((e) => e);
-          void h;
           return {
             results, isolated: globalThis.crossOriginIsolated, code: error.code, position: error.position,
             stopped: stopped.code, file: await code(tensors).then((f) => f.length),
@@ -78,6 +79,30 @@ describe('threads in Chromium', function () {
       }
     });
   }
+
+  it('decode with modules of another origin', async () => {
+    const other = await openServer(ROOT, { 'Access-Control-Allow-Origin': '*' });
+    const browser = await launch();
+    try {
+      const page = await browser.openPage();
+      const equal = await page.run(async ({ url, from }) => {
+        const { open } = await import(`${from}/web/hansel.js`);
+        const { pickWorker } = await import(`${from}/web/workers.js`);
+        const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
+        const many = await open(bytes, { threads: 2 });
+        while (!pickWorker(2, many.codec.wasm.module)) {
+          await new Promise((resolve) => { setTimeout(resolve, 5); });
+        }
+        const wanted = await (await open(bytes)).decode('I8');
+        return (await many.decode('I8')).every((q, i) => q === wanted[i]);
+      }, { url: page.put('file', file), from: other.url });
+      assert.ok(equal);
+      assert.equal(page.playwright.workers().length, 2);
+    } finally {
+      await browser.close();
+      await other.close();
+    }
+  });
 });
 
 /** The file with a stream of a tensor made impossible. */
