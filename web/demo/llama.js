@@ -13,10 +13,12 @@ import { WasmBackend } from '../wasm_backend.js';
 import { Tokenizer, readConfig } from './llama_config.js';
 import { createSampler } from './llama_sampler.js';
 import { WasmOps } from './llama_wasm.js';
+import { WebGlOps } from './llama_webgl.js';
+import { WebGpuOps } from './llama_webgpu.js';
 
 /** Positions that the cache holds, unless asked for more or the model has fewer. */
 const CONTEXT = 2048;
-const OPS = { wasm: WasmOps };
+const OPS = { wasm: WasmOps, webgl: WebGlOps, webgpu: WebGpuOps };
 
 /** @typedef {import('../model.js').Model} Model */
 /** @typedef {import('../gpu.js').Backend} Backend */
