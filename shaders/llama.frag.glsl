@@ -150,6 +150,7 @@ void main() {
     uint steps = quads(run.width);
     if (texel < run.start || i >= run.count * steps) {
         discard;
+        return; // a discarded fragment may go on otherwise
     }
     uint vector = i / steps;
     uint quad = i % steps;
