@@ -22,7 +22,7 @@ WASM_LINK = -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base \
             $(EXPORTS:%=-Wl,--export=hansel_%)
 
-.PHONY: all build setup demo test bench fuzz vectors clean
+.PHONY: all build setup demo test bench eval fuzz vectors clean
 all: build
 
 # A sub-make, so that what setup installs is there when make looks.
@@ -30,7 +30,7 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: dist/hansel.wasm dist/hansel_simd.wasm dist/types/hansel.d.ts build/libhansel.a
+products: dist/hansel.wasm dist/hansel_simd.wasm dist/types/hansel.d.ts build/libhansel.a models
 
 setup:
 	@.ci/setup
@@ -58,6 +58,22 @@ $(eval $(call WASM_RULES,hansel_simd,-msimd128))
 dist/types/hansel.d.ts: $(wildcard web/*.js) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
+
+# The language model of the demo: git holds it once, without loss; here it is coded at some rates.
+MODEL = licence-llama
+RATES = 8 5 4 3 2.5
+MODELS = $(RATES:%=dist/demo/models/$(MODEL)/%.hansel.safetensors)
+
+.PHONY: models
+models: $(MODELS)
+
+build/$(MODEL).safetensors: web/demo/models/$(MODEL)/model.hansel.safetensors dist/hansel_simd.wasm
+	@mkdir -p build
+	node web/cli.js decode $< -o $@ --force --quiet
+
+$(MODELS): dist/demo/models/$(MODEL)/%.hansel.safetensors: build/$(MODEL).safetensors
+	@mkdir -p $(@D)
+	node web/cli.js encode $< -o $@ --bits $* --force --quiet
 
 # ---- the main job ---------------------------------------------------------------
 
@@ -115,6 +131,10 @@ build/bench: tests/bench/native.c build/libhansel.a
 
 bench: build build/bench
 	node tests/bench/bench.js $(BENCH)
+
+# What coding does to that model's predictions: docs/EVAL.md.
+eval: build
+	node tests/bench/eval.js $(EVAL)
 
 clean:
 	rm -rf build dist
