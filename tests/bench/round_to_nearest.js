@@ -1,4 +1,4 @@
-/** The baseline: groups of weights, each with an F16 scale, rounded to the nearest integer. */
+/** The baseline: groups of weights, each with a scale in F16, rounded to the nearest integer. */
 import { convert } from '../../web/floats.js';
 
 /** Bits that a weight takes in such a file. @param {number} bits @param {number} size of a group */
@@ -11,20 +11,22 @@ function toHalf(value) {
 }
 
 /**
- * Symmetric: the largest weight of a group becomes the largest integer.
+ * As llama.cpp's Q4_0, for any number of bits: the group's largest weight becomes -2^(bits - 1), so
+ * that all integers are used.
  * @param {Float32Array} weights row-major @param {number} bits @param {number} size weights of a
  *   group, which divide a row
  * @returns {Float32Array} what such a file holds
  */
 export function toGroups(weights, bits, size) {
   const out = new Float32Array(weights.length);
-  const limit = 2 ** (bits - 1) - 1;
+  const half = 2 ** (bits - 1);
   for (let start = 0; start < weights.length; start += size) {
     const group = weights.subarray(start, start + size);
-    const scale = toHalf(group.reduce((most, w) => Math.max(most, Math.abs(w)), 0) / limit);
+    const largest = group.reduce((most, w) => (Math.abs(w) > Math.abs(most) ? w : most), 0);
+    const scale = toHalf(largest / -half);
     group.forEach((w, i) => {
       const q = scale ? Math.round(w / scale) : 0;
-      out[start + i] = scale * Math.max(-limit - 1, Math.min(limit, q));
+      out[start + i] = scale * Math.max(-half, Math.min(half - 1, q));
     });
   }
   return out;
