@@ -57,6 +57,7 @@ export async function loadLlama(model, config, backend, { context, signal, onPro
   }
   const names = tensorNames(sizes);
   checkTensors(model, names);
+  if ('ready' in backend) await backend.ready(); // after a loss
   const ops = new OPS[backend.kind](/** @type {any} */ (backend), sizes, room);
   const llama = new Llama(sizes, room, ops);
   try {

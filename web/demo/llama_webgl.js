@@ -33,6 +33,7 @@ export class WebGlOps {
    */
   constructor(backend, config, context) {
     this.backend = backend;
+    this.epoch = backend.epoch;
     this.config = config;
     this.context = context;
     const { headDim, heads, keyHeads, epsilon } = config;
@@ -93,6 +94,7 @@ export class WebGlOps {
     const { backend } = this;
     this.count = count;
     this.position = position;
+    backend.checkLost(this.epoch);
     return backend.guard(async () => {
       const { texture, width } = await body();
       const steps = rowSteps(width);

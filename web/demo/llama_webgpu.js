@@ -2,6 +2,7 @@
  * A Llama's small operations on WebGPU: shaders/llama.wgsl. A run is one command
  * buffer, and only the vectors asked for are read back.
  */
+import { HanselError } from '../errors.js';
 import { rowSteps } from '../parts.js';
 import { MAX_BATCH } from '../products.js';
 import { GROUP_SIZE } from '../webgpu_products.js';
@@ -33,6 +34,7 @@ export class WebGpuOps {
    */
   constructor(backend, config, context) {
     this.backend = backend;
+    this.device = backend.device;
     this.config = config;
     this.context = context;
     const { heads, vocab } = config;
@@ -96,8 +98,10 @@ export class WebGpuOps {
    * @returns {Promise<Float32Array>}
    */
   async run({ count, position }, body) {
-    const { backend } = this;
-    const { device } = backend;
+    const { backend, device } = this;
+    if (backend.device !== device) {
+      throw new HanselError('HANSEL_ERR_LOST', 'the GPU device was lost; load again');
+    }
     this.count = count;
     this.position = position;
     return backend.guard(async () => {
