@@ -21,6 +21,8 @@ export class WebGpuOps {
   #buffers = [];
   /** @type {Map<string, GPUComputePipeline>} */
   #pipelines = new Map();
+  /** Vectors on their way to a cache. @type {Vectors | null} */
+  #fresh = null;
   /** @type {GPUBuffer | null} */
   #staging = null;
   /** @type {GPUComputePassEncoder} */
@@ -149,7 +151,7 @@ export class WebGpuOps {
   /** @param {Vectors} dst @param {any} matrix @param {Vectors} src @param {number} [first] */
   multiply({ buffer: y, width }, { products }, { buffer: x, width: columns }, first = 0) {
     this.#made = this.count - first;
-    // Whole tiles: products keep a buffer for each batch they have seen, and this keeps those few.
+    // Whole tiles: there are fewer batches then that products keep a buffer for.
     const batch = this.#made === 1 ? 1 : Math.ceil(this.#made / TILE) * TILE;
     products.encode(this.#pass, {
       x, y, batch, xOffset: 4 * first * rowSteps(columns), yStride: 4 * rowSteps(width),
@@ -158,10 +160,10 @@ export class WebGpuOps {
 
   /** @param {Vectors} cache @param {any} matrix @param {Vectors} src */
   multiplyIntoCache(cache, matrix, src) {
-    // A product's place in y is fixed: hence the copy.
-    this.fresh ??= this.vectors(cache.width);
-    this.multiply(this.fresh, matrix, src);
-    this.#record('store', this.count * rowSteps(cache.width), cache.buffer, this.fresh.buffer);
+    // Not at once: products keep a buffer for each offset in y that they have seen.
+    const fresh = this.#fresh ??= this.vectors(cache.width);
+    this.multiply(fresh, matrix, src);
+    this.#record('store', this.count * rowSteps(cache.width), cache.buffer, fresh.buffer);
   }
 
   /** @param {Vectors} dst @param {Vectors} src @param {Vectors} weights */
