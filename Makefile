@@ -17,7 +17,7 @@ HOT = encode decode decode_simd values crc32c matvec
 EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
           crc32c scan quantize smallest_step split histogram fit entropy init plan \
           encode_bound encode_streams finish write_head search_begin search_next matvec matvec_i8 \
-          widen
+          widen fold most_folded symbol_start
 WASM_LINK = -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base \
             $(EXPORTS:%=-Wl,--export=hansel_%)
