@@ -55,7 +55,7 @@ $(eval $(call WASM_RULES,hansel,))
 $(eval $(call WASM_RULES,hansel_simd,-msimd128))
 .PRECIOUS: build/hansel/%.o build/hansel_simd/%.o
 
-dist/types/hansel.d.ts: $(wildcard web/*.js) tsconfig.json node_modules/.installed
+dist/types/hansel.d.ts: $(wildcard web/*.js web/demo/llama*.js) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
 
