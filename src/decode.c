@@ -195,17 +195,14 @@ static int decode_stream(hansel_decoder *d, const hansel_blob *blob, const uint3
     return !bad && !(d->state[0] | d->state[1] | d->state[2] | d->state[3]);
 }
 
-/* A vector of gcc and clang: SIMD where there is some. */
-typedef uint32_t quad __attribute__((vector_size(16)));
-
 /* Elements of a[0 .. count / 2 - 1] and of the other half, in turn. */
-static inline void zip(quad *a, uint32_t count) {
-    quad zipped[HANSEL_MAX_FOLD];
+static inline void zip(hansel_quad *a, uint32_t count) {
+    hansel_quad zipped[HANSEL_MAX_FOLD];
     uint32_t k, half = count / 2;
     for (k = 0; k < half; k++) {
-        quad b = a[k], c = a[k + half];
-        zipped[2 * k] = (quad){b[0], c[0], b[1], c[1]};
-        zipped[2 * k + 1] = (quad){b[2], c[2], b[3], c[3]};
+        hansel_quad b = a[k], c = a[k + half];
+        zipped[2 * k] = (hansel_quad){b[0], c[0], b[1], c[1]};
+        zipped[2 * k + 1] = (hansel_quad){b[2], c[2], b[3], c[3]};
     }
     memcpy(a, zipped, count * sizeof *a);
 }
@@ -223,7 +220,7 @@ static inline void unfold_row(uint8_t *dst, const uint8_t *src, uint64_t columns
     uint64_t blocks = columns / (4 * width), i;
     uint32_t k, n;
     for (i = 0; i < blocks; i++) { /* four steps at once */
-        quad symbols, weights[HANSEL_MAX_FOLD];
+        hansel_quad symbols, weights[HANSEL_MAX_FOLD];
         memcpy(&symbols, src, 16);
         for (k = 0; k < fold; k++) weights[k] = (((symbols >> k * bits) & fields) + low) ^ high;
         for (n = 1; n < fold; n *= 2) zip(weights, fold);

@@ -88,21 +88,54 @@ uint32_t hansel_most_folded(const hansel_blob *blob) {
     return blob->alphabet_size <= 4 ? 4 : blob->alphabet_size <= 16 ? 2 : 1;
 }
 
-/* The symbols of one row; in place is fine, since no symbol is written before its
- * weights are read. */
-static uint8_t *fold_row(uint8_t *dst, const uint8_t *src, uint64_t columns,
-                         const hansel_blob *blob, uint32_t *beyond) {
-    uint32_t fold = blob->weights_per_symbol, bits = hansel_field_bits(blob);
-    uint64_t width = HANSEL_LANES * fold, column;
-    for (column = 0; column < columns; column += width) {
-        uint64_t rest = columns - column < width ? columns - column : width;
+/* Elements of a[] with even numbers to its first half, the others to the second: the
+ * inverse of decode.c's zip(). */
+static inline void unzip(hansel_quad *a, uint32_t count) {
+    hansel_quad apart[HANSEL_MAX_FOLD];
+    uint32_t k, half = count / 2;
+    for (k = 0; k < half; k++) {
+        hansel_quad b = a[2 * k], c = a[2 * k + 1];
+        apart[k] = (hansel_quad){b[0], b[2], c[0], c[2]};
+        apart[k + half] = (hansel_quad){b[1], b[3], c[1], c[3]};
+    }
+    memcpy(a, apart, count * sizeof *a);
+}
+
+/*
+ * The symbols of one row; in place is fine, since no symbol is written before its
+ * weights are read. The inverse of decode.c's unfold_row(): subtracting borrows from the
+ * next byte only after a weight below origin, whose own byte is then 128 or more, beyond
+ * the field.
+ */
+static inline uint8_t *fold_row(uint8_t *dst, const uint8_t *src, uint64_t columns,
+                                uint32_t origin, uint32_t fold, uint32_t *beyond) {
+    const uint32_t bits = HANSEL_SYMBOL_BITS / fold;
+    const uint32_t rest = ~(((1u << bits) - 1) * 0x01010101u);
+    const uint32_t low = (origin & 127) * 0x01010101u, high = (origin & 128) * 0x01010101u;
+    uint64_t width = HANSEL_LANES * fold, column = 0;
+    for (; columns - column >= 4 * width; column += 4 * width) { /* four steps at once */
+        hansel_quad weights[HANSEL_MAX_FOLD], symbols = {0, 0, 0, 0}, over = {0, 0, 0, 0};
+        uint32_t k, n;
+        memcpy(weights, src + column, 4 * width);
+        for (n = 1; n < fold; n *= 2) unzip(weights, fold);
+        for (k = 0; k < fold; k++) {
+            hansel_quad fields = (weights[k] ^ high) - low;
+            over |= fields & rest;
+            symbols |= fields << k * bits;
+        }
+        *beyond |= over[0] | over[1] | over[2] | over[3];
+        memcpy(dst, &symbols, 16);
+        dst += 16;
+    }
+    for (; column < columns; column += width) {
+        uint32_t count = columns - column < width ? (uint32_t)(columns - column) : (uint32_t)width;
         uint32_t symbol[HANSEL_LANES] = {0, 0, 0, 0}, i;
-        for (i = 0; i < rest; i++) {
-            uint32_t field = (src[column + i] - blob->origin) & 255;
+        for (i = 0; i < count; i++) {
+            uint32_t field = (src[column + i] - origin) & 255;
             *beyond |= field >> bits;
             symbol[i % HANSEL_LANES] |= field << i / HANSEL_LANES * bits;
         }
-        for (i = 0; i < HANSEL_LANES && i < rest; i++) *dst++ = (uint8_t)symbol[i];
+        for (i = 0; i < HANSEL_LANES && i < count; i++) *dst++ = (uint8_t)symbol[i];
     }
     return dst;
 }
@@ -122,7 +155,10 @@ size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32
     for (i = 0; i < count; i++) {
         hansel_extent extent = hansel_stream_extent(blob, first + i);
         for (row = 0; row < extent.row_count; row++) {
-            at = fold_row(at, src, extent.weight_columns, blob, &beyond);
+            at = blob->weights_per_symbol == 2
+                     ? fold_row(at, src, extent.weight_columns, blob->origin, 2, &beyond)
+                     : fold_row(at, src, extent.weight_columns, blob->origin, HANSEL_MAX_FOLD,
+                                &beyond);
             src += extent.weight_columns;
         }
     }

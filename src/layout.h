@@ -59,6 +59,9 @@ static inline uint64_t hansel_packed_bytes(uint64_t count, uint32_t width) {
     return (count * width + 7) / 8;
 }
 
+/* Four u32s, a vector of gcc and clang: SIMD where there is some. */
+typedef uint32_t hansel_quad __attribute__((vector_size(16)));
+
 /* A stream as the decoder walks it: row_count rows of column_count symbols. */
 typedef struct hansel_extent {
     uint64_t row_count, column_count;
@@ -75,11 +78,6 @@ static inline uint64_t hansel_row_steps(uint64_t columns) {
 static inline uint64_t hansel_symbol_columns(const hansel_blob *blob, uint64_t columns) {
     uint64_t width = HANSEL_LANES * blob->weights_per_symbol, rest = columns % width;
     return columns / width * HANSEL_LANES + (rest < HANSEL_LANES ? rest : HANSEL_LANES);
-}
-
-/* Bits of a weight in a symbol. */
-static inline uint32_t hansel_field_bits(const hansel_blob *blob) {
-    return HANSEL_SYMBOL_BITS / blob->weights_per_symbol;
 }
 
 /* The symbol of alphabet index 0: folded symbols count from 0, and the weights from origin. */
