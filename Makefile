@@ -35,7 +35,7 @@ wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
-.PHONY: all build setup demo test bench fuzz vectors clean
+.PHONY: all build setup demo test bench eval fuzz vectors clean
 all: build
 
 # A sub-make, so that what setup installs is there when make looks.
@@ -43,7 +43,7 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a
+products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a models
 
 setup:
 	@.ci/setup
@@ -74,12 +74,28 @@ $(eval $(call WASM_RULES,,scalar,))
 $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
 .PRECIOUS: build/wasm/%.o build/wasm_simd/%.o
 
-dist/types/hansel.d.ts: $(wildcard web/*.js) tsconfig.json node_modules/.installed
+dist/types/hansel.d.ts: $(wildcard web/*.js web/demo/llama*.js) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
 
 min/hansel.js: $(wildcard web/*.js) .ci/minify.js node_modules/.installed
 	node .ci/minify.js
+
+# The language model of the demo: git holds it once, without loss; here it is coded at some rates.
+MODEL = licence-llama
+RATES = 8 5 4 3 2.5
+MODELS = $(RATES:%=dist/demo/models/$(MODEL)/%.hansel.safetensors)
+
+.PHONY: models
+models: $(MODELS)
+
+build/$(MODEL).safetensors: web/demo/models/$(MODEL)/model.hansel.safetensors dist/hansel_simd.wasm
+	@mkdir -p build
+	node web/cli.js decode $< -o $@ --force --quiet
+
+$(MODELS): dist/demo/models/$(MODEL)/%.hansel.safetensors: build/$(MODEL).safetensors
+	@mkdir -p $(@D)
+	node web/cli.js encode $< -o $@ --bits $* --force --quiet
 
 # ---- the main job ---------------------------------------------------------------
 
@@ -138,6 +154,10 @@ build/bench: tests/bench/native.c build/libhansel.a
 
 bench: build build/bench
 	node tests/bench/bench.js $(BENCH)
+
+# What coding does to that model's predictions: docs/EVAL.md.
+eval: build
+	node tests/bench/eval.js $(EVAL)
 
 clean:
 	rm -rf build dist min
