@@ -135,6 +135,24 @@ describe('llama in Chromium', function () {
     });
   }
 
+  it('a GPU that is too small is named, and nothing is left on it', async () => {
+    const found = await page.run(async ([url, given]) => {
+      const [{ webgpu }, { webgl }] = [await import('/web/webgpu.js'), await import('/web/webgl.js')];
+      const { open: openModel } = await import('/web/hansel.js');
+      const { loadLlama } = await import('/web/demo/llama.js');
+      const seen = [];
+      for (const backend of [await webgpu({ limits: { bindingBytes: 50000 } }),
+        await webgl({ limits: { textureSize: 64, attachments: 4, layers: 8 } })]) {
+        const code = await loadLlama(await openModel(url), given, backend).then(() => 'none',
+          (error) => error.code);
+        seen.push(code, (backend.objects ?? backend.buffers).size);
+        backend.destroy();
+      }
+      return seen;
+    }, [eight, config]);
+    assert.deepEqual(found, ['HANSEL_ERR_LIMIT', 0, 'HANSEL_ERR_LIMIT', 0]);
+  });
+
   it('a lost device is named, and loading again works', async () => {
     const codes = await page.run(async ([url, given]) => {
       const { gpu } = await import('/web/gpu.js');
