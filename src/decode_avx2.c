@@ -61,8 +61,8 @@ INLINE void rans_step_avx2(pair *p) {
     p->state = _mm256_add_epi32(
         _mm256_mullo_epi32(freq, _mm256_srli_epi32(p->state, HANSEL_MAX_SLOT_BITS)),
         _mm256_srli_epi32(p->entry, HANSEL_BIAS_SHIFT));
-    p->is_short = _mm256_cmpeq_epi32(_mm256_srli_epi32(p->state, HANSEL_WORD_BITS),
-                                     _mm256_setzero_si256());
+    p->is_short =
+        _mm256_cmpeq_epi32(_mm256_srli_epi32(p->state, HANSEL_WORD_BITS), _mm256_setzero_si256());
     p->short_mask = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(p->is_short));
 }
 
@@ -70,7 +70,8 @@ INLINE void rans_step_avx2(pair *p) {
 INLINE __m128i next_words(const uint8_t **cursor, uint32_t mask) {
     __m128i words = _mm_loadl_epi64((const __m128i *)(const void *)*cursor);
     *cursor += 2 * (size_t)_mm_popcnt_u32(mask);
-    return _mm_shuffle_epi8(words, _mm_load_si128((const __m128i *)(const void *)hansel_refills[mask]));
+    return _mm_shuffle_epi8(words,
+                            _mm_load_si128((const __m128i *)(const void *)hansel_refills[mask]));
 }
 
 INLINE void rans_refill_avx2(pair *p) {
@@ -129,8 +130,7 @@ TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table, si
         }
         UNROLL for (k = 0; k < PAIRS; k++) {
             for (i = 0; i < count; i += HANSEL_BLOCK_STEPS) {
-                write_symbols(dst[2 * k], dst[2 * k + 1],
-                              (const __m256i(*)[PAIRS]) & found[i][k]);
+                write_symbols(dst[2 * k], dst[2 * k + 1], (const __m256i(*)[PAIRS]) & found[i][k]);
                 dst[2 * k] += HANSEL_LANES * HANSEL_BLOCK_STEPS;
                 dst[2 * k + 1] += HANSEL_LANES * HANSEL_BLOCK_STEPS;
             }

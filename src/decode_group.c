@@ -17,6 +17,7 @@
 #define SMALL
 #endif
 
+/* clang-format off */
 #define BIT(mask, lane) ((mask) >> (lane) & 1)
 #define WORD(mask, lane, index) \
     BIT(mask, lane) ? 2 * (index) : 128, BIT(mask, lane) ? 2 * (index) + 1 : 128, 128, 128
@@ -26,6 +27,7 @@
         WORD(mask, 2, BIT(mask, 0) + BIT(mask, 1)),           \
         WORD(mask, 3, BIT(mask, 0) + BIT(mask, 1) + BIT(mask, 2)) \
     }
+/* clang-format on */
 const uint8_t hansel_refills[16][16] __attribute__((aligned(16))) = {
     REFILL(0), REFILL(1), REFILL(2),  REFILL(3),  REFILL(4),  REFILL(5),  REFILL(6),  REFILL(7),
     REFILL(8), REFILL(9), REFILL(10), REFILL(11), REFILL(12), REFILL(13), REFILL(14), REFILL(15),
@@ -40,8 +42,8 @@ const uint8_t hansel_refills[16][16] __attribute__((aligned(16))) = {
  * which is a step with 12 slot bits: the slot is r << p | slot, and no field overflows,
  * since freq < 2^p. So the loop needs to know of 12 only.
  */
-SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS],
-                                        const uint32_t *table, uint32_t slot_bits) {
+SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS], const uint32_t *table,
+                                        uint32_t slot_bits) {
     uint32_t shift = HANSEL_MAX_SLOT_BITS - slot_bits, slot_count = 1u << slot_bits, r, slot;
     if (!shift) return table;
     for (r = 0; r < 1u << shift; r++) {

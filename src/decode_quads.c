@@ -7,7 +7,6 @@
 
 #if defined(HANSEL_NATIVE_SIMD)
 
-typedef uint32_t quad __attribute__((vector_size(16)));
 typedef uint64_t halves __attribute__((vector_size(16)));
 
 #if defined(__x86_64__)
@@ -17,16 +16,16 @@ typedef uint64_t halves __attribute__((vector_size(16)));
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
 /* A bit for each lane that is all ones. */
-INLINE uint32_t lane_mask(quad is_set) { return (uint32_t)_mm_movemask_ps((__m128)is_set); }
+INLINE uint32_t lane_mask(hansel_quad is_set) { return (uint32_t)_mm_movemask_ps((__m128)is_set); }
 
 /* Bytes of src, or zero where order is 128. */
-INLINE quad shuffle(quad src, quad order) {
-    return (quad)_mm_shuffle_epi8((__m128i)src, (__m128i)order);
+INLINE hansel_quad shuffle(hansel_quad src, hansel_quad order) {
+    return (hansel_quad)_mm_shuffle_epi8((__m128i)src, (__m128i)order);
 }
 
 /* a where is_set, else b. */
-INLINE quad choose(quad is_set, quad a, quad b) {
-    return (quad)_mm_blendv_epi8((__m128i)b, (__m128i)a, (__m128i)is_set);
+INLINE hansel_quad choose(hansel_quad is_set, hansel_quad a, hansel_quad b) {
+    return (hansel_quad)_mm_blendv_epi8((__m128i)b, (__m128i)a, (__m128i)is_set);
 }
 
 #else
@@ -35,17 +34,17 @@ INLINE quad choose(quad is_set, quad a, quad b) {
 #define TARGET
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE uint32_t lane_mask(quad is_set) {
-    const quad bits = {1, 2, 4, 8};
+INLINE uint32_t lane_mask(hansel_quad is_set) {
+    const hansel_quad bits = {1, 2, 4, 8};
     return vaddvq_u32((uint32x4_t)(is_set & bits));
 }
 
-INLINE quad shuffle(quad src, quad order) {
-    return (quad)vqtbl1q_u8((uint8x16_t)src, (uint8x16_t)order);
+INLINE hansel_quad shuffle(hansel_quad src, hansel_quad order) {
+    return (hansel_quad)vqtbl1q_u8((uint8x16_t)src, (uint8x16_t)order);
 }
 
-INLINE quad choose(quad is_set, quad a, quad b) {
-    return (quad)vbslq_u32((uint32x4_t)is_set, (uint32x4_t)a, (uint32x4_t)b);
+INLINE hansel_quad choose(hansel_quad is_set, hansel_quad a, hansel_quad b) {
+    return (hansel_quad)vbslq_u32((uint32x4_t)is_set, (uint32x4_t)a, (uint32x4_t)b);
 }
 #endif
 
@@ -63,54 +62,55 @@ INLINE quad choose(quad is_set, quad a, quad b) {
 
 /* A stream. */
 typedef struct lanes {
-    quad state, is_short;
+    hansel_quad state, is_short;
     const uint8_t *cursor;
     uint32_t short_mask;
 } lanes;
 
-INLINE quad load_quad(const void *src) {
-    quad value;
+INLINE hansel_quad load_quad(const void *src) {
+    hansel_quad value;
     memcpy(&value, src, sizeof value);
     return value;
 }
 
-INLINE quad find_entries(quad state, const uint32_t *table) {
+INLINE hansel_quad find_entries(hansel_quad state, const uint32_t *table) {
     halves slots = (halves)(state & (HANSEL_MAX_SLOTS - 1));
     uint64_t s01 = slots[0], s23 = slots[1];
-    quad entry = {table[(uint32_t)s01], table[s01 >> 32], table[(uint32_t)s23], table[s23 >> 32]};
+    hansel_quad entry = {table[(uint32_t)s01], table[s01 >> 32], table[(uint32_t)s23],
+                         table[s23 >> 32]};
     return entry;
 }
 
-INLINE void rans_step_quad(lanes *s, quad entry) {
+INLINE void rans_step_quad(lanes *s, hansel_quad entry) {
     s->state = (entry & HANSEL_FIELD_MASK) * (s->state >> HANSEL_MAX_SLOT_BITS) +
                (entry >> HANSEL_BIAS_SHIFT);
-    s->is_short = (quad)(s->state >> HANSEL_WORD_BITS == 0);
+    s->is_short = (hansel_quad)(s->state >> HANSEL_WORD_BITS == 0);
     s->short_mask = lane_mask(s->is_short);
 }
 
 /* Reads eight bytes. */
 INLINE void rans_refill_quad(lanes *s) {
     halves next = {hansel_load64(s->cursor), 0};
-    quad words = shuffle((quad)next, load_quad(hansel_refills[s->short_mask]));
+    hansel_quad words = shuffle((hansel_quad)next, load_quad(hansel_refills[s->short_mask]));
     s->cursor += 2 * __builtin_popcount(s->short_mask);
     s->state = choose(s->is_short, s->state << HANSEL_WORD_BITS | words, s->state);
 }
 
 /* The symbols of four steps: 16 bytes. */
-INLINE void write_symbols(uint8_t *dst, const quad (*found)[WIDTH]) {
-    const quad transpose = {0x0C080400, 0x0D090501, 0x0E0A0602, 0x0F0B0703};
-    quad low = (found[0][0] >> HANSEL_SYMBOL_SHIFT & 0xFF) |
-               (found[1][0] >> (HANSEL_SYMBOL_SHIFT - 8) & 0xFF00);
-    quad high = (found[2][0] << (16 - HANSEL_SYMBOL_SHIFT) & 0xFF0000) |
-                (found[3][0] << (24 - HANSEL_SYMBOL_SHIFT) & 0xFF000000);
-    quad symbols = shuffle(low | high, transpose);
+INLINE void write_symbols(uint8_t *dst, const hansel_quad (*found)[WIDTH]) {
+    const hansel_quad transpose = {0x0C080400, 0x0D090501, 0x0E0A0602, 0x0F0B0703};
+    hansel_quad low = (found[0][0] >> HANSEL_SYMBOL_SHIFT & 0xFF) |
+                      (found[1][0] >> (HANSEL_SYMBOL_SHIFT - 8) & 0xFF00);
+    hansel_quad high = (found[2][0] << (16 - HANSEL_SYMBOL_SHIFT) & 0xFF0000) |
+                       (found[3][0] << (24 - HANSEL_SYMBOL_SHIFT) & 0xFF000000);
+    hansel_quad symbols = shuffle(low | high, transpose);
     memcpy(dst, &symbols, sizeof symbols);
 }
 
 TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table, size_t step_count) {
     lanes s[WIDTH];
     uint8_t *dst[WIDTH];
-    quad found[BUFFER_STEPS][WIDTH];
+    hansel_quad found[BUFFER_STEPS][WIDTH];
     size_t i, k, count;
     UNROLL for (k = 0; k < WIDTH; k++) {
         s[k].state = load_quad(streams[k].state);
@@ -132,7 +132,7 @@ TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table, s
         }
         UNROLL for (k = 0; k < WIDTH; k++) {
             for (i = 0; i < count; i += HANSEL_BLOCK_STEPS) {
-                write_symbols(dst[k], (const quad(*)[WIDTH]) & found[i][k]);
+                write_symbols(dst[k], (const hansel_quad(*)[WIDTH]) & found[i][k]);
                 dst[k] += HANSEL_LANES * HANSEL_BLOCK_STEPS;
             }
         }

@@ -1,5 +1,5 @@
 /*
- * decoder.h - a stream while it is decoded: decode_simd.c may take it a part of
+ * decoder.h - a stream while it is decoded: decode_group.c may take it a part of
  * the way, decode.c takes it to the end from wherever it stands. Private to src/.
  */
 #ifndef HANSEL_DECODER_H
@@ -20,7 +20,8 @@ typedef struct hansel_decoder {
 /* Where many streams are decoded side by side, how many at a time, at most. */
 #if defined(__wasm_simd128__)
 #define HANSEL_GROUP 8u
-#elif defined(__GNUC__) && (defined(__x86_64__) || (defined(__aarch64__) && !defined(__AARCH64EB__)))
+#elif defined(__GNUC__) && \
+    (defined(__x86_64__) || (defined(__aarch64__) && !defined(__AARCH64EB__)))
 #define HANSEL_NATIVE_SIMD 1
 #define HANSEL_GROUP 16u
 #else

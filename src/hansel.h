@@ -151,7 +151,7 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
  * hansel_decode_symbols() - head, checksums, padding and all streams of a blob
  * in memory. src is 4-byte aligned, src_bytes its exact size (one more is
  * HANSEL_ERR_TRAILING); dst_bytes must equal blob->weights. Errors as above.
- * Stack: one decoding table and little more (18 KiB).
+ * Stack: two decoding tables and a little more (40 KiB).
  */
 hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *src,
                                     size_t src_bytes, hansel_fault *fault);

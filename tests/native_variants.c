@@ -70,8 +70,8 @@ static void check_loops(const bytes *file, const uint8_t *symbols, uint32_t coun
         check(done + HANSEL_LANES * streams[k].step_count ==
                   HANSEL_LANES * (extent.step_count - blob.tail_steps),
               "%zu done, %llu steps left", done, (unsigned long long)streams[k].step_count);
-        check(variant == HANSEL_SCALAR || streams[k].step_count < 24, "%llu steps left of stream %u",
-              (unsigned long long)streams[k].step_count, k);
+        check(variant == HANSEL_SCALAR || streams[k].step_count < 24,
+              "%llu steps left of stream %u", (unsigned long long)streams[k].step_count, k);
         check(!memcmp(dst + start, symbols + start, done), "stream %u of %u", k, count);
     }
     free(cursors);
@@ -114,7 +114,8 @@ static void check_agreement(const bytes *file, const uint8_t *symbols, size_t we
         }
         expected = decode_with(HANSEL_SCALAR, &changed, weights);
         if (!round)
-            check(expected.status == HANSEL_OK && expected.crc == hansel_crc32c(0, symbols, weights),
+            check(expected.status == HANSEL_OK &&
+                      expected.crc == hansel_crc32c(0, symbols, weights),
                   "scalar: status %d", expected.status);
         for (with = HANSEL_SCALAR + 1; with < HANSEL_VARIANTS; with++) {
             outcome found;
@@ -133,9 +134,9 @@ static void check_agreement(const bytes *file, const uint8_t *symbols, size_t we
 void test_variants(void) {
     static const struct {
         uint32_t rows, columns, stream_length;
-    } shapes[] = {{1, 1, 1},     {3, 17, 17},    {4, 64, 64},   {9, 64, 64},   {16, 256, 256},
-                  {17, 255, 255}, {33, 100, 50}, {40, 36, 108}, {64, 129, 129}, {65, 4096, 1024},
-                  {70, 20, 80},  {7, 4099, 4099}};
+    } shapes[] = {{1, 1, 1},      {3, 17, 17},      {4, 64, 64},   {9, 64, 64},
+                  {16, 256, 256}, {17, 255, 255},   {33, 100, 50}, {40, 36, 108},
+                  {64, 129, 129}, {65, 4096, 1024}, {70, 20, 80},  {7, 4099, 4099}};
     hansel_variant before = variant;
     uint32_t i, slot_bits, count;
     current = "variants";

@@ -191,8 +191,7 @@ function ask(command, ...args) {
 
 async function describeMachine() {
   const system = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  const { version } = JSON.parse(await readFile(
-    join(root, 'node_modules/@bokuweb/zstd-wasm/package.json'), 'utf8'));
+  const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
   const changed = ask('git', 'status', '--porcelain', '--', 'src', 'web', 'tests', 'Makefile');
   return {
     cpu: cpus()[0].model, cores: cpus().length, memory: totalmem(),
@@ -201,7 +200,8 @@ async function describeMachine() {
     versions: {
       node: process.versions.node, v8: process.versions.v8, emcc: ask('emcc', '--version'),
       gcc: ask('gcc', '--version'), zlib: process.versions.zlib, brotli: process.versions.brotli,
-      'zstd-wasm': version,
+      'zstd-wasm': devDependencies['@bokuweb/zstd-wasm'], fflate: devDependencies.fflate,
+      fzstd: devDependencies.fzstd,
     },
     revision: ask('git', 'rev-parse', '--short', 'HEAD') + (changed ? ' and changes' : ''),
     date: new Date().toISOString().slice(0, 10),

@@ -37,7 +37,7 @@ function machineText({ command, machine, repeats, quick }) {
     `Node ${versions.node} (V8 ${versions.v8});`,
     `Hansel by gcc ${gcc} -O3 (no -march) and Emscripten ${emcc};`,
     `zlib ${versions.zlib}, brotli ${versions.brotli},`,
-    `@bokuweb/zstd-wasm ${versions['zstd-wasm']}.`,
+    `@bokuweb/zstd-wasm ${versions['zstd-wasm']}, fflate ${versions.fflate}, fzstd ${versions.fzstd}.`,
     `${repeats} rounds after an uncounted one; load ${load.toFixed(2)} before the start.`,
     ...(quick ? ['A quick run, with little data: read it with care.'] : []),
   ].join('\n');
