@@ -4,7 +4,7 @@
  */
 import { HanselError, checkAborted } from './errors.js';
 import { rowSteps } from './parts.js';
-import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector, checkXDtype } from './products.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
 const TILE = 4;
@@ -17,6 +17,7 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|warp|basic render/i;
 
 /** @typedef {import('./webgpu.js').WebGpu} WebGpu */
 /** @typedef {import('./model.js').Model} Model */
+/** @typedef {import('./products.js').Vector} Vector */
 /** @typedef {{buffer: GPUBuffer, firstRow: number, rows: number}} PlainPart */
 /**
  * @typedef {'group' | 'invocation'} Layout who computes a row: a workgroup, which is best on a GPU,
@@ -242,22 +243,22 @@ export class PlainMatrix {
     }
   }
 
-  /** As WebGpuMatrix.matvec(). @param {Float32Array} x @param {{bias?: Float32Array}} [options] */
+  /** As WebGpuMatrix.matvec(). @param {Vector} x @param {{bias?: Float32Array}} [options] */
   async matvec(x, { bias } = {}) {
     return this.matmul(x, 1, { bias });
   }
 
   /**
    * As WebGpuMatrix.matmul().
-   * @param {Float32Array} x @param {number} batch @param {{bias?: Float32Array}} [options]
+   * @param {Vector} x @param {number} batch @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>}
    */
   async matmul(x, batch, { bias } = {}) {
     this.checkAlive();
     const { rows, name } = this;
-    checkVector(this, x, 'Float32Array', batch);
+    const vectors = checkFloats(this, x, batch);
     if (bias) checkVector({ rows, columns: rows, name: `${name} bias` }, bias, 'Float32Array', 1);
-    return new Float32Array(await this.products.run(x, batch, bias, false));
+    return new Float32Array(await this.products.run(vectors, batch, bias, false));
   }
 
   /**
@@ -296,7 +297,7 @@ class PlainProducts extends Products {
     const { gpu, name, dtype, rows, columns } = plain;
     // What Products asks of a coded matrix.
     const blob = { mode: 'plain', dtype, rows, columns, pieces: 1 };
-    super(/** @type {any} */ ({ gpu, name, blob }));
+    super(/** @type {any} */ ({ gpu, name, blob, checkAlive: () => plain.checkAlive() }));
     this.plain = plain;
     this.blob = blob;
     // No more invocations than a row has work for.
@@ -306,11 +307,13 @@ class PlainProducts extends Products {
       ? Math.min(GROUP_SIZE, 2 ** Math.ceil(Math.log2(pieces))) : 1;
   }
 
-  /** Compiles what encode() will need. @param {boolean} integer */
-  async prepare(integer) {
-    const { gpu, dtype, rowPitch } = this.plain;
+  /** Compiles what encode() will need. @param {boolean} integer @param {'F32' | 'F16'} [xDtype] */
+  async prepare(integer, xDtype = 'F32') {
+    const { gpu, dtype, rowPitch, name } = this.plain;
+    checkXDtype(xDtype, integer, name);
     const dot = gpu.hasPackedDot ? 'dot_packed.wgsl' : 'dot_plain.wgsl';
     await gpu.guard(async () => {
+      if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
         const constants = {
           group_size: GROUP_SIZE, row_lanes: this.#rowLanes, dtype: KINDS[dtype].code, tile,
@@ -327,12 +330,14 @@ class PlainProducts extends Products {
    * @param {GPUComputePassEncoder} pass
    * @param {import('./webgpu_products.js').ProductArguments} argument
    */
-  encode(pass, {
-    x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias, integer = false,
-  }) {
+  encode(pass, argument) {
+    const { integer = false, xDtype = 'F32' } = argument;
     const { plain } = this;
     const { gpu, rows, columns, name } = plain;
     plain.checkAlive();
+    checkXDtype(xDtype, integer, name);
+    const { x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias } = xDtype === 'F16'
+      ? this.widen(pass, argument) : argument;
     (integer ? checkInteger : checkFloat)(this.blob, name);
     const stride = xStride ?? 4 * rowSteps(columns);
     if (xOffset % 4 || stride % 4 || (integer && bias)) {

@@ -3,8 +3,9 @@
  * products decode them a slice at a time.
  */
 import { HanselError, checkAborted } from './errors.js';
+import { convert } from './floats.js';
 import { allocate } from './http.js';
-import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
 import { takeTurn } from './turn.js';
 
 /** Weights decoded at a time: what stays in a core's cache. */
@@ -12,6 +13,7 @@ const BATCH = 1 << 16;
 
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
+/** @typedef {import('./products.js').Vector} Vector */
 
 /** Opened by gpu(), or with new. */
 export class WasmBackend {
@@ -37,6 +39,13 @@ export class WasmBackend {
   }
 
   destroy() {}
+}
+
+/** Vectors as F32, exactly. @param {Float32Array | Uint16Array} x @returns {Float32Array} */
+function widened(x) {
+  if (x instanceof Float32Array) return x;
+  const bytes = new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+  return new Float32Array(/** @type {ArrayBuffer} */ (convert(bytes, 'F16', 'F32').buffer));
 }
 
 /** A coded matrix in memory. */
@@ -87,24 +96,24 @@ export class WasmMatrix {
     return { ok: /** @type {const} */ (true) };
   }
 
-  /** As WebGpuMatrix.matvec(). @param {Float32Array} x @param {{bias?: Float32Array}} [options] */
+  /** As WebGpuMatrix.matvec(). @param {Vector} x @param {{bias?: Float32Array}} [options] */
   matvec(x, { bias } = {}) {
     return this.matmul(x, 1, { bias });
   }
 
   /**
    * As WebGpuMatrix.matmul().
-   * @param {Float32Array} x @param {number} batch @param {{bias?: Float32Array}} [options]
+   * @param {Vector} x @param {number} batch @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>}
    */
   async matmul(x, batch, { bias } = {}) {
     this.checkAlive();
     const { blob, rows } = this;
     checkFloat(blob, this.name);
-    checkVector(this, x, 'Float32Array', batch);
+    const vectors = widened(checkFloats(this, x, batch));
     if (bias) checkVector({ rows, columns: rows, name: `${this.name} bias` }, bias, 'Float32Array', 1);
     const y = new Float32Array(rows * batch);
-    await this.#multiply(x, batch, y);
+    await this.#multiply(vectors, batch, y);
     const scale = blob.mode === 'grid' ? blob.step : 1;
     for (let i = 0; i < y.length; i++) y[i] = y[i] * scale + (bias ? bias[i % rows] : 0);
     return y;

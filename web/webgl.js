@@ -11,7 +11,7 @@ import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
   rowSteps, streamStep, symbolColumns, unpad,
 } from './parts.js';
-import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
 import { GlProducts } from './webgl_products.js';
 
 /** Texels read back at a time: 16 MiB. */
@@ -25,6 +25,7 @@ const UNIT = 8;
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
 /** @typedef {import('./parts.js').Part} Part */
+/** @typedef {import('./products.js').Vector} Vector */
 /** @typedef {import('./gl.js').GlOptions} GlOptions */
 /** @typedef {Part & {words: WebGLTexture | null, raw: WebGLTexture | null,
  *   cursors: WebGLTexture | null, symbols: WebGLTexture | null}} GlPart */
@@ -454,7 +455,7 @@ export class WebGlMatrix {
   }
 
   /**
-   * As WebGpuMatrix.matvec(). @param {Float32Array} x @param {{bias?: Float32Array}} [options]
+   * As WebGpuMatrix.matvec(). @param {Vector} x @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>} rows
    */
   async matvec(x, { bias } = {}) {
@@ -463,7 +464,7 @@ export class WebGlMatrix {
 
   /**
    * As WebGpuMatrix.matmul(). NaN, infinity and subnormal numbers are as good as the GPU's.
-   * @param {Float32Array} x @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
+   * @param {Vector} x @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>} batch vectors of `rows` elements
    * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST, _MEMORY
    */
@@ -471,9 +472,9 @@ export class WebGlMatrix {
     this.checkAlive();
     const { rows, name } = this;
     checkFloat(this.blob, name);
-    checkVector(this, x, 'Float32Array', batch);
+    const vectors = checkFloats(this, x, batch);
     if (bias) checkVector({ rows, columns: rows, name: `${name} bias` }, bias, 'Float32Array', 1);
-    const { buffer, byteOffset, length } = await this.products.run(x, batch, bias, false);
+    const { buffer, byteOffset, length } = await this.products.run(vectors, batch, bias, false);
     return new Float32Array(buffer, byteOffset, length);
   }
 

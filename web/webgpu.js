@@ -11,7 +11,7 @@ import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
   rowSteps, streamStep, unpad,
 } from './parts.js';
-import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
 /** Bytes read back at a time. */
@@ -21,6 +21,7 @@ const NO_FAULT = 0xffffffff;
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
 /** @typedef {import('./parts.js').Part} Part */
+/** @typedef {import('./products.js').Vector} Vector */
 /** @typedef {Part & {words: GPUBuffer | null, raw: GPUBuffer | null, cursors: GPUBuffer | null,
  *   symbols: GPUBuffer | null}} GpuPart */
 /**
@@ -576,7 +577,8 @@ export class WebGpuMatrix {
   /**
    * y = W x, decoding as it goes. The error is that of binary32 sums in the kernel's order: relative
    * to the norm, below 1e-5 for 4096 columns. NaN and infinity go where arithmetic takes them.
-   * @param {Float32Array} x `columns` elements @param {{bias?: Float32Array}} [options] bias: rows
+   * x in F16 gives exactly what the same numbers give in F32.
+   * @param {Vector} x `columns` elements @param {{bias?: Float32Array}} [options] bias: rows
    * @returns {Promise<Float32Array>} rows
    * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _DESTROYED, _LOST, _MEMORY
    */
@@ -586,16 +588,16 @@ export class WebGpuMatrix {
 
   /**
    * Like matvec, for a batch: each weight is decoded once for every four vectors.
-   * @param {Float32Array} x batch vectors of `columns` elements, one after the other
+   * @param {Vector} x batch vectors of `columns` elements, one after the other
    * @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>} batch vectors of `rows` elements
    */
   async matmul(x, batch, { bias } = {}) {
     this.checkAlive();
     checkFloat(this.blob, this.name);
-    checkVector(this, x, 'Float32Array', batch);
+    const vectors = checkFloats(this, x, batch);
     if (bias) checkVector({ ...this, columns: this.rows, name: `${this.name} bias` }, bias, 'Float32Array', 1);
-    return new Float32Array(await this.products.run(x, batch, bias, false));
+    return new Float32Array(await this.products.run(vectors, batch, bias, false));
   }
 
   /**
