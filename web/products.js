@@ -1,5 +1,6 @@
 /** What the products of all back ends share: the checks of what goes in. */
 import { HanselError } from './errors.js';
+import { convert } from './floats.js';
 import { rowSteps } from './parts.js';
 
 /** Vectors of a batch, at most. */
@@ -81,6 +82,13 @@ export function checkFloat({ mode, dtype }, name) {
   throw new HanselError('HANSEL_ERR_DTYPE', 'no products with this dtype', {
     expected: 'F32, F16, BF16 or I8', got: dtype, where: name,
   });
+}
+
+/** Vectors as F32, exactly. @param {Float32Array | Uint16Array} x @returns {Float32Array} */
+export function widened(x) {
+  if (x instanceof Float32Array) return x;
+  const bytes = new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+  return new Float32Array(/** @type {ArrayBuffer} */ (convert(bytes, 'F16', 'F32').buffer));
 }
 
 /** Vectors padded to whole steps. @template {Float32Array | Uint16Array | Int8Array} T

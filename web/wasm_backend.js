@@ -3,10 +3,10 @@
  * products decode them a slice at a time.
  */
 import { HanselError, checkAborted } from './errors.js';
-import { convert } from './floats.js';
 import { allocate } from './http.js';
-import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector, widened } from './products.js';
 import { takeTurn } from './turn.js';
+import { loadWasmPlain } from './wasm_plain.js';
 
 /** Weights decoded at a time: what stays in a core's cache. */
 const BATCH = 1 << 16;
@@ -20,12 +20,17 @@ export class WasmBackend {
   kind = /** @type {const} */ ('wasm');
 
   /**
+   * Loads a tensor; if it is not coded, a WasmPlainMatrix.
    * @param {Model} model @param {string} name
    * @param {{signal?: AbortSignal,
    *   onProgress?: (progress: {done: number, total: number, tensor: string}) => void}} [options]
-   * @returns {Promise<WasmMatrix>} @throws {HanselError} as Model.decode()
+   * @returns {Promise<WasmMatrix | import('./wasm_plain.js').WasmPlainMatrix>}
+   * @throws {HanselError} as Model.decode()
    */
   async load(model, name, { signal, onProgress } = {}) {
+    if (model.tensor(name).mode === 'pass-through') {
+      return loadWasmPlain(model, name, { signal, onProgress });
+    }
     const { blob, cursors, chunks } = await model.payload(name, { signal });
     const payload = allocate(blob.blobBytes - blob.headBytes, name);
     let done = 0;
@@ -39,13 +44,6 @@ export class WasmBackend {
   }
 
   destroy() {}
-}
-
-/** Vectors as F32, exactly. @param {Float32Array | Uint16Array} x @returns {Float32Array} */
-function widened(x) {
-  if (x instanceof Float32Array) return x;
-  const bytes = new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
-  return new Float32Array(/** @type {ArrayBuffer} */ (convert(bytes, 'F16', 'F32').buffer));
 }
 
 /** A coded matrix in memory. */

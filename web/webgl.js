@@ -12,6 +12,7 @@ import {
   rowSteps, streamStep, symbolColumns, unpad,
 } from './parts.js';
 import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
+import { loadWebGlPlain } from './webgl_plain.js';
 import { GlProducts } from './webgl_products.js';
 
 /** Texels read back at a time: 16 MiB. */
@@ -68,15 +69,19 @@ export class WebGl extends GlContext {
   kind = /** @type {const} */ ('webgl');
 
   /**
-   * Loads a coded tensor: its bytes go to the GPU as they arrive, as they lie in the file.
+   * Loads a tensor: its bytes go to the GPU as they arrive, as they lie in the file. If it is not
+   * coded, what comes is a GlPlainMatrix.
    * @param {Model} model retained by the matrix, for verify() @param {string} name
    * @param {{signal?: AbortSignal,
    *   onProgress?: (progress: {done: number, total: number, tensor: string}) => void}} [options]
    *   progress in bytes
-   * @returns {Promise<WebGlMatrix>}
+   * @returns {Promise<WebGlMatrix | import('./webgl_plain.js').GlPlainMatrix>}
    * @throws {HanselError} HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.decode()
    */
   async load(model, name, { signal, onProgress } = {}) {
+    if (model.tensor(name).mode === 'pass-through') {
+      return loadWebGlPlain(this, model, name, { signal, onProgress });
+    }
     await this.ready();
     const { blob, cursors, chunks } = await model.payload(name, { signal });
     const matrix = new WebGlMatrix(this, model, name, blob);

@@ -148,18 +148,9 @@ export class GlProducts {
     const most = batch === 1 || integer ? 1 : TILE;
     const compute = this.#programs.get(JSON.stringify(this.#variant(integer, most)));
     const stride = yStride ?? rowSteps(blob.rows);
-    const isPrepared = reduce && compute;
-    if (!isPrepared || x === y || (integer && bias) || stride < rowSteps(blob.rows)) {
-      throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
-        expected: 'prepare() awaited before, y not x, no bias with integer, room for a vector of y',
-        got: isPrepared ? `${x === y ? 'x' : 'y'}, ${bias ? 'a bias' : 'no bias'}, ${stride} texels`
-          : 'not prepared', where: matrix.name,
-      });
-    }
-    if (!blob.rows) return;
+    this.checkArguments(Boolean(reduce && compute), argument, stride);
+    if (!blob.rows || !reduce || !compute) return;
     const plan = this.#plan(most);
-    const scale = new Uint32Array(Float32Array.of(
-      !integer && blob.mode === 'grid' ? blob.step : 1).buffer)[0];
     for (let first = 0; first < batch; first += most) {
       const count = Math.min(most, batch - first);
       const xStep = xStride ?? matrix.rowSteps;
@@ -167,17 +158,51 @@ export class GlProducts {
         'product.x_start': xOffset + first * xStep, 'product.x_stride': xStep,
         'product.last': count - 1,
       });
-      const start = yOffset + first * stride;
-      gpu.fill(reduce, { src: sums, bias: bias ?? x }, {
-        'reduction.y_start': start, 'reduction.y_stride': stride, 'reduction.vectors': count,
-        'reduction.tile': most, 'reduction.rows': blob.rows, 'reduction.pieces': this.pieces,
-        'reduction.rows_per_stream': this.rowsPerStream, 'reduction.pass_rows': plan.passRows,
-        'reduction.segments': plan.segments, 'reduction.texels': plan.texels,
-        'reduction.grid_log2': plan.log2, 'reduction.layers': plan.layers,
-        'reduction.block_rows': plan.height, 'reduction.is_integer': integer ? 1 : 0,
-        'reduction.has_bias': bias ? 1 : 0, 'reduction.scale_bits': scale,
-      }, y, start, (count - 1) * stride + rowSteps(blob.rows));
+      this.reduce(reduce, sums, {
+        ...plan, first, count, tile: most, y, yOffset, stride, bias, x, integer,
+        scale: !integer && blob.mode === 'grid' ? blob.step : 1, pieces: this.pieces,
+        rowsPerStream: this.rowsPerStream,
+      });
     }
+  }
+
+  /**
+   * What encode() cannot do. @param {boolean} isPrepared @param {GlProductArguments} argument
+   * @param {number} stride of y, in texels @throws {HanselError} HANSEL_ERR_ARGUMENT
+   */
+  checkArguments(isPrepared, { x, y, bias, integer = false }, stride) {
+    const { rows, name } = this.matrix;
+    if (isPrepared && x !== y && !(integer && bias) && stride >= rowSteps(rows)) return;
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
+      expected: 'prepare() awaited before, y not x, no bias with integer, room for a vector of y',
+      got: isPrepared ? `${x === y ? 'x' : 'y'}, ${bias ? 'a bias' : 'no bias'}, ${stride} texels`
+        : 'not prepared', where: name,
+    });
+  }
+
+  /**
+   * Makes vectors of a tile's sums.
+   * @param {Program} program reduce.frag.glsl @param {WebGLTexture} sums
+   * @param {{first: number, count: number, tile: number, y: WebGLTexture, yOffset: number,
+   *   stride: number, bias: WebGLTexture | undefined, x: WebGLTexture, integer: boolean,
+   *   scale: number, pieces: number, rowsPerStream: number} & Omit<Plan, 'isSplit' | 'passes' |
+   *   'blocks'>} how first: vector of the batch; count: vectors; x: stands in for a bias
+   */
+  reduce(program, sums, {
+    first, count, tile, y, yOffset, stride, bias, x, integer, scale, pieces, rowsPerStream, passRows,
+    segments, texels, layers, log2, height,
+  }) {
+    const { gpu, rows } = this.matrix;
+    const start = yOffset + first * stride;
+    gpu.fill(program, { src: sums, bias: bias ?? x }, {
+      'reduction.y_start': start, 'reduction.y_stride': stride, 'reduction.vectors': count,
+      'reduction.tile': tile, 'reduction.rows': rows, 'reduction.pieces': pieces,
+      'reduction.rows_per_stream': rowsPerStream, 'reduction.pass_rows': passRows,
+      'reduction.segments': segments, 'reduction.texels': texels, 'reduction.grid_log2': log2,
+      'reduction.layers': layers, 'reduction.block_rows': height,
+      'reduction.is_integer': integer ? 1 : 0, 'reduction.has_bias': bias ? 1 : 0,
+      'reduction.scale_bits': new Uint32Array(Float32Array.of(scale).buffer)[0],
+    }, y, start, (count - 1) * stride + rowSteps(rows));
   }
 
   async prepareWidening() {

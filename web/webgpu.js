@@ -12,6 +12,7 @@ import {
   rowSteps, streamStep, unpad,
 } from './parts.js';
 import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
+import { loadWebGpuPlain } from './webgpu_plain.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
 /** Bytes read back at a time. */
@@ -277,15 +278,19 @@ export class WebGpu {
   }
 
   /**
-   * Loads a coded tensor: its bytes go to the GPU as they arrive, as they lie in the file.
+   * Loads a tensor: its bytes go to the GPU as they arrive, as they lie in the file. If it is not
+   * coded, what comes is a PlainMatrix.
    * @param {Model} model retained by the matrix, for verify() @param {string} name
    * @param {{signal?: AbortSignal,
    *   onProgress?: (progress: {done: number, total: number, tensor: string}) => void}} [options]
    *   progress in bytes
-   * @returns {Promise<WebGpuMatrix>}
+   * @returns {Promise<WebGpuMatrix | import('./webgpu_plain.js').PlainMatrix>}
    * @throws {HanselError} HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.decode()
    */
   async load(model, name, { signal, onProgress } = {}) {
+    if (model.tensor(name).mode === 'pass-through') {
+      return loadWebGpuPlain(this, model, name, { signal, onProgress });
+    }
     await this.ready();
     const { blob, cursors, chunks } = await model.payload(name, { signal });
     const matrix = new WebGpuMatrix(this, model, name, blob);
