@@ -18,7 +18,6 @@ export const KINDS = {
   F32: { code: 1, bytes: 4 }, F16: { code: 2, bytes: 2 }, BF16: { code: 3, bytes: 2 },
   I8: { code: 4, bytes: 1 },
 };
-const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|warp|basic render/i;
 
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./products.js').Vector} Vector */
@@ -41,9 +40,6 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|warp|basic render/i;
 
 export const ceilTo = (/** @type {number} */ n, /** @type {number} */ unit) => (
   Math.ceil(n / unit) * unit);
-
-/** The layout for a renderer. @param {string} names it goes by @returns {Layout} */
-export const layoutOf = (names) => (SOFTWARE.test(names) ? 'invocation' : 'group');
 
 /** @param {string} dtype @param {string} name */
 export function checkDtype(dtype, name) {

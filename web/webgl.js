@@ -46,10 +46,10 @@ const UNIT = 8;
  * Opens WebGL2, in a page or a worker.
  *
  * With `gl` of your own: calls leave default bindings (no program, framebuffer, vertex array,
- * PIXEL_*_BUFFER, nor textures and samplers on units 0 to 6, unit 0 active), and change viewport,
- * pixelStorei, colorMask (all true) and capabilities (all that affect drawing disabled). Errors you
- * left in getError() are dropped. Call preventDefault() in your webglcontextlost listener, or the
- * context never comes back.
+ * PIXEL_*_BUFFER, uniform buffer 0, nor textures and samplers on units 0 to 6, unit 0 active), and
+ * change viewport, pixelStorei, colorMask (all true) and capabilities (all that affect drawing
+ * disabled). Errors you left in getError() are dropped. Call preventDefault() in your
+ * webglcontextlost listener, or the context never comes back.
  * @param {GlOptions} [options]
  * @returns {Promise<WebGl>}
  * @throws {HanselError} HANSEL_ERR_ADAPTER when there is none
@@ -110,7 +110,7 @@ export class WebGl extends GlContext {
 export class WebGlMatrix {
   /** @type {GlPart[]} */
   parts = [];
-  /** The decoding table, an R32UI array. @type {WebGLTexture | null} */
+  /** The decoding table: GlContext.table(). @type {WebGLTexture | WebGLBuffer | null} */
   table = null;
   /** @type {Promise<GlPart[]> | null} */
   #decoding = null;
@@ -160,7 +160,7 @@ export class WebGlMatrix {
         symbols: null,
       });
     }
-    if (blob.streamCount) this.table = gpu.filled(this.model.codec.buildTable(blob));
+    if (blob.streamCount) this.table = gpu.table(this.model.codec.buildTable(blob));
   }
 
   /** Where the payload's bytes go. */

@@ -5,7 +5,7 @@
 import { HanselError } from './errors.js';
 import { rowSteps } from './parts.js';
 import {
-  KINDS, PlainBase, ROW_ALIGN, RowUpload, checkPitch, layoutOf, plainTensor, pushBytes,
+  KINDS, PlainBase, ROW_ALIGN, RowUpload, checkPitch, plainTensor, pushBytes,
 } from './plain_matrix.js';
 import { checkFloat, checkInteger, checkXDtype } from './products.js';
 import { GlProducts } from './webgl_products.js';
@@ -28,12 +28,6 @@ const I8_SCALE = 2 ** -24;
  *   stays yours. rowPitch: bytes from row to row, a multiple of 4 (of 16 is faster); default: rows
  *   padded to 4 bytes, as WebGlMatrix.texture has them. Padding can hold anything
  */
-
-/** @param {WebGl} gpu @returns {Layout} */
-function pickGlLayout({ gl }) {
-  const info = gl.getExtension('WEBGL_debug_renderer_info');
-  return layoutOf(String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER)));
-}
 
 /**
  * WebGl.load() for tensors that were passed through.
@@ -98,7 +92,7 @@ export class GlPlainMatrix extends PlainBase {
     this.gpu = gpu;
     this.#epoch = gpu.epoch;
     this.rowSteps = rowSteps(this.columns);
-    this.layout = description.layout ?? pickGlLayout(gpu);
+    this.layout = description.layout ?? (gpu.isSoftware ? 'invocation' : 'group');
     /** y = W x, from texture to texture: prepare() and encode() as for coded matrices. */
     this.products = new GlPlainProducts(this);
   }

@@ -61,7 +61,7 @@ export class GlProducts {
   /** Vectors that were widened. @type {{texture: WebGLTexture, texels: number} | null} */
   #wide = null;
   /** For a tensor without streams.
-   * @type {{words: WebGLTexture, cursors: WebGLTexture, table: WebGLTexture} | null} */
+   * @type {{words: WebGLTexture, cursors: WebGLTexture, table: WebGLTexture | WebGLBuffer} | null} */
   #pretended = null;
 
   /** @param {WebGlMatrix} matrix */
@@ -331,7 +331,7 @@ export class GlProducts {
     this.#pretended ??= {
       words: gpu.filled(new Uint32Array(8).fill(65536)),
       cursors: gpu.filled(new Uint32Array(blob.rows + 1)),
-      table: gpu.filled(new Uint32Array(256).map(
+      table: gpu.table(new Uint32Array(256).map(
         (_, slot) => slot << 20 | blob.origin << 12 | 256)),
     };
     return this.#pretended;

@@ -5,9 +5,10 @@
 import { HanselError } from './errors.js';
 import { rowSteps } from './parts.js';
 import {
-  KINDS, PlainBase, RowUpload, checkPitch, layoutOf, plainTensor, pushBytes,
+  KINDS, PlainBase, RowUpload, checkPitch, plainTensor, pushBytes,
 } from './plain_matrix.js';
 import { checkFloat, checkInteger, checkXDtype } from './products.js';
+import { isSoftware } from './renderer.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
 const TILE = 4;
@@ -27,8 +28,8 @@ const TILE = 4;
 /** The layout for an adapter. @param {GPUAdapterInfo | null} info @returns {Layout} */
 export function pickLayout(info) {
   const { vendor, architecture, device, description } = info ?? {};
-  return info?.isFallbackAdapter ? 'invocation'
-    : layoutOf([vendor, architecture, device, description].join(' '));
+  return info?.isFallbackAdapter || isSoftware([vendor, architecture, device, description].join(' '))
+    ? 'invocation' : 'group';
 }
 
 /**

@@ -150,7 +150,7 @@ describe('products', function () {
           return withTestGl({ forceMinimums: true, check: false }, async (gl) => {
             const gpu = await webgl({ gl, limits: given });
             const found = {
-              ...await check(gpu), attachments: gpu.attachments, steps: gpu.drawSteps,
+              ...await check(gpu), block: gpu.hasTableBlock, attachments: gpu.attachments, steps: gpu.drawSteps,
               left: gpu.objects.size,
             };
             gpu.destroy();
@@ -159,6 +159,7 @@ describe('products', function () {
         }, limits);
         pass(result, `WebGL2, ${JSON.stringify(limits)}`);
         assert.equal(result.attachments, 4);
+        assert.equal(result.block, false); // 64 KiB are more than the minimum
         assert.equal(result.steps, limits.steps ?? 65536);
         assert.equal(result.left, 0);
       });
