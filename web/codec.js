@@ -282,7 +282,6 @@ export class Codec {
    */
   multiplyStreams(blob, cursors, first, words, start, count, raw, x, batch, y) {
     const { wasm } = this;
-    const { rows, columns } = blob;
     wasm.scoped(() => {
       const fault = wasm.zero(24);
       const struct = wasm.put(blob.struct);
@@ -300,21 +299,52 @@ export class Codec {
         weights = wasm.alloc(4 * count);
         wasm.call.hansel_widen(weights, dtype, joined, count);
       }
-      const row = Math.floor(start / columns);
-      const touched = Math.ceil((start + count) / columns) - row;
-      const vector = wasm.put(new Uint8Array(x.buffer, x.byteOffset, x.byteLength));
-      const sums = wasm.zero(4 * touched * batch);
-      const big = [start, count, columns].map(BigInt);
-      if (x instanceof Int8Array) wasm.call.hansel_matvec_i8(sums, weights, ...big, vector);
-      else {
-        wasm.call.hansel_matvec(sums, BigInt(touched), weights, isFloat ? 1 : 0, ...big, vector, batch);
-      }
-      const part = x instanceof Int8Array ? new Int32Array(wasm.memory.buffer, sums, touched)
-        : new Float32Array(wasm.memory.buffer, sums, touched * batch);
-      for (let b = 0; b < batch; b++) {
-        for (let r = 0; r < touched; r++) y[b * rows + row + r] += part[b * touched + r];
-      }
+      this.#addProduct(weights, isFloat, start, count, blob, x, batch, y);
     });
+  }
+
+  /**
+   * Like multiplyStreams, but for weights that are not coded.
+   * @param {{dtype: string, rows: number, columns: number}} matrix of F32, F16, BF16 or I8
+   * @param {Uint8Array} bytes of the weights from start on @param {number} start
+   * @param {number} count @param {Float32Array | Int8Array} x
+   * @param {number} batch @param {Float32Array | Int32Array} y
+   */
+  multiplyPlain({ dtype, rows, columns }, bytes, start, count, x, batch, y) {
+    const { wasm } = this;
+    wasm.scoped(() => {
+      let weights = wasm.put(bytes);
+      if (dtype === 'F16' || dtype === 'BF16') {
+        const wide = wasm.alloc(4 * count);
+        wasm.call.hansel_widen(wide, DTYPES[dtype], weights, count);
+        weights = wide;
+      }
+      this.#addProduct(weights, dtype !== 'I8', start, count, { rows, columns }, x, batch, y);
+    });
+  }
+
+  /**
+   * @param {number} weights where they are: float32, or int8 @param {boolean} isFloat
+   * @param {number} start @param {number} count @param {{rows: number, columns: number}} matrix
+   * @param {Float32Array | Int8Array} x @param {number} batch
+   * @param {Float32Array | Int32Array} y
+   */
+  #addProduct(weights, isFloat, start, count, { rows, columns }, x, batch, y) {
+    const { wasm } = this;
+    const row = Math.floor(start / columns);
+    const touched = Math.ceil((start + count) / columns) - row;
+    const vector = wasm.put(new Uint8Array(x.buffer, x.byteOffset, x.byteLength));
+    const sums = wasm.zero(4 * touched * batch);
+    const big = [start, count, columns].map(BigInt);
+    if (x instanceof Int8Array) wasm.call.hansel_matvec_i8(sums, weights, ...big, vector);
+    else {
+      wasm.call.hansel_matvec(sums, BigInt(touched), weights, isFloat ? 1 : 0, ...big, vector, batch);
+    }
+    const part = x instanceof Int8Array ? new Int32Array(wasm.memory.buffer, sums, touched)
+      : new Float32Array(wasm.memory.buffer, sums, touched * batch);
+    for (let b = 0; b < batch; b++) {
+      for (let r = 0; r < touched; r++) y[b * rows + row + r] += part[b * touched + r];
+    }
   }
 
   /* ---- encoding ---- */

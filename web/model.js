@@ -517,7 +517,7 @@ export class Model {
   /**
    * y = W x on the CPU, decoding as it goes. Fetches the coded tensor each time: to multiply often,
    * keep it with `new WasmBackend().load(model, name)` of hansel/gpu.
-   * @param {string} name @param {Float32Array} x `columns` elements
+   * @param {string} name @param {import('./products.js').Vector} x `columns` elements
    * @param {{bias?: Float32Array, signal?: AbortSignal}} [options] bias: rows
    * @returns {Promise<Float32Array>} rows
    * @throws {HanselError} HANSEL_ERR_DTYPE, _ARGUMENT, as decode()

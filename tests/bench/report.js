@@ -65,12 +65,14 @@ const times = ([least, median, most]) => (
   `${median.toPrecision(2)} (${least.toPrecision(2)}-${most.toPrecision(2)})`);
 
 /** @param {GpuReport['runs'][0]} run one renderer */
-function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, lengths }) {
+function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, glProducts, lengths }) {
   const names = Object.values(adapter).filter(Boolean).join(', ');
   const [rows, columns] = shape;
-  const productRows = products.flatMap(({ rows: found }) => found.map((row) => [
+  const productTable = (/** @type {typeof products} */ grids) => table([['bits', 'matrix', 'S',
+    'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
+  ...grids.flatMap(({ rows: found }) => found.map((row) => [
     row.bits.toFixed(2), `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
-    ranged(row.plain), ranged(row.coded), times(row.ratio)]));
+    ranged(row.plain), ranged(row.coded), times(row.ratio)]))]);
   return `### WebGPU, ${where}
 
 ${names}; timed by ${timer}, ${rounds} rounds after warming up.
@@ -86,9 +88,15 @@ ${table([['what', 'S', 'bits', 'M symbols/s', 'to the prototype'],
 The plain kernel multiplies the same weights as int8 bytes (shaders/matvec_plain.wgsl, a row to a${
   layout === 'group' ? ' workgroup' : 'n invocation'}).
 
-${table([['bits', 'matrix', 'S', 'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
-    ...productRows])}
+${productTable(products)}
+${glProducts.length ? `
+#### Products on WebGL2
 
+The same with fragment shaders (shaders/matvec.frag.glsl, matvec_plain.frag.glsl), timed by the clock
+until a fence is passed.
+
+${productTable(glProducts)}
+` : ''}
 #### The length of streams
 
 Batch 1, ${rows} x ${columns}.
