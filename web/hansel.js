@@ -3,5 +3,9 @@
  * hansel/webgpu and hansel/webgl decode on the GPU. Browsers and Node.
  */
 export { open, Model } from './model.js';
-export { encode } from './encode.js';
 export { HanselError } from './errors.js';
+
+/** As in web/encode.js, which a page that only reads need not fetch.
+ * @type {typeof import('./encode.js').encode} */
+export const encode = async (tensors, options) => (
+  await import('./encode.js')).encode(tensors, options);
