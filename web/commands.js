@@ -1,6 +1,6 @@
 /** What the command line's commands do; web/cli.js parses and prints. Node only. */
 import { basename, dirname, join } from 'node:path';
-import { encodeTo } from './encode.js';
+import { encodeTo, inputsOf } from './encode.js';
 import { HanselError, checkAborted } from './errors.js';
 import { convert, isConvertible, typedArray } from './floats.js';
 import { open } from './model.js';
@@ -24,27 +24,15 @@ const beside = (index, shard) => (isUrl(index)
   ? new URL(shard.split('/').map(encodeURIComponent).join('/'), index).href
   : join(dirname(index), shard));
 
-/**
- * The tensors of an open file, as input for the encoder: what they were before coding.
- * @param {Model} model @returns {import('./encode.js').Input[]}
- */
-const inputsOf = (model) => [...model.tensors].map(([name, { dtype, shape }]) => {
-  const { source, start } = model.place(name);
-  return { name, dtype, shape, read: (a, b) => source.read(start + a, start + b) };
-});
-
 /** @param {string} path @param {Common} options */
 async function openPlain(path, { signal }) {
   const model = await open(path, { signal });
-  const coded = [...model.tensors].find(([, { mode }]) => mode !== 'pass-through');
-  if (coded) {
+  try {
+    return { model, inputs: inputsOf(model) };
+  } catch (error) {
     await model.close();
-    throw new HanselError('HANSEL_ERR_MANIFEST', 'the file is coded already; decode it first', {
-      expected: 'a plain safetensors file', got: `coded tensor ${JSON.stringify(coded[0])}`,
-      where: path,
-    });
+    throw error;
   }
-  return model;
 }
 
 /**
@@ -55,12 +43,12 @@ async function openPlain(path, { signal }) {
  *   bytes: number}>} output is written, but not committed
  */
 async function encodeFile(from, to, options) {
-  const model = await openPlain(from, options);
+  const { model, inputs } = await openPlain(from, options);
   const output = await OutputFile.create(to, options.force);
   const data = await fileSpool(to);
   const payload = await fileSpool(to);
   try {
-    const { header, reports, bytes } = await encodeTo(inputsOf(model),
+    const { header, reports, bytes } = await encodeTo(inputs,
       { ...options, metadata: model.metadata }, { data, payload });
     await output.append(header);
     for await (const chunk of data.chunks()) {

@@ -4,4 +4,5 @@
  */
 export { open, Model } from './model.js';
 export { encode } from './encode.js';
+export { estimate } from './estimate.js';
 export { HanselError } from './errors.js';

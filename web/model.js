@@ -40,6 +40,18 @@ const BATCH = 1 << 20;
  * @property {(progress: Progress) => void} [onProgress] done and total in weights
  */
 
+/**
+ * How a tensor is coded, and where its bytes go.
+ * @typedef {object} Head
+ * @property {number} precision bits of probability; the frequencies sum to 2^precision
+ * @property {Map<number, number>} frequencies by symbol, -128 to 127 (of lossless tensors: the
+ *   coded byte, as a signed one); without those of frequency 0
+ * @property {number} streams
+ * @property {{fixed: number, table: number, directory: number, payload: number, raw: number,
+ *   padding: number}} bytes that add up to the tensor's: fixed fields and shape, frequencies,
+ *   stream lengths, streams, raw plane, and what rounds them up to 16
+ */
+
 /** Takes exact byte counts from a stream of chunks. */
 class ByteReader {
   /** @param {AsyncIterable<Uint8Array>} chunks */
@@ -199,6 +211,33 @@ export class Model {
   }
 
   /**
+   * The head of a coded tensor, read and checked; the payload is not.
+   * @param {string} name @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<Head>}
+   * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
+   */
+  async head(name, { signal } = {}) {
+    this.#checkCoded(name);
+    const { source, start, end } = this.place(name);
+    const reader = new ByteReader(source.stream(start, end, { signal }));
+    try {
+      return describeHead((await this.#readHead(name, reader)).blob);
+    } catch (error) {
+      throw locate(error, name);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** @param {string} name */
+  #checkCoded(name) {
+    if (this.tensor(name).mode !== 'pass-through') return;
+    throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
+      expected: 'a coded tensor', got: 'passed through', where: name,
+    });
+  }
+
+  /**
    * A coded tensor for those who bring their own decoder: its head at once, its payload as it
    * arrives, in chunks of any size. The payload's checksum is checked after the last chunk.
    * @param {string} name @param {{signal?: AbortSignal}} [options]
@@ -207,11 +246,7 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
    */
   async payload(name, { signal } = {}) {
-    if (this.tensor(name).mode === 'pass-through') {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
-        expected: 'a coded tensor', got: 'passed through', where: name,
-      });
-    }
+    this.#checkCoded(name);
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
@@ -502,6 +537,25 @@ export class Model {
   }
 }
 
+/** @param {Blob} blob @returns {Head} */
+function describeHead(blob) {
+  const { precision, freq, origin, alphabetSize, streamCount, shape, weights } = blob;
+  const table = streamCount ? Math.ceil(alphabetSize * precision / 8) : 0;
+  const directory = Math.ceil(streamCount * blob.lengthBits / 8);
+  const fixed = FIXED_BYTES + 8 * shape.length;
+  const [payload, raw] = [2 * blob.wordCount, weights * blob.rawBytes];
+  return {
+    precision,
+    frequencies: new Map([...freq.entries()].flatMap(([i, f]) => (
+      f ? [/** @type {[number, number]} */ ([(origin + i) << 24 >> 24, f])] : []))),
+    streams: streamCount,
+    bytes: {
+      fixed, table, directory, payload, raw,
+      padding: blob.blobBytes - fixed - table - directory - payload - raw,
+    },
+  };
+}
+
 /** @param {number} expected @param {number} got */
 function checkCrc(expected, got) {
   if (expected === got) return;
@@ -572,8 +626,9 @@ async function readIndex(source, signal) {
  *
  * @param {Uint8Array | ArrayBuffer | Blob | URL | string} from a URL (the server must answer Range
  *   requests), a Blob or File, bytes, or in Node a path; retained until close()
- * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, simd?: boolean}}
- *   [options] onProgress counts files; simd forces a WebAssembly build
+ * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, simd?: boolean,
+ *   resumable?: boolean}} [options] onProgress counts files; simd forces a WebAssembly build;
+ *   resumable keeps what a stopped read has received, so that the next one asks for the rest only
  * @returns {Promise<Model>}
  * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _MANIFEST, _INDEX, _TRUNCATED, _CHECKSUM, _VERSION
  *   for bad files; HANSEL_ERR_SOURCE, _HTTP, _ABORTED for what cannot be read
@@ -582,9 +637,9 @@ async function readIndex(source, signal) {
  * for (const [name, { shape, bits }] of model.tensors) console.log(name, shape, bits);
  * const weights = await model.decode('w'); // Float32Array
  */
-export async function open(from, { signal, onProgress, simd } = {}) {
+export async function open(from, { signal, onProgress, simd, resumable } = {}) {
   const model = new Model(await Codec.create({ simd }));
-  const source = await openSource(/** @type {any} */ (from), { signal });
+  const source = await openSource(/** @type {any} */ (from), { signal, resumable });
   try {
     if (!/\.json$/i.test(source.name)) {
       await model.addFile(source, signal);
