@@ -27,12 +27,7 @@ const beside = (index, shard) => (isUrl(index)
 /** @param {string} path @param {Common} options */
 async function openPlain(path, { signal }) {
   const model = await open(path, { signal });
-  try {
-    return { model, inputs: inputsOf(model) };
-  } catch (error) {
-    await model.close();
-    throw error;
-  }
+  return { model, inputs: await orClose(model, async () => inputsOf(model)) };
 }
 
 /**
@@ -44,7 +39,7 @@ async function openPlain(path, { signal }) {
  */
 async function encodeFile(from, to, options) {
   const { model, inputs } = await openPlain(from, options);
-  const output = await OutputFile.create(to, options.force);
+  const output = await orClose(model, () => OutputFile.create(to, options.force));
   const data = await fileSpool(to);
   const payload = await fileSpool(to);
   try {
@@ -125,7 +120,7 @@ export async function decodeCommand(from, to, { force, dtype, signal, onProgress
   const model = await open(from, { signal });
   /** @type {string[]} */
   const kept = [];
-  const output = await OutputFile.create(to, force);
+  const output = await orClose(model, () => OutputFile.create(to, force));
   try {
     const plan = [...model.tensors].map(([name, { dtype: own, shape, mode, weights }]) => {
       const can = dtype === undefined || dtype === own || (mode === 'grid' && dtype === 'I8')
@@ -238,7 +233,8 @@ async function compare(model, original, name, signal) {
  */
 export async function verifyCommand(from, { against, signal, onProgress }) {
   const model = await open(from, { signal });
-  const original = against === undefined ? null : await open(against, { signal });
+  const original = against === undefined ? null
+    : await orClose(model, () => open(against, { signal }));
   /** @type {Map<string, Difference | null>} */
   const results = new Map();
   try {
@@ -265,6 +261,19 @@ export async function verifyCommand(from, { against, signal, onProgress }) {
   } finally {
     await model.close();
     await original?.close();
+  }
+}
+
+/**
+ * What create() makes; without it, the model is closed.
+ * @template T @param {Model} model @param {() => Promise<T>} create @returns {Promise<T>}
+ */
+async function orClose(model, create) {
+  try {
+    return await create();
+  } catch (error) {
+    await model.close();
+    throw error;
   }
 }
 
