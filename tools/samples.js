@@ -12,6 +12,8 @@ import { buildHeader } from '../web/safetensors.js';
 
 /** Side of the square matrices. */
 const SIDE = 1024;
+/** Degrees of freedom of Student's t. */
+const TAIL = 12;
 
 const [to] = process.argv.slice(2);
 if (!to) {
@@ -36,8 +38,8 @@ const toBf16 = (values) => Uint16Array.from(new Uint32Array(values.buffer),
 function layer(rows, columns) {
   const rank = 6;
   const [left, right] = [gaussian(rows * rank), gaussian(columns * rank)];
-  const rowScale = gaussian(rows).map((g) => Math.exp(0.35 * g));
-  const columnScale = gaussian(columns).map((g, i) => Math.exp(0.2 * g) * (i % 97 === 31 ? 4 : 1));
+  const rowScale = gaussian(rows).map((g) => Math.exp(0.25 * g));
+  const columnScale = gaussian(columns).map((g, i) => Math.exp(0.1 * g) * (i % 97 === 31 ? 1.8 : 1));
   const w = new Float32Array(rows * columns);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) {
@@ -45,9 +47,10 @@ function layer(rows, columns) {
       for (let k = 0; k < rank; k++) {
         shared += left[r * rank + k] * right[c * rank + k] * Math.cos((r + c) * k / 80);
       }
-      const noise = random.gauss() / Math.sqrt((random.gauss() ** 2 + random.gauss() ** 2
-        + random.gauss() ** 2 + random.gauss() ** 2 + random.gauss() ** 2) / 5);
-      w[r * columns + c] = 0.02 * rowScale[r] * columnScale[c] * (noise + 0.25 * shared);
+      let chi = 0;
+      for (let k = 0; k < TAIL; k++) chi += random.gauss() ** 2;
+      const noise = random.gauss() / Math.sqrt(chi / TAIL);
+      w[r * columns + c] = 0.02 * rowScale[r] * columnScale[c] * (noise + 0.2 * shared);
     }
   }
   return w;
@@ -63,7 +66,7 @@ for (const [bits, options] of codings) {
   const bytes = await encode(tensors, options);
   await writeFile(join(to, file), bytes);
   list.push({
-    file, bytes: bytes.length, title: `${bits}-bit Gaussian`, note: `${SIDE} x ${SIDE} weights, coded`,
+    file, bytes: bytes.length, title: `${bits}-bit Gaussian`, note: `${SIDE} × ${SIDE} weights, coded`,
   });
 }
 

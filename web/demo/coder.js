@@ -85,6 +85,8 @@ async function estimateNow() {
       byId('estimate-size').textContent = bytes(found.bytes);
       byId('estimate-saving').textContent = percent(1 - found.bytes / found.rawBytes);
       byId('estimate-bits').textContent = found.coded ? fixed(found.bits, 2) : '–';
+      byId('estimate-note').textContent = 'bits' in wanted && found.bits < wanted.bits - 0.1
+        ? 'The largest weights set the finest step: 256 levels hold no more bits here.' : '';
       byId('estimate-error').textContent = found.error ? percent(found.error, found.error < 0.01 ? 3 : 2) : 'none';
     }
   } catch (error) {

@@ -156,6 +156,7 @@ async function checkAll(signal) {
     if (own.model.tensor(name).weights > AUTO_WEIGHTS) await checkTensor(name, signal);
     if (byId('check-rows').querySelector('.differs')) bad.push(name);
   }
+  if (names.length === 1 && !bad.length) return `${names[0]} is bit-exact on every back end that is here.`;
   return bad.length ? `${bad.length} of ${names.length} tensors differ: ${bad.join(', ')}.`
     : `All ${names.length} coded tensors are bit-exact on every back end that is here.`;
 }

@@ -2,7 +2,7 @@
 import { SHIPPED } from './open.js';
 import { byId, colour, onScheme, short } from './dom.js';
 
-const HEIGHT = 240;
+const HEIGHT = 300;
 /** Weights that are looked at where the tensor is not coded. */
 const MOST = 1 << 22;
 const BINS = 160;

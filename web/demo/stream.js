@@ -87,9 +87,9 @@ export async function stream(signal, onProgress) {
     }
   }
   byId('stream-start').textContent = 'Load once more';
-  byId('stream-note').textContent = `The first tensor was usable after ${time(first)}, all ${items.size} after ${
-    time(performance.now() - start)}: ${bytes(total)} on ${NAMES[kind]}, still coded.`;
-  return `All ${items.size} coded tensors are on ${NAMES[kind]}.`;
+  byId('stream-note').textContent = `${items.size === 1 ? '' : `The first tensor was usable after ${
+    time(first)}, `}all of them after ${time(performance.now() - start)}: ${bytes(total)} on ${NAMES[kind]}, still coded.`;
+  return `${items.size === 1 ? 'The coded tensor is' : `All ${items.size} coded tensors are`} on ${NAMES[kind]}.`;
 }
 
 /** What lay on a lost GPU is gone. */
