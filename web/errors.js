@@ -40,6 +40,8 @@ export const CODES = Object.freeze({
   HANSEL_ERR_LIMIT: 'more than the GPU allows',
   HANSEL_ERR_GPU: 'the GPU reported an error',
   HANSEL_ERR_DESTROYED: 'the matrix was destroyed',
+  HANSEL_ERR_CONFIG: 'a model configuration that is malformed, not supported, or contradicts its file',
+  HANSEL_ERR_TEXT: 'text that the model has no tokens for',
   HANSEL_ERR_MISMATCH: 'a file does not hold what it is compared with',
 });
 

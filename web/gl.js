@@ -432,10 +432,11 @@ export class GlContext {
     gl.useProgram(program);
   }
 
-  /** @param {number} y @param {number} width @param {number} height of the targets' rectangle */
-  draw(y, width, height) {
+  /** @param {number} y @param {number} width @param {number} height of the targets' rectangle
+   * @param {number} [x] */
+  draw(y, width, height, x = 0) {
     const { gl } = this;
-    gl.viewport(0, y, width, height);
+    gl.viewport(x, y, width, height);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
@@ -447,11 +448,14 @@ export class GlContext {
   fill(program, inputs, uniforms, target, at, count) {
     const width = 1 << this.widthLog2;
     const y = Math.floor(at / width);
+    const height = Math.ceil((at + count) / width) - y;
     this.begin(program);
     this.bind(program, inputs);
     this.set(program, uniforms);
     this.attach([[target]]);
-    this.draw(y, width, Math.ceil((at + count) / width) - y);
+    // Short vectors are what layers of a model hand on: no fragments for the rest of the row.
+    if (height === 1) this.draw(y, count, height, at % width);
+    else this.draw(y, width, height);
     this.rest();
   }
 

@@ -10,6 +10,7 @@ import { parseJson } from './json.js';
 import { readManifest } from './manifest.js';
 import { dtypeBits, elementCount, readHeader } from './safetensors.js';
 import { allocate } from './http.js';
+import { checkRows, decodeRows } from './rows.js';
 import { openSource } from './source.js';
 import { takeTurn } from './turn.js';
 import { WasmBackend } from './wasm_backend.js';
@@ -143,6 +144,8 @@ export class Model {
     this.places = new Map();
     /** @type {Source[]} */
     this.sources = [];
+    /** Heads that rows() has read. @type {Map<string, {blob: Blob, cursors: Uint32Array}>} */
+    this.heads = new Map();
   }
 
   /** @param {Source} source @param {AbortSignal} [signal] adds a file's tensors */
@@ -454,6 +457,64 @@ export class Model {
       at += bytes.length;
     }
     return typedArray(dtype, /** @type {ArrayBuffer} */ (out.buffer));
+  }
+
+  /**
+   * Some rows of a tensor's matrix view (rows: all dimensions but the last), such as those of an
+   * embedding table. Reads and decodes only the streams that hold them; a coded tensor's head is
+   * read once and kept. Checksums cover whole tensors and are not checked; a damaged stream is
+   * found where it does not end as it must.
+   * @param {string} name @param {number} first @param {number} count
+   * @param {{dtype?: string, signal?: AbortSignal}} [options] dtype as in decode()
+   * @returns {Promise<any>} count rows, row-major, a typed array as decode() gives it, the caller's
+   * @throws {HanselError} HANSEL_ERR_ARGUMENT for rows that are not there, _TENSOR, _DTYPE,
+   *   _CORRUPT, and what the source throws
+   * @example
+   * const vector = await model.rows('embed_tokens.weight', token, 1);
+   */
+  async rows(name, first, count, { dtype: wanted, signal } = {}) {
+    const { dtype: own, shape, mode } = this.tensor(name);
+    const dtype = this.#target(name, wanted);
+    checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
+    const { source, start } = this.place(name);
+    try {
+      if (mode === 'pass-through') {
+        const bits = (shape[shape.length - 1] ?? 1) * dtypeBits(own);
+        if (bits % 8) {
+          throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
+            expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
+          });
+        }
+        const bytes = await source.read(start + first * bits / 8,
+          start + (first + count) * bits / 8, { signal });
+        return typedArray(dtype, /** @type {ArrayBuffer} */ (convert(bytes, own, dtype).slice().buffer));
+      }
+      const { blob, cursors } = await this.#head(name, signal);
+      const payload = start + blob.headBytes;
+      const bytes = await decodeRows({
+        codec: this.codec, blob, cursors,
+        read: (from, to) => source.read(payload + from, payload + to, { signal }),
+      }, first, count, dtype);
+      return typedArray(dtype, /** @type {ArrayBuffer} */ (bytes.buffer));
+    } catch (error) {
+      throw locate(error, name);
+    }
+  }
+
+  /** @param {string} name @param {AbortSignal} [signal] */
+  async #head(name, signal) {
+    const known = this.heads.get(name);
+    if (known) return known;
+    const { source, start, end } = this.place(name);
+    const reader = new ByteReader(source.stream(start, end, { signal }));
+    try {
+      const { blob, head } = await this.#readHead(name, reader);
+      const found = { blob, cursors: this.codec.readCursors(blob, head) };
+      this.heads.set(name, found);
+      return found;
+    } finally {
+      await reader.close();
+    }
   }
 
   /**

@@ -3,8 +3,11 @@
  * products decode them a slice at a time.
  */
 import { HanselError, checkAborted } from './errors.js';
+import { typedArray } from './floats.js';
 import { allocate } from './http.js';
+import { decodeTarget } from './parts.js';
 import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkRows, decodeRows } from './rows.js';
 import { takeTurn } from './turn.js';
 
 /** Weights decoded at a time: what stays in a core's cache. */
@@ -78,6 +81,22 @@ export class WasmMatrix {
     const own = this.blob.dtype;
     const isFloat = own === 'F32' || own === 'F16' || own === 'BF16';
     return this.model.decode(this.name, { dtype: dtype ?? (isFloat ? 'F32' : own) });
+  }
+
+  /**
+   * As Model.rows(), from the coded bytes in memory; floats come as F32 unless told.
+   * @param {number} first @param {number} count @param {{dtype?: string}} [options]
+   * @returns {Promise<any>} typed array
+   */
+  async decodeRows(first, count, { dtype } = {}) {
+    this.checkAlive();
+    const { blob, model: { codec }, name } = this;
+    const { target } = decodeTarget(blob, dtype, name);
+    checkRows(first, count, blob.rows, name);
+    const read = (/** @type {number} */ from, /** @type {number} */ to) => (
+      this.checkAlive().subarray(from, to));
+    return typedArray(target, /** @type {ArrayBuffer} */ (
+      (await decodeRows({ codec, blob, cursors: this.#cursors, read }, first, count, target)).buffer));
   }
 
   /** The reference cannot differ from itself, but its file can be damaged. */

@@ -1,0 +1,79 @@
+/**
+ * Some rows of a coded tensor: streams are independent, so only those that hold
+ * the rows are read and decoded.
+ */
+import { dtypeBytes } from './codec.js';
+import { HanselError } from './errors.js';
+import { convert } from './floats.js';
+import { allocate } from './http.js';
+import { takeTurn } from './turn.js';
+
+/** Weights that are decoded at a time, unless one stream is larger. */
+const BATCH = 1 << 20;
+
+/** @typedef {import('./codec.js').Blob} Blob */
+
+/**
+ * @param {number} first @param {number} count @param {number} rows @param {string} where
+ * @throws {HanselError} HANSEL_ERR_ARGUMENT
+ */
+export function checkRows(first, count, rows, where) {
+  if (Number.isSafeInteger(first) && Number.isSafeInteger(count) && first >= 0 && count >= 0
+    && first + count <= rows) return;
+  throw new HanselError('HANSEL_ERR_ARGUMENT', 'no such rows', {
+    expected: `whole numbers, rows below ${rows}`, got: `${count} rows from ${first} on`, where,
+  });
+}
+
+/**
+ * @param {object} coded a coded tensor
+ * @param {import('./codec.js').Codec} coded.codec
+ * @param {Blob} coded.blob
+ * @param {Uint32Array} coded.cursors as Codec.readCursors()
+ * @param {(from: number, to: number) => Promise<Uint8Array> | Uint8Array} coded.read bytes of the
+ *   payload; not modified
+ * @param {number} first row @param {number} count rows, checked
+ * @param {string} dtype 'I8' gives a grid's indices
+ * @returns {Promise<Uint8Array>} elements, row-major, the caller's
+ * @throws {HanselError} HANSEL_ERR_CORRUPT
+ */
+export async function decodeRows({ codec, blob, cursors, read }, first, count, dtype) {
+  const { columns, pieces, rowsPerStream, streamCount, rawBytes, dtype: own } = blob;
+  const isGrid = blob.mode === 'grid';
+  const size = dtypeBytes(dtype);
+  const from = first * columns;
+  const to = from + count * columns;
+  const out = allocate(count * columns * size, 'rows');
+  const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
+  // The streams that hold the rows.
+  const end = pieces > 1 ? (first + count) * pieces
+    : Math.min(streamCount, Math.ceil((first + count) / Math.max(rowsPerStream, 1)));
+  let stream = pieces > 1 ? first * pieces : Math.floor(first / Math.max(rowsPerStream, 1));
+  let start = streamCount && from < to ? codec.streamStart(blob, stream) : from;
+  while (start < to) {
+    await takeTurn();
+    let last = stream;
+    let stop = streamCount ? start : Math.min(start + BATCH, to);
+    while (last < end) {
+      const next = codec.streamStart(blob, last + 1);
+      if (last > stream && next - start > BATCH) break;
+      stop = next;
+      last++;
+    }
+    const places = streamCount ? cursors.slice(stream, last + 1) : cursors.slice(0, 1);
+    const words = streamCount ? await read(2 * cursors[stream], 2 * cursors[last])
+      : new Uint8Array(0);
+    let bytes = codec.decodeStreams(blob, places, stream, words, stop - start,
+      isGrid && dtype !== 'I8' ? dtype : undefined);
+    if (rawBytes) {
+      bytes = codec.join(own, bytes, await read(rawStart + start * rawBytes,
+        rawStart + stop * rawBytes));
+    }
+    const elements = isGrid ? bytes : convert(bytes, own, dtype);
+    const [low, high] = [Math.max(start, from), Math.min(stop, to)];
+    out.set(elements.subarray((low - start) * size, (high - start) * size), (low - from) * size);
+    stream = last;
+    start = stop;
+  }
+  return out;
+}
