@@ -10,6 +10,7 @@ import { complain, progress, run, status, stop } from './jobs.js';
 import { watchInputs } from './open.js';
 import { hideSavings, showSavings } from './saves.js';
 import { freeStream, prepareStream, stream } from './stream.js';
+import { watchWriter } from './write.js';
 import { markChosen, showFacts, showSummary, showTable } from './tensors.js';
 
 /** Bytes of a file that is kept in memory, so that checks time no network. */
@@ -190,3 +191,4 @@ byId('check-one').addEventListener('click', () => run(async (signal) => {
 byId('check-all').addEventListener('click', () => run(checkAll, { source: session?.source, remedy }));
 byId('stream-start').addEventListener('click', () => run((signal) => stream(signal, progress), { source: session?.source, remedy }));
 await showBackends();
+await watchWriter();

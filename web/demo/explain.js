@@ -31,6 +31,8 @@ const SENTENCES = {
     + 'please report this with the details below.',
   HANSEL_ERR_GPU: 'The GPU reported an error. Another back end does the same work; please report this '
     + 'with the details below.',
+  HANSEL_ERR_TEXT: 'The beginning has a character that this model does not know. It was trained on plain English '
+    + 'text: letters, digits and ASCII punctuation.',
   HANSEL_ERR_CONFIG: 'This model is of a kind that the panel does not run: it knows Llama-family '
     + 'models only.',
 };

@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+/**
+ * The language model of the demo page at several rates:
+ *
+ *   node tools/models.js MODEL_DIR DIR [--loss]
+ *
+ * --loss measures how well each of them foresees held-out text, which takes minutes, and keeps the
+ * figures in MODEL_DIR/loss.json; they go to the page while the coded bytes are the same.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { loadLlama } from '../web/demo/llama.js';
+import { encode, open } from '../web/hansel.js';
+import { WasmBackend } from '../web/wasm_backend.js';
+
+const RATES = [8, 5, 4, 3, 2.5];
+
+const [from, to, how] = process.argv.slice(2);
+if (!to) {
+  process.stderr.write('usage: node tools/models.js MODEL_DIR DIR [--loss]\n');
+  process.exit(2);
+}
+const config = JSON.parse(await readFile(join(from, 'config.json'), 'utf8'));
+const text = await readFile(join(from, 'eval.txt'), 'utf8');
+const LOSS = join(from, 'loss.json');
+
+/** Nats per character, over windows that do not overlap. @param {import('../web/hansel.js').Model} model */
+async function heldOutLoss(model) {
+  const llama = await loadLlama(model, config, new WasmBackend());
+  const ids = llama.encodeText(text);
+  const { context, config: { vocab } } = llama;
+  let [sum, count] = [0, 0];
+  for (let at = 0; at + context < ids.length; at += context) {
+    const logits = await llama.logits(ids.slice(at, at + context));
+    for (let i = 0; i < context; i++) {
+      const row = logits.subarray(i * vocab, (i + 1) * vocab);
+      const most = row.reduce((a, b) => Math.max(a, b));
+      sum += Math.log(row.reduce((a, b) => a + Math.exp(b - most), 0)) + most - row[ids[at + i + 1]];
+      count++;
+    }
+  }
+  llama.destroy();
+  return sum / count;
+}
+
+const exact = await open(join(from, 'model.hansel.safetensors'));
+const tensors = new Map();
+for (const [name, { dtype, shape }] of exact.tensors) {
+  tensors.set(name, { dtype, shape, data: await exact.decode(name) });
+}
+/** @type {{bits: number, file: string, bytes: Uint8Array}[]} */
+const files = [{ bits: 32, file: 'f32.hansel.safetensors', bytes: await readFile(join(from, 'model.hansel.safetensors')) }];
+for (const bits of RATES) {
+  files.push({ bits, file: `${bits}bit.hansel.safetensors`, bytes: await encode(tensors, { bits }) });
+}
+const hash = (/** @type {Uint8Array} */ bytes) => createHash('sha256').update(bytes).digest('hex');
+if (how === '--loss') {
+  /** @type {Record<string, number>} */
+  const measured = {};
+  for (const { file, bytes } of files) {
+    measured[hash(bytes)] = await heldOutLoss(await open(bytes));
+    process.stderr.write(`${file}: ${measured[hash(bytes)]}\n`);
+  }
+  await writeFile(LOSS, `${JSON.stringify(measured, null, 1)}\n`);
+}
+await mkdir(to, { recursive: true });
+const losses = JSON.parse(await readFile(LOSS, 'utf8').catch(() => '{}'));
+for (const { file, bytes } of files) await writeFile(join(to, file), bytes);
+await writeFile(join(to, 'config.json'), JSON.stringify(config));
+await writeFile(join(to, 'models.json'), `${JSON.stringify({
+  title: 'licence-llama', prompt: 'You may copy and distribute ', characters: text.length,
+  models: files.map(({ bits, file, bytes }) => ({
+    bits, file, bytes: bytes.length, loss: losses[hash(bytes)] ?? null,
+  })),
+}, null, 1)}\n`);
