@@ -22,7 +22,7 @@ WASM_LINK = -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base \
             $(EXPORTS:%=-Wl,--export=hansel_%)
 
-.PHONY: all build setup demo test bench fuzz vectors clean
+.PHONY: all build site setup demo test bench fuzz vectors clean
 all: build
 
 # A sub-make, so that what setup installs is there when make looks.
@@ -30,7 +30,7 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: dist/hansel.wasm dist/hansel_simd.wasm dist/types/hansel.d.ts build/libhansel.a
+products: dist/hansel.wasm dist/hansel_simd.wasm dist/types/hansel.d.ts build/libhansel.a dist/site/index.html
 
 setup:
 	@.ci/setup
@@ -58,6 +58,32 @@ $(eval $(call WASM_RULES,hansel_simd,-msimd128))
 dist/types/hansel.d.ts: $(wildcard web/*.js) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
+
+# ---- the demo page ---------------------------------------------------------------
+
+PAGE = $(wildcard web/*.js web/demo/* shaders/*) src/FORMAT.md
+MODEL = web/demo/models/licence-llama
+WASM = dist/hansel.wasm dist/hansel_simd.wasm
+
+dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
+	node tools/vendor.js dist/demo/vendor
+	@touch $@
+
+# Not made again when the encoder changes: its bytes do not.
+dist/demo/samples/samples.json: tools/samples.js | $(WASM)
+	node tools/samples.js dist/demo/samples
+
+dist/demo/models/licence-llama/models.json: tools/models.js $(wildcard $(MODEL)/*) | $(WASM)
+	node tools/models.js $(MODEL) dist/demo/models/licence-llama
+
+DEMO = dist/demo/vendor/uplot.js dist/demo/samples/samples.json \
+       dist/demo/models/licence-llama/models.json
+
+dist/site/index.html: tools/site.js $(PAGE) $(WASM) $(DEMO)
+	node tools/site.js dist/site
+
+# Static files for any host, below any path.
+site: build
 
 # ---- the main job ---------------------------------------------------------------
 

@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { loadLlama } from '../web/demo/llama.js';
 import { encode, open } from '../web/hansel.js';
 import { WasmBackend } from '../web/wasm_backend.js';
@@ -23,6 +23,7 @@ if (!to) {
 }
 const config = JSON.parse(await readFile(join(from, 'config.json'), 'utf8'));
 const text = await readFile(join(from, 'eval.txt'), 'utf8');
+const EXACT = join(from, 'model.hansel.safetensors');
 const LOSS = join(from, 'loss.json');
 
 /** Nats per character, over windows that do not overlap. @param {import('../web/hansel.js').Model} model */
@@ -44,13 +45,13 @@ async function heldOutLoss(model) {
   return sum / count;
 }
 
-const exact = await open(join(from, 'model.hansel.safetensors'));
+const exact = await open(EXACT);
 const tensors = new Map();
 for (const [name, { dtype, shape }] of exact.tensors) {
   tensors.set(name, { dtype, shape, data: await exact.decode(name) });
 }
 /** @type {{bits: number, file: string, bytes: Uint8Array}[]} */
-const files = [{ bits: 32, file: 'f32.hansel.safetensors', bytes: await readFile(join(from, 'model.hansel.safetensors')) }];
+const files = [{ bits: 32, file: relative(to, EXACT), bytes: await readFile(EXACT) }];
 for (const bits of RATES) {
   files.push({ bits, file: `${bits}bit.hansel.safetensors`, bytes: await encode(tensors, { bits }) });
 }
@@ -66,7 +67,7 @@ if (how === '--loss') {
 }
 await mkdir(to, { recursive: true });
 const losses = JSON.parse(await readFile(LOSS, 'utf8').catch(() => '{}'));
-for (const { file, bytes } of files) await writeFile(join(to, file), bytes);
+for (const { file, bytes } of files.slice(1)) await writeFile(join(to, file), bytes);
 await writeFile(join(to, 'config.json'), JSON.stringify(config));
 await writeFile(join(to, 'models.json'), `${JSON.stringify({
   title: 'licence-llama', prompt: 'You may copy and distribute ', characters: text.length,
