@@ -127,7 +127,10 @@ async function showTensor(name, signal) {
   status(`Decoding ${name}…`);
   const symbols = await model.symbols(name, { signal, onProgress: (p) => progress(0.2 * p.done / p.total) });
   await drawHistogram(sharesOfSymbols(symbols, head, tensor.step));
-  await showHeatmap(model, name, { symbols, step: tensor.step }, signal);
+  await showHeatmap(model, name, { symbols, step: tensor.step }, signal).catch((error) => {
+    if (signal.aborted || error.code === 'HANSEL_ERR_LOST') throw error;
+    byId('heatmap-range').textContent = `Not drawn: ${error.message}`; // the check says more
+  });
   progress(0.3);
   if (tensor.weights <= AUTO_WEIGHTS) await checkTensor(name, signal);
   else byId('check-note').textContent = 'A large tensor: press Check to decode it on every back end.';
