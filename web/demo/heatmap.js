@@ -23,21 +23,23 @@ const canvas = () => /** @type {HTMLCanvasElement} */ (byId('heatmap'));
 async function draw() {
   if (!painter || !shown) return;
   isStale = true;
+  delete canvas().dataset.view; // tells what is drawn
   if (isDrawing) return;
   isDrawing = true;
   try {
     while (isStale && painter) {
       isStale = false;
+      const { x, y, width: across, height: down } = view;
       const { width, height } = canvas();
       const to = /** @type {CanvasRenderingContext2D} */ (canvas().getContext('2d'));
       await painter.paint(to, {
-        x: view.x, y: view.y, columns: view.width / width, rows: view.height / height,
+        x, y, columns: across / width, rows: down / height,
         peak: shown.peak, colours: ['heat-zero', 'heat-negative', 'heat-positive'].map(rgb),
       });
-      const { x, y } = view;
-      canvas().dataset.view = [x, y, view.width, view.height, shown.peak].join(' ');
-      byId('heatmap-range').textContent = `rows ${Math.floor(y)}–${Math.ceil(y + view.height) - 1}, columns ${
-        Math.floor(x)}–${Math.ceil(x + view.width) - 1}`;
+      if (isStale || !shown) continue;
+      canvas().dataset.view = [x, y, across, down, shown.peak].join(' ');
+      byId('heatmap-range').textContent = `rows ${Math.floor(y)}–${Math.ceil(y + down) - 1}, columns ${
+        Math.floor(x)}–${Math.ceil(x + across) - 1}`;
     }
   } catch (error) {
     // A lost GPU is told elsewhere, and what it had drawn stays.
