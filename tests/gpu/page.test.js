@@ -104,6 +104,7 @@ describe('demo page', function () {
     for (const [kind, value, aim] of [['bits', '3.5', { bits: 3.5 }], ['error', '-1', { error: 0.1 }], ['lossless', undefined, { lossless: true }]]) {
       await set(kind, value);
       const estimated = await visitor.text('#estimate-size');
+      await visitor.forget();
       await visitor.p.click('#encode');
       await visitor.idle(/^Open: layer\.hansel/);
       const [download] = await Promise.all([visitor.p.waitForEvent('download'), visitor.p.click('#save')]);
@@ -195,9 +196,10 @@ describe('demo page', function () {
       }
     };
     for (const kind of ['webgpu', 'webgl', 'wasm']) {
+      await visitor.forget();
       await visitor.p.selectOption('#heatmap-kind', kind);
-      await visitor.p.waitForFunction((k) => document.getElementById('heatmap').dataset.kind === k, kind);
-      await visitor.idle(/is shown/);
+      await visitor.idle(/./);
+      assert.equal(await visitor.p.getAttribute('#heatmap', 'data-kind'), kind);
       compare(await look(), `${kind}, all`);
       for (let i = 0; i < 5; i++) await visitor.p.click('#zoom-in');
       await visitor.p.focus('#heatmap');

@@ -135,17 +135,23 @@ export class Visitor {
       && new RegExp(source).test(document.getElementById('status')?.textContent ?? ''), status.source, { timeout: 120_000 });
   }
 
+  /** Forgets the status, so that idle() waits for the next. */
+  forget() {
+    return this.p.evaluate(() => { /** @type {any} */ (document.getElementById('status')).textContent = ''; });
+  }
+
   /** @param {string} file */
   async sample(file) {
+    await this.forget();
     await this.p.click(`[data-file="${file}"]`);
     await this.idle(/^(Open|That did)/);
   }
 
   /** @param {string} url */
   async address(url) {
+    await this.forget();
     await this.p.fill('#url', url);
     await this.p.click('#open button');
-    await this.p.waitForFunction(() => document.body.dataset.state === 'busy').catch(() => {});
     await this.idle(/^(Open|That did|Stopped)/);
   }
 
