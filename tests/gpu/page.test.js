@@ -97,7 +97,7 @@ describe('demo page', function () {
     const plain = await sample('layer.safetensors');
     await visitor.sample('layer.safetensors');
     const set = async (kind, value) => {
-      await visitor.p.check(`input[name=aim][value=${kind}]`, { force: true });
+      await visitor.p.click(`label:has(input[name=aim][value=${kind}])`);
       if (value !== undefined) await visitor.p.fill('#aim', value);
       await visitor.p.waitForTimeout(100);
     };

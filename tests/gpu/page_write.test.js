@@ -31,15 +31,15 @@ describe('demo page, writing', function () {
   it('writes what the F32 reference writes, at F32 and 8 bits, on every back end', async () => {
     const visitor = await Visitor.come(browser, host.url);
     await visitor.p.fill('#prompt', reference.prompt);
-    await visitor.p.check('input[name=kind][value=wasm]', { force: true });
-    await visitor.p.check('input[name=bits][value="32"]', { force: true });
+    await visitor.p.click('label:has(input[name=kind][value=wasm])');
+    await visitor.p.click('label:has(input[name=bits][value="32"])');
     await visitor.p.click('#write-go');
     const whole = await written(visitor, /^F32 on WebAssembly: \d+ characters/);
     assert.equal(whole, reference.prompt + reference.greedy_continuation);
     assert.ok(Number(await visitor.text('#write-speed')) > 0);
     for (const [kind, name] of [['wasm', 'WebAssembly'], ['webgl', 'WebGL2'], ['webgpu', 'WebGPU']]) {
-      await visitor.p.check(`input[name=kind][value=${kind}]`, { force: true });
-      await visitor.p.check('input[name=bits][value="8"]', { force: true });
+      await visitor.p.click(`label:has(input[name=kind][value=${kind}])`);
+      await visitor.p.click('label:has(input[name=bits][value="8"])');
       const text = await written(visitor, new RegExp(`^8 bits on ${name}: .*The same as F32 wrote`));
       assert.equal(text, whole, name);
     }
@@ -52,7 +52,7 @@ describe('demo page, writing', function () {
     assert.deepEqual(models.map(({ bits }) => bits), [32, 8, 5, 4, 3, 2.5]);
     assert.ok(Math.abs(models[0].loss - reference.eval_nats_per_char) < 1e-3);
     for (const [i, { bits, loss, bytes }] of models.entries()) {
-      await visitor.p.check(`input[name=bits][value="${bits}"]`, { force: true });
+      await visitor.p.click(`label:has(input[name=bits][value="${bits}"])`);
       assert.equal(await visitor.text('#write-loss'), loss.toFixed(4));
       assert.match(await visitor.text('#write-size'), /^[\d.]+ [kM]B$/);
       if (i) assert.ok(bytes < models[i - 1].bytes && loss > models[i - 1].loss, `${bits}`);

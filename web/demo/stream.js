@@ -87,8 +87,8 @@ export async function stream(signal, onProgress) {
     }
   }
   byId('stream-start').textContent = 'Load once more';
-  byId('stream-note').textContent = `${items.size === 1 ? '' : `The first tensor was usable after ${
-    time(first)}, `}all of them after ${time(performance.now() - start)}: ${bytes(total)} on ${NAMES[kind]}, still coded.`;
+  byId('stream-note').textContent = `${items.size === 1 ? 'Usable' : `The first tensor was usable after ${
+    time(first)}, all of them`} after ${time(performance.now() - start)}: ${bytes(total)} on ${NAMES[kind]}, still coded.`;
   return `${items.size === 1 ? 'The coded tensor is' : `All ${items.size} coded tensors are`} on ${NAMES[kind]}.`;
 }
 
