@@ -697,7 +697,7 @@ async function readIndex(source, signal) {
  * Opens a safetensors file, coded or not, or a checkpoint's model.safetensors.index.json.
  * Reads headers only; weights are fetched when asked for.
  *
- * @param {Uint8Array | ArrayBuffer | Blob | URL | string} from a URL (the server must answer Range
+ * @param {Uint8Array | ArrayBuffer | InstanceType<typeof globalThis.Blob> | URL | string} from a URL (the server must answer Range
  *   requests), a Blob or File, bytes, or in Node a path; retained until close()
  * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, simd?: boolean,
  *   resumable?: boolean}} [options] onProgress counts files; simd forces a WebAssembly build;
