@@ -17,12 +17,12 @@ HOT = encode decode decode_simd values crc32c matvec
 EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
           crc32c scan quantize smallest_step split histogram fit entropy init plan \
           encode_bound encode_streams finish write_head search_begin search_next matvec matvec_i8 \
-          widen
+          widen fold most_folded symbol_start
 WASM_LINK = -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base \
             $(EXPORTS:%=-Wl,--export=hansel_%)
 
-.PHONY: all build site setup demo test bench fuzz vectors clean
+.PHONY: all build site setup demo test bench eval fuzz vectors clean
 all: build
 
 # A sub-make, so that what setup installs is there when make looks.
@@ -55,31 +55,39 @@ $(eval $(call WASM_RULES,hansel,))
 $(eval $(call WASM_RULES,hansel_simd,-msimd128))
 .PRECIOUS: build/hansel/%.o build/hansel_simd/%.o
 
-dist/types/hansel.d.ts: $(wildcard web/*.js) tsconfig.json node_modules/.installed
+dist/types/hansel.d.ts: $(wildcard web/*.js web/demo/llama*.js) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
 
 # ---- the demo page ---------------------------------------------------------------
 
-PAGE = $(wildcard web/*.js web/demo/* shaders/*) src/FORMAT.md
-MODEL = web/demo/models/licence-llama
-WASM = dist/hansel.wasm dist/hansel_simd.wasm
+# The language model: git holds it once, without loss; here it is coded at some rates.
+MODEL = licence-llama
+MODEL_DIR = web/demo/models/$(MODEL)
+RATES = 8 5 4 3 2.5
+MODELS = $(RATES:%=dist/demo/models/$(MODEL)/%.hansel.safetensors)
+
+build/$(MODEL).safetensors: $(MODEL_DIR)/model.hansel.safetensors dist/hansel_simd.wasm
+	@mkdir -p build
+	node web/cli.js decode $< -o $@ --force --quiet
+
+$(MODELS): dist/demo/models/$(MODEL)/%.hansel.safetensors: build/$(MODEL).safetensors
+	@mkdir -p $(@D)
+	node web/cli.js encode $< -o $@ --bits $* --force --quiet
+
+dist/demo/models/$(MODEL)/models.json: tools/models.js $(MODELS) $(wildcard $(MODEL_DIR)/*.json)
+	node tools/models.js $(MODEL_DIR) $(@D) $(RATES)
 
 dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
 	node tools/vendor.js dist/demo/vendor
 	@touch $@
 
-# Not made again when the encoder changes: its bytes do not.
-dist/demo/samples/samples.json: tools/samples.js | $(WASM)
+dist/demo/samples/samples.json: tools/samples.js dist/hansel_simd.wasm
 	node tools/samples.js dist/demo/samples
 
-dist/demo/models/licence-llama/models.json: tools/models.js $(wildcard $(MODEL)/*) | $(WASM)
-	node tools/models.js $(MODEL) dist/demo/models/licence-llama
-
-DEMO = dist/demo/vendor/uplot.js dist/demo/samples/samples.json \
-       dist/demo/models/licence-llama/models.json
-
-dist/site/index.html: tools/site.js $(PAGE) $(WASM) $(DEMO)
+dist/site/index.html: tools/site.js $(wildcard web/*.js web/demo/* shaders/*) src/FORMAT.md \
+    dist/hansel.wasm dist/hansel_simd.wasm dist/demo/models/$(MODEL)/models.json \
+    dist/demo/vendor/uplot.js dist/demo/samples/samples.json
 	node tools/site.js dist/site
 
 # Static files for any host, below any path.
@@ -141,6 +149,10 @@ build/bench: tests/bench/native.c build/libhansel.a
 
 bench: build build/bench
 	node tests/bench/bench.js $(BENCH)
+
+# What coding does to that model's predictions: docs/EVAL.md.
+eval: build
+	node tests/bench/eval.js $(EVAL)
 
 clean:
 	rm -rf build dist

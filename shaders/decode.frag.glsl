@@ -5,7 +5,7 @@
 // A fragment cannot write where it likes, nor much at once: so a stream is decoded in passes of
 // 4 * (ATTACHMENTS - 2) steps, and state and cursor wait in textures from one pass to the next.
 // dst0.. receive four steps each, a step to a u32, the symbols as bytes, lowest first; bytes beyond
-// the last column are 0. order.frag.glsl puts them into rows. A stream that breaks a rule of the
+// the last column are 0. order.frag.glsl puts them into rows, and makes weights of folded symbols. A stream that breaks a rule of the
 // format gets HANSEL_FAULT for its cursor and keeps it; what it decodes to is undefined.
 //
 // words, cursors and slots are arrays, in rows of 2^WIDTH_LOG2 texels.
@@ -19,6 +19,9 @@ precision highp usampler2D;
 #ifndef PLAIN
 #define PLAIN 0 // 1: in this pass all steps are full ones, and none the last before a tail
 #endif
+#ifndef WEIGHTS_PER_SYMBOL
+#define WEIGHTS_PER_SYMBOL 1 // 1, 2 or 4
+#endif
 #ifndef WIDTH_LOG2
 #define WIDTH_LOG2 11
 #endif
@@ -29,6 +32,8 @@ const uint HANSEL_LANES = 4u;
 const uint HANSEL_WORD_BITS = 16u;
 const uint HANSEL_STATE_LOW = 65536u;
 const uint HANSEL_STATE_WORDS = 8u;
+const uint HANSEL_SYMBOL_BITS = 8u;
+const uint weights_per_symbol = uint(WEIGHTS_PER_SYMBOL);
 const uint HANSEL_SYMBOL_SHIFT = 12u;
 const uint HANSEL_BIAS_SHIFT = 20u;
 const uint HANSEL_FIELD_MASK = 4095u;
@@ -145,7 +150,8 @@ uvec4 decode_step() {
 // One digit of a final state, as a table entry would have it.
 uint tail_symbol(uint digits) {
     uint index = digits & ((1u << blob.tail_bits) - 1u);
-    return ((blob.origin + index) & 255u) << HANSEL_SYMBOL_SHIFT;
+    uint origin = weights_per_symbol > 1u ? 0u : blob.origin;
+    return ((origin + index) & 255u) << HANSEL_SYMBOL_SHIFT;
 }
 
 // One step of the tail.
@@ -163,8 +169,14 @@ struct Extent {
     uint row;          // first
     uint row_count;
     uint column_step;  // first, in steps
-    uint column_count;
+    uint column_count; // symbols of a row
 };
+
+// Symbols of a run of columns that begins with a step.
+uint symbol_columns(uint columns) {
+    uint width = HANSEL_LANES * weights_per_symbol;
+    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
+}
 
 uint piece_start(uint piece, uint row_steps) {
     uint even = row_steps / blob.pieces;
@@ -172,15 +184,16 @@ uint piece_start(uint piece, uint row_steps) {
 }
 
 Extent stream_extent(uint stream) {
+    uint columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        uint row_steps = (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        uint row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
         uint piece = stream % blob.pieces;
         uint start = piece_start(piece, row_steps);
-        uint end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), blob.columns);
+        uint end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
         return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
     }
     uint row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
 }
 
 // ------------------------------------------------------------------------------------------------

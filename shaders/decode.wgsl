@@ -1,9 +1,8 @@
 // decode.wgsl - mirrors src/decode.c, name for name: one invocation decodes one stream.
 // FORMAT.md section 4; the reason behind each step is told there and in decode.c.
 //
-// dst receives the symbols as bytes, four to a u32, lowest byte first, a step to a u32: row r,
-// column c of the matrix is byte c % 4 of dst[r * row_steps + c / 4 - dst_start]. Bytes beyond the
-// last column are 0. faults[0] becomes the lowest stream that breaks a rule of the format.
+// dst receives a byte a weight, four to a u32, lowest byte first: row r, column c of the matrix is
+// byte c % 4 of dst[r * row_quads() + c / 4 - dst_start]. Bytes beyond the last column are 0. faults[0] becomes the lowest stream that breaks a rule of the format.
 //
 // matvec.wgsl repeats everything between the two lines of dashes, word for word.
 
@@ -13,6 +12,7 @@ const HANSEL_LANES: u32 = 4u;
 const HANSEL_WORD_BITS: u32 = 16u;
 const HANSEL_STATE_LOW: u32 = 65536u;
 const HANSEL_STATE_WORDS: u32 = 8u;
+const HANSEL_SYMBOL_BITS: u32 = 8u;
 const HANSEL_SYMBOL_SHIFT: u32 = 12u;
 const HANSEL_BIAS_SHIFT: u32 = 20u;
 const HANSEL_FIELD_MASK: u32 = 4095u;
@@ -21,6 +21,7 @@ const ALL: vec4<u32> = vec4(0xFFFFFFFFu);
 override slot_bits: u32 = 12u;
 override slot_count: u32 = 4096u; // 1 << slot_bits
 override group_size: u32 = 64u;
+override weights_per_symbol: u32 = 1u; // 1, 2 or 4
 // Exclusive-ored into all symbols: 128 << HANSEL_SYMBOL_SHIFT makes them unsigned, plus 128.
 override symbol_flip: u32 = 0u;
 
@@ -28,12 +29,12 @@ struct Blob {
     first_stream: u32,    // of this part of the tensor
     stream_count: u32,
     group_columns: u32,   // workgroups in a row of the dispatch
-    dst_start: u32,       // what dst[0] is, in steps from the tensor's first
+    dst_start: u32,       // what dst[0] is, in quads of columns from the tensor's first
     rows: u32,
     columns: u32,
     pieces: u32,
     rows_per_stream: u32,
-    origin: u32,
+    origin: u32,          // of the weights
     alphabet_size: u32,
     tail_bits: u32,
     tail_steps: u32,
@@ -121,7 +122,8 @@ fn decode_step() -> vec4<u32> {
 // One digit of a final state, as a table entry would have it.
 fn tail_symbol(digits: u32) -> u32 {
     let index = digits & ((1u << blob.tail_bits) - 1u);
-    return (((blob.origin + index) & 255u) << HANSEL_SYMBOL_SHIFT) ^ symbol_flip;
+    let origin = select(blob.origin, 0u, weights_per_symbol > 1u);
+    return (((origin + index) & 255u) << HANSEL_SYMBOL_SHIFT) ^ symbol_flip;
 }
 
 // One step of the tail.
@@ -140,7 +142,13 @@ struct Extent {
     row: u32,          // first
     row_count: u32,
     column_step: u32,  // first, in steps
-    column_count: u32,
+    column_count: u32, // symbols of a row
+}
+
+// Symbols of a run of columns that begins with a step.
+fn symbol_columns(columns: u32) -> u32 {
+    let width = HANSEL_LANES * weights_per_symbol;
+    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
 }
 
 fn piece_start(piece: u32, row_steps: u32) -> u32 {
@@ -149,15 +157,16 @@ fn piece_start(piece: u32, row_steps: u32) -> u32 {
 }
 
 fn stream_extent(stream: u32) -> Extent {
+    let columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        let row_steps = (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        let row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
         let piece = stream % blob.pieces;
         let start = piece_start(piece, row_steps);
-        let end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), blob.columns);
+        let end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
         return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
     }
     let row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
 }
 
 // False when the stream does not end as it must. Each step goes to emit, or two at a time to
@@ -210,6 +219,18 @@ fn decode_stream(extent: Extent, begin: u32, end: u32) -> bool {
     return !bad && all(state == vec4(0u));
 }
 
+// Quads of columns in a row: u32s of a decoded one.
+fn row_quads() -> u32 {
+    return (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+}
+
+// Field k of four folded symbols: four weights as bytes. src/decode.c, unfold_row.
+fn unfold(symbols: u32, k: u32) -> u32 {
+    let bits = HANSEL_SYMBOL_BITS / weights_per_symbol;
+    let fields = (symbols >> (k * bits)) & (((1u << bits) - 1u) * 0x01010101u);
+    return (fields + (blob.origin & 127u) * 0x01010101u) ^ ((blob.origin & 128u) * 0x01010101u);
+}
+
 // Four table entries: their symbols as four bytes, the first lowest.
 fn pack_symbols(entry: vec4<u32>) -> u32 {
     let symbol = entry & vec4(255u << HANSEL_SYMBOL_SHIFT);
@@ -219,18 +240,45 @@ fn pack_symbols(entry: vec4<u32>) -> u32 {
 
 // ------------------------------------------------------------------------------------------------
 
-// Whether all streams begin and rows end at even steps: then pairs of steps are stored at once.
+// Whether all streams begin and rows end at even quads: then pairs of quads are stored at once.
 override pairs: bool = false;
 
 @group(0) @binding(4) var<storage, read_write> dst: array<u32>;             // unless pairs
 @group(0) @binding(5) var<storage, read_write> dst_pairs: array<vec2<u32>>; // if pairs
 @group(0) @binding(6) var<storage, read_write> faults: array<atomic<u32>>;
 
-fn dst_index(row: u32, column_step: u32) -> u32 {
-    return row * ((blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES) + column_step - blob.dst_start;
+fn dst_index(row: u32, quad: u32) -> u32 {
+    return row * row_quads() + quad - blob.dst_start;
+}
+
+// All weights of a step of folded symbols.
+fn store_folded(symbols: u32, row: u32, column_step: u32) {
+    let quad = column_step * weights_per_symbol;
+    let index = dst_index(row, quad);
+    for (var k = 0u; k < weights_per_symbol && quad + k < row_quads(); k += 2u) {
+        if (pairs) {
+            dst_pairs[(index + k) >> 1u] = vec2(last_cut(unfold(symbols, k), quad + k),
+                last_cut(unfold(symbols, k + 1u), quad + k + 1u));
+            continue;
+        }
+        dst[index + k] = last_cut(unfold(symbols, k), quad + k);
+        if (quad + k + 1u < row_quads()) {
+            dst[index + k + 1u] = last_cut(unfold(symbols, k + 1u), quad + k + 1u);
+        }
+    }
+}
+
+// The quad's bytes, but 0 beyond the last column.
+fn last_cut(bytes: u32, quad: u32) -> u32 {
+    let count = min(blob.columns - HANSEL_LANES * quad, HANSEL_LANES);
+    return bytes & (0xFFFFFFFFu >> (8u * (HANSEL_LANES - count)));
 }
 
 fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
+    if (weights_per_symbol > 1u) {
+        store_folded(pack_symbols(entry), row, column_step);
+        return;
+    }
     let index = dst_index(row, column_step);
     if (pairs) {
         dst_pairs[index >> 1u][index & 1u] = pack_symbols(entry);
@@ -240,6 +288,11 @@ fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
 }
 
 fn emit_pair(first: vec4<u32>, second: vec4<u32>, row: u32, column_step: u32) {
+    if (weights_per_symbol > 1u) {
+        emit(first, row, column_step);
+        emit(second, row, column_step + 1u);
+        return;
+    }
     let index = dst_index(row, column_step);
     if (pairs) {
         dst_pairs[index >> 1u] = vec2(pack_symbols(first), pack_symbols(second));

@@ -15,6 +15,9 @@ precision highp int;
 precision highp float;
 precision highp usampler2D;
 
+#ifndef WEIGHTS_PER_SYMBOL
+#define WEIGHTS_PER_SYMBOL 1 // 1, 2 or 4
+#endif
 #ifndef WIDTH_LOG2
 #define WIDTH_LOG2 11
 #endif
@@ -37,6 +40,8 @@ const uint HANSEL_LANES = 4u;
 const uint HANSEL_WORD_BITS = 16u;
 const uint HANSEL_STATE_LOW = 65536u;
 const uint HANSEL_STATE_WORDS = 8u;
+const uint HANSEL_SYMBOL_BITS = 8u;
+const uint weights_per_symbol = uint(WEIGHTS_PER_SYMBOL);
 const uint HANSEL_SYMBOL_SHIFT = 12u;
 const uint HANSEL_BIAS_SHIFT = 20u;
 const uint HANSEL_FIELD_MASK = 4095u;
@@ -153,7 +158,8 @@ uvec4 decode_step() {
 // One digit of a final state, as a table entry would have it.
 uint tail_symbol(uint digits) {
     uint index = digits & ((1u << blob.tail_bits) - 1u);
-    return ((blob.origin + index) & 255u) << HANSEL_SYMBOL_SHIFT;
+    uint origin = weights_per_symbol > 1u ? 0u : blob.origin;
+    return ((origin + index) & 255u) << HANSEL_SYMBOL_SHIFT;
 }
 
 // One step of the tail.
@@ -171,8 +177,14 @@ struct Extent {
     uint row;          // first
     uint row_count;
     uint column_step;  // first, in steps
-    uint column_count;
+    uint column_count; // symbols of a row
 };
+
+// Symbols of a run of columns that begins with a step.
+uint symbol_columns(uint columns) {
+    uint width = HANSEL_LANES * weights_per_symbol;
+    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
+}
 
 uint piece_start(uint piece, uint row_steps) {
     uint even = row_steps / blob.pieces;
@@ -180,15 +192,16 @@ uint piece_start(uint piece, uint row_steps) {
 }
 
 Extent stream_extent(uint stream) {
+    uint columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        uint row_steps = (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        uint row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
         uint piece = stream % blob.pieces;
         uint start = piece_start(piece, row_steps);
-        uint end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), blob.columns);
+        uint end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
         return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
     }
     uint row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -326,12 +339,20 @@ vec4 load_x(uint index) {
 }
 #endif
 
-void emit(uvec4 entry, uint row, uint column_step) {
-    uint index = product.x_start + column_step;
+// Field k of a step of folded symbols, as if they were symbols.
+uvec4 unfold(uvec4 entry, uint k) {
+    uint bits = HANSEL_SYMBOL_BITS / weights_per_symbol;
+    uvec4 fields = (entry >> (HANSEL_SYMBOL_SHIFT + k * bits)) & ((1u << bits) - 1u);
+    return (fields + blob.origin) << HANSEL_SYMBOL_SHIFT;
+}
+
+// Four weights of a row from their symbols; quad counts columns by fours.
+void add(uvec4 entry, uint row, uint quad) {
+    uint index = product.x_start + quad;
 #if KIND == 1
-    ivec4 weights = step_weights(entry, row, column_step);
+    ivec4 weights = step_weights(entry, row, quad);
 #else
-    vec4 weights = step_weights(entry, row, column_step);
+    vec4 weights = step_weights(entry, row, quad);
 #endif
     sum[0] += weights * load_x(index);
 #if TILE == 4 // beyond the batch, x repeats what is there; nothing of it is kept
@@ -339,6 +360,19 @@ void emit(uvec4 entry, uint row, uint column_step) {
     sum[2] += weights * load_x(index + min(2u, product.last) * product.x_stride);
     sum[3] += weights * load_x(index + min(3u, product.last) * product.x_stride);
 #endif
+}
+
+void emit(uvec4 entry, uint row, uint column_step) {
+    if (weights_per_symbol == 1u) {
+        add(entry, row, column_step);
+        return;
+    }
+    // The last step of a row may have fewer quads than others.
+    uint quad = column_step * weights_per_symbol;
+    uint count = min(weights_per_symbol, (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES - quad);
+    for (uint k = 0u; k < count; k++) {
+        add(unfold(entry, k), row, quad + k);
+    }
 }
 
 // The sum of vector v of the tile, as bits. Clears it.

@@ -12,6 +12,7 @@ const HANSEL_LANES: u32 = 4u;
 const HANSEL_WORD_BITS: u32 = 16u;
 const HANSEL_STATE_LOW: u32 = 65536u;
 const HANSEL_STATE_WORDS: u32 = 8u;
+const HANSEL_SYMBOL_BITS: u32 = 8u;
 const HANSEL_SYMBOL_SHIFT: u32 = 12u;
 const HANSEL_BIAS_SHIFT: u32 = 20u;
 const HANSEL_FIELD_MASK: u32 = 4095u;
@@ -20,6 +21,7 @@ const ALL: vec4<u32> = vec4(0xFFFFFFFFu);
 override slot_bits: u32 = 12u;
 override slot_count: u32 = 4096u; // 1 << slot_bits
 override group_size: u32 = 64u;
+override weights_per_symbol: u32 = 1u; // 1, 2 or 4
 // Exclusive-ored into all symbols: 128 << HANSEL_SYMBOL_SHIFT makes them unsigned, plus 128.
 override symbol_flip: u32 = 0u;
 
@@ -27,12 +29,12 @@ struct Blob {
     first_stream: u32,    // of this part of the tensor
     stream_count: u32,
     group_columns: u32,   // workgroups in a row of the dispatch
-    dst_start: u32,       // what dst[0] is, in steps from the tensor's first
+    dst_start: u32,       // what dst[0] is, in quads of columns from the tensor's first
     rows: u32,
     columns: u32,
     pieces: u32,
     rows_per_stream: u32,
-    origin: u32,
+    origin: u32,          // of the weights
     alphabet_size: u32,
     tail_bits: u32,
     tail_steps: u32,
@@ -120,7 +122,8 @@ fn decode_step() -> vec4<u32> {
 // One digit of a final state, as a table entry would have it.
 fn tail_symbol(digits: u32) -> u32 {
     let index = digits & ((1u << blob.tail_bits) - 1u);
-    return (((blob.origin + index) & 255u) << HANSEL_SYMBOL_SHIFT) ^ symbol_flip;
+    let origin = select(blob.origin, 0u, weights_per_symbol > 1u);
+    return (((origin + index) & 255u) << HANSEL_SYMBOL_SHIFT) ^ symbol_flip;
 }
 
 // One step of the tail.
@@ -139,7 +142,13 @@ struct Extent {
     row: u32,          // first
     row_count: u32,
     column_step: u32,  // first, in steps
-    column_count: u32,
+    column_count: u32, // symbols of a row
+}
+
+// Symbols of a run of columns that begins with a step.
+fn symbol_columns(columns: u32) -> u32 {
+    let width = HANSEL_LANES * weights_per_symbol;
+    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
 }
 
 fn piece_start(piece: u32, row_steps: u32) -> u32 {
@@ -148,15 +157,16 @@ fn piece_start(piece: u32, row_steps: u32) -> u32 {
 }
 
 fn stream_extent(stream: u32) -> Extent {
+    let columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        let row_steps = (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        let row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
         let piece = stream % blob.pieces;
         let start = piece_start(piece, row_steps);
-        let end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), blob.columns);
+        let end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
         return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
     }
     let row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
 }
 
 // False when the stream does not end as it must. Each step goes to emit, or two at a time to
@@ -209,6 +219,18 @@ fn decode_stream(extent: Extent, begin: u32, end: u32) -> bool {
     return !bad && all(state == vec4(0u));
 }
 
+// Quads of columns in a row: u32s of a decoded one.
+fn row_quads() -> u32 {
+    return (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+}
+
+// Field k of four folded symbols: four weights as bytes. src/decode.c, unfold_row.
+fn unfold(symbols: u32, k: u32) -> u32 {
+    let bits = HANSEL_SYMBOL_BITS / weights_per_symbol;
+    let fields = (symbols >> (k * bits)) & (((1u << bits) - 1u) * 0x01010101u);
+    return (fields + (blob.origin & 127u) * 0x01010101u) ^ ((blob.origin & 128u) * 0x01010101u);
+}
+
 // Four table entries: their symbols as four bytes, the first lowest.
 fn pack_symbols(entry: vec4<u32>) -> u32 {
     let symbol = entry & vec4(255u << HANSEL_SYMBOL_SHIFT);
@@ -231,8 +253,8 @@ override tile: u32 = 1u;       // vectors at a time: 1 or 4
 struct Product {
     first_vector: u32,  // of the batch
     vector_count: u32,  // of the batch
-    x_start: u32,       // what x[0] is short of, in steps
-    x_stride: u32,      // from vector to vector, in steps
+    x_start: u32,       // what x[0] is short of, in quads
+    x_stride: u32,      // from vector to vector, in quads
     y_start: u32,       // in elements
     y_stride: u32,      // from vector to vector, in elements
     dtype: u32,
@@ -255,7 +277,7 @@ var<private> sum_0: vec4<f32>;
 var<private> sum_1: vec4<f32>;
 var<private> sum_2: vec4<f32>;
 var<private> sum_3: vec4<f32>;
-// Where x's first vector of the tile begins, and from it to the others, in steps. Beyond the batch
+// Where x's first vector of the tile begins, and from it to the others, in quads. Beyond the batch
 // they repeat what is there; nothing of it is stored.
 var<private> x_0: u32;
 var<private> x_1: u32;
@@ -310,13 +332,45 @@ fn step_weights(entry: vec4<u32>, row: u32, column_step: u32) -> vec4<f32> {
         f32(128u << HANSEL_SYMBOL_SHIFT);
 }
 
+// Weights of field k of a step of folded symbols, scaled like those of step_weights().
+fn folded_weights(entry: vec4<u32>, k: u32) -> vec4<f32> {
+    let bits = HANSEL_SYMBOL_BITS / weights_per_symbol;
+    let fields = (entry >> vec4(k * bits)) & vec4(((1u << bits) - 1u) << HANSEL_SYMBOL_SHIFT);
+    let origin = (bitcast<i32>(blob.origin) << 24u) >> (24u - HANSEL_SYMBOL_SHIFT);
+    return vec4<f32>(vec4<i32>(fields) + vec4(origin));
+}
+
+// The last step of a row may have fewer quads than others.
+fn emit_folded(entry: vec4<u32>, column_step: u32) {
+    let quad = column_step * weights_per_symbol;
+    let count = min(weights_per_symbol, row_quads() - quad);
+    if (kind == KIND_I8) {
+        let symbols = pack_symbols(entry);
+        for (var k = 0u; k < count; k++) {
+            sum_i8 += dot_i8(unfold(symbols, k), x_i8[x_0 + quad + k]);
+        }
+        return;
+    }
+    for (var k = 0u; k < count; k++) {
+        add(folded_weights(entry, k), x_0 + quad + k);
+    }
+}
+
 fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
+    if (weights_per_symbol > 1u) {
+        emit_folded(entry, column_step);
+        return;
+    }
     let index = x_0 + column_step;
     if (kind == KIND_I8) {
         sum_i8 += dot_i8(pack_symbols(entry), x_i8[index]);
         return;
     }
-    let weights = step_weights(entry, row, column_step);
+    add(step_weights(entry, row, column_step), index);
+}
+
+// Four weights of a row times the four elements of each vector from x[index] on.
+fn add(weights: vec4<f32>, index: u32) {
     sum_0 += weights * x[index];
     if (tile > 1u) {
         sum_1 += weights * x[index + x_1];

@@ -21,20 +21,21 @@ static uint64_t nearest_ratio(uint64_t a, uint64_t b) { return (a + b / 2) / b; 
  * Lossless floats are for storage: there size comes first.
  */
 static uint32_t default_stream_length(const hansel_blob *blob) {
-    uint64_t length = blob->weights / 2048;
+    uint64_t length = blob->weights / blob->weights_per_symbol / 2048;
     if (blob->mode == HANSEL_LOSSLESS && blob->raw_bytes) return 4096;
     return length < 1024 ? 1024 : length > 4096 ? 4096 : (uint32_t)length;
 }
 
 /* Streams of about stream_length symbols: pieces of a row, or whole rows. */
 static void partition(hansel_blob *blob, uint32_t stream_length) {
-    uint64_t pieces, rows;
-    if (!stream_length) stream_length = default_stream_length(blob);
+    uint64_t pieces, rows, most = hansel_row_steps(hansel_symbol_columns(blob, blob->columns));
+    uint64_t weights = stream_length ? stream_length : default_stream_length(blob);
+    weights *= blob->weights_per_symbol;
     blob->pieces = blob->rows_per_stream = 0;
     if (blob->alphabet_size < 2) return;
-    pieces = nearest_ratio(blob->columns, stream_length);
-    if (pieces > hansel_row_steps(blob->columns)) pieces = hansel_row_steps(blob->columns);
-    rows = nearest_ratio(stream_length, blob->columns);
+    pieces = nearest_ratio(blob->columns, weights);
+    if (pieces > most) pieces = most;
+    rows = nearest_ratio(weights, blob->columns);
     if (rows > blob->rows) rows = blob->rows;
     blob->pieces = pieces > 1 ? (uint32_t)pieces : 1;
     blob->rows_per_stream = pieces > 1 || rows < 1 ? 1 : (uint32_t)rows;
@@ -64,19 +65,104 @@ static double choose_tail(hansel_blob *blob, double bits_per_symbol) {
 double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
     double head = 8.0 * (HANSEL_FIXED_BYTES + 8 * blob->rank + HANSEL_ALIGNMENT);
     double raw = 8.0 * (double)(blob->weights * blob->raw_bytes);
-    double waste, idle, per_symbol;
+    double waste, idle, per_symbol, row_symbols;
     partition(blob, stream_length);
     hansel_count_streams(blob);
     blob->tail_bits = blob->tail_steps = 0;
     if (!blob->stream_count) return head + raw;
-    per_symbol = bits / (double)blob->weights;
+    row_symbols = (double)hansel_symbol_columns(blob, blob->columns);
+    per_symbol = bits / ((double)blob->rows * row_symbols);
     waste = choose_tail(blob, per_symbol);
     /* Lanes that rest at the ends of rows carry fewer symbols in their tails. */
-    idle = 1 - (double)blob->columns / (double)(HANSEL_LANES * hansel_row_steps(blob->columns));
+    idle = 1 - row_symbols / (double)(HANSEL_LANES * hansel_row_steps((uint64_t)row_symbols));
     waste += idle * blob->tail_steps * per_symbol;
     /* A stored state has 16 bits to spare, half of them used on average; a length
      * takes about six. */
     return head + raw + bits + blob->stream_count * (HANSEL_LANES * (waste + 8.25) + 6.0);
+}
+
+/* ---- several weights to a symbol -------------------------------------------- */
+
+uint32_t hansel_most_folded(const hansel_blob *blob) {
+    if (blob->raw_bytes || blob->alphabet_size < 2) return 1;
+    return blob->alphabet_size <= 4 ? 4 : blob->alphabet_size <= 16 ? 2 : 1;
+}
+
+/* Elements of a[] with even numbers to its first half, the others to the second: the
+ * inverse of decode.c's zip(). */
+static inline void unzip(hansel_quad *a, uint32_t count) {
+    hansel_quad apart[HANSEL_MAX_FOLD];
+    uint32_t k, half = count / 2;
+    for (k = 0; k < half; k++) {
+        hansel_quad b = a[2 * k], c = a[2 * k + 1];
+        apart[k] = (hansel_quad){b[0], b[2], c[0], c[2]};
+        apart[k + half] = (hansel_quad){b[1], b[3], c[1], c[3]};
+    }
+    memcpy(a, apart, count * sizeof *a);
+}
+
+/*
+ * The symbols of one row; in place is fine, since no symbol is written before its
+ * weights are read. The inverse of decode.c's unfold_row(): subtracting borrows from the
+ * next byte only after a weight below origin, whose own byte is then 128 or more, beyond
+ * the field.
+ */
+static inline uint8_t *fold_row(uint8_t *dst, const uint8_t *src, uint64_t columns,
+                                uint32_t origin, uint32_t fold, uint32_t *beyond) {
+    const uint32_t bits = HANSEL_SYMBOL_BITS / fold;
+    const uint32_t rest = ~(((1u << bits) - 1) * 0x01010101u);
+    const uint32_t low = (origin & 127) * 0x01010101u, high = (origin & 128) * 0x01010101u;
+    uint64_t width = HANSEL_LANES * fold, column = 0;
+    for (; columns - column >= 4 * width; column += 4 * width) { /* four steps at once */
+        hansel_quad weights[HANSEL_MAX_FOLD], symbols = {0, 0, 0, 0}, over = {0, 0, 0, 0};
+        uint32_t k, n;
+        memcpy(weights, src + column, 4 * width);
+        for (n = 1; n < fold; n *= 2) unzip(weights, fold);
+        for (k = 0; k < fold; k++) {
+            hansel_quad fields = (weights[k] ^ high) - low;
+            over |= fields & rest;
+            symbols |= fields << k * bits;
+        }
+        *beyond |= over[0] | over[1] | over[2] | over[3];
+        memcpy(dst, &symbols, 16);
+        dst += 16;
+    }
+    for (; column < columns; column += width) {
+        uint32_t count = columns - column < width ? (uint32_t)(columns - column) : (uint32_t)width;
+        uint32_t symbol[HANSEL_LANES] = {0, 0, 0, 0}, i;
+        for (i = 0; i < count; i++) {
+            uint32_t field = (src[column + i] - origin) & 255;
+            *beyond |= field >> bits;
+            symbol[i % HANSEL_LANES] |= field << i / HANSEL_LANES * bits;
+        }
+        for (i = 0; i < HANSEL_LANES && i < count; i++) *dst++ = (uint8_t)symbol[i];
+    }
+    return dst;
+}
+
+size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32_t count,
+                   const uint8_t *src, size_t src_bytes) {
+    uint8_t *at = dst;
+    uint32_t beyond = 0, i;
+    uint64_t row;
+    if (first > blob->stream_count || count > blob->stream_count - first) return 0;
+    if (src_bytes != hansel_stream_start(blob, first + count) - hansel_stream_start(blob, first))
+        return 0;
+    if (blob->weights_per_symbol == 1) {
+        memmove(dst, src, src_bytes);
+        return src_bytes;
+    }
+    for (i = 0; i < count; i++) {
+        hansel_extent extent = hansel_stream_extent(blob, first + i);
+        for (row = 0; row < extent.row_count; row++) {
+            at = blob->weights_per_symbol == 2
+                     ? fold_row(at, src, extent.weight_columns, blob->origin, 2, &beyond)
+                     : fold_row(at, src, extent.weight_columns, blob->origin, HANSEL_MAX_FOLD,
+                                &beyond);
+            src += extent.weight_columns;
+        }
+    }
+    return beyond ? 0 : (size_t)(at - dst);
 }
 
 /* ---- streams --------------------------------------------------------------- */
@@ -98,7 +184,7 @@ static void build_coders(coder coders[256], const hansel_blob *blob) {
     memset(coders, 0, 256 * sizeof *coders);
     for (index = 0; index < blob->alphabet_size; index++) {
         uint32_t freq = blob->freq[index];
-        coder *c = &coders[(blob->origin + index) & 255];
+        coder *c = &coders[(hansel_symbol_origin(blob) + index) & 255];
         if (!freq) continue;
         c->reciprocal = (((uint64_t)1 << (32 + blob->slot_bits)) + freq - 1) / freq;
         c->limit_high = (uint32_t)(((uint64_t)freq << (32 - blob->slot_bits)) - 1);
@@ -145,7 +231,8 @@ static uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const cod
         at -= lanes;
         if (left > extent->step_count - tail) {
             for (lane = 0; lane < lanes; lane++)
-                state[lane] = state[lane] << blob->tail_bits | ((at[lane] - blob->origin) & 255);
+                state[lane] = state[lane] << blob->tail_bits |
+                              ((at[lane] - hansel_symbol_origin(blob)) & 255);
         } else {
             if (left == extent->step_count - tail)
                 for (lane = 0; lane < HANSEL_LANES; lane++) state[lane] += HANSEL_STATE_LOW;
@@ -170,8 +257,8 @@ size_t hansel_encode_streams(void *dst, size_t dst_bytes, uint32_t *lengths,
     uint8_t *to = dst;
     size_t k;
     if (first > blob->stream_count || count > blob->stream_count - first) return 0;
-    start = hansel_stream_start(blob, first);
-    if (src_bytes != hansel_stream_start(blob, first + count) - start) return 0;
+    start = hansel_symbol_start(blob, first);
+    if (src_bytes != hansel_symbol_start(blob, first + count) - start) return 0;
     if (dst_bytes < hansel_encode_bound(blob, first, count)) return 0;
     build_coders(coders, blob);
     for (k = 0; k < src_bytes; k++) unused |= !coders[src[k]].is_used;
@@ -202,6 +289,7 @@ hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint
     blob->dtype = dtype;
     blob->mode = mode;
     blob->rank = rank;
+    blob->weights_per_symbol = 1;
     blob->step = is_grid ? step : 0;
     blob->raw_bytes = is_grid ? 0 : hansel_dtype_raw_bytes(dtype);
     for (i = 0; i < rank; i++) blob->shape[i] = shape[i];
@@ -238,7 +326,8 @@ hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *
     if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;
     memset(head, 0, blob->head_bytes);
     hansel_store32(head + HANSEL_OFFSET_MAGIC, HANSEL_MAGIC);
-    head[HANSEL_OFFSET_VERSION] = HANSEL_VERSION;
+    head[HANSEL_OFFSET_VERSION] = (uint8_t)(blob->weights_per_symbol > 1 ? HANSEL_VERSION_FOLDED
+                                                                        : HANSEL_VERSION);
     head[HANSEL_OFFSET_DTYPE] = (uint8_t)blob->dtype;
     head[HANSEL_OFFSET_MODE] = (uint8_t)blob->mode;
     head[HANSEL_OFFSET_RANK] = (uint8_t)blob->rank;
@@ -249,7 +338,7 @@ hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *
     hansel_store32(head + HANSEL_OFFSET_STEP, step_bits);
     head[HANSEL_OFFSET_CODED_PLANES] = 1;
     head[HANSEL_OFFSET_TABLES] = 1;
-    head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] = 1;
+    head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] = (uint8_t)blob->weights_per_symbol;
     head[HANSEL_OFFSET_RAW_BYTES] = (uint8_t)blob->raw_bytes;
     head[HANSEL_OFFSET_SLOT_BITS] = (uint8_t)blob->slot_bits;
     head[HANSEL_OFFSET_ORIGIN] = (uint8_t)blob->origin;
@@ -282,6 +371,7 @@ static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_l
     blob.columns = columns;
     blob.weights = rows * columns;
     blob.alphabet_size = rows && columns ? 2 : 0;
+    blob.weights_per_symbol = 1;
     partition(&blob, stream_length);
     hansel_count_streams(&blob);
     return blob.stream_count;
@@ -317,16 +407,55 @@ static hansel_status scan(const hansel_blob *blob, const void *src, hansel_stats
     return HANSEL_OK;
 }
 
+/* Model and partition, one weight to a symbol. */
+static hansel_status fit_and_plan(hansel_blob *blob, const uint8_t *symbols,
+                                  const hansel_options *options, double *bits) {
+    uint64_t counts[256];
+    memset(counts, 0, sizeof counts);
+    hansel_histogram(counts, symbols, (size_t)blob->weights);
+    blob->weights_per_symbol = 1;
+    *bits = hansel_fit(blob, counts, options->slot_bits);
+    if (*bits < 0) return HANSEL_ERR_ARGUMENT;
+    *bits = hansel_plan(blob, *bits, options->stream_length);
+    return HANSEL_OK;
+}
+
+/* Folds symbols in place, if told to or if that costs no more than HANSEL_FOLD_COST; room
+ * holds as many bytes. Returns how many symbols there are then; *bits is the plan's. */
+static uint64_t fold_if_cheap(hansel_blob *blob, uint8_t *symbols, uint8_t *room, double *bits,
+                              const hansel_options *options) {
+    uint32_t fold = hansel_most_folded(blob);
+    if (options->weights_per_symbol && fold > options->weights_per_symbol)
+        fold = options->weights_per_symbol;
+    for (; fold > 1; fold /= 2) {
+        uint64_t counts[256];
+        hansel_blob folded = *blob;
+        size_t count;
+        double fitted;
+        memset(counts, 0, sizeof counts);
+        folded.weights_per_symbol = fold;
+        hansel_plan(&folded, *bits, options->stream_length);
+        count = hansel_fold(room, &folded, 0, folded.stream_count, symbols, (size_t)blob->weights);
+        hansel_histogram(counts, room, count);
+        fitted = hansel_fit(&folded, counts, options->slot_bits);
+        if (fitted < 0) continue;
+        fitted = hansel_plan(&folded, fitted, options->stream_length);
+        if (!options->weights_per_symbol && fitted > HANSEL_FOLD_COST * *bits) continue;
+        *blob = folded;
+        *bits = fitted;
+        memcpy(symbols, room, count);
+        return count;
+    }
+    return blob->stream_count ? blob->weights : 0;
+}
+
 /* Symbols of the whole tensor at blob->step, their histogram and planned bits. */
 static hansel_status measure(hansel_blob *blob, uint8_t *symbols, const void *src,
                              const hansel_options *options, hansel_stats *stats, double *bits,
                              hansel_fault *fault) {
-    uint64_t counts[256];
     hansel_status status = HANSEL_OK;
-    double fitted;
     const uint8_t *bytes = src;
     uint64_t at, n;
-    memset(counts, 0, sizeof counts);
     stats->sum_error = stats->max_error = 0;
     stats->saturated = 0;
     for (at = 0; at < blob->weights; at += n) {
@@ -339,11 +468,7 @@ static hansel_status measure(hansel_blob *blob, uint8_t *symbols, const void *sr
             return status;
         }
     }
-    hansel_histogram(counts, symbols, (size_t)blob->weights);
-    fitted = hansel_fit(blob, counts, options->slot_bits);
-    if (fitted < 0) return HANSEL_ERR_ARGUMENT;
-    *bits = hansel_plan(blob, fitted, options->stream_length);
-    return HANSEL_OK;
+    return fit_and_plan(blob, symbols, options, bits);
 }
 
 /* Square root by Newton's method: enough for a search, and no libm. */
@@ -359,13 +484,13 @@ static double root(double x) {
 }
 
 static hansel_status find_step(hansel_blob *blob, uint8_t *symbols, const void *src,
-                               const hansel_options *options, hansel_stats *stats,
+                               const hansel_options *options, double goal, hansel_stats *stats,
                                hansel_fault *fault) {
     hansel_search search;
     hansel_status status;
     double bits;
     if (!blob->weights) return HANSEL_OK; /* any step will do */
-    hansel_search_begin(&search, options->target, options->goal, stats->low, stats->high);
+    hansel_search_begin(&search, options->target, goal, stats->low, stats->high);
     while (search.step > 0) {
         blob->step = search.step;
         status = measure(blob, symbols, src, options, stats, &bits, fault);
@@ -410,29 +535,41 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
      * nothing, into the room that the words will take. */
     memset(&stats, 0, sizeof stats);
     if (mode == HANSEL_LOSSLESS) {
-        uint64_t counts[256];
-        memset(counts, 0, sizeof counts);
         hansel_split(symbols, out, dtype, src, (size_t)blob.weights);
-        hansel_histogram(counts, symbols, (size_t)blob.weights);
-        bits = hansel_fit(&blob, counts, options->slot_bits);
-        if (bits < 0) return HANSEL_ERR_ARGUMENT;
-        hansel_plan(&blob, bits, options->stream_length);
+        status = fit_and_plan(&blob, symbols, options, &bits);
+        if (status != HANSEL_OK) return status;
     } else {
         status = scan(&blob, src, &stats, fault);
         if (status == HANSEL_OK && !(options->step > 0))
-            status = find_step(&blob, symbols, src, options, &stats, fault);
+            status = find_step(&blob, symbols, src, options, options->goal, &stats, fault);
         if (status == HANSEL_OK)
             status = measure(&blob, symbols, src, options, &stats, &bits, fault);
         if (status != HANSEL_OK) return status;
     }
     for (round = 0;; round++) {
         double excess, wider;
+        double single = bits;
+        float coarse = blob.step;
+        uint64_t count = fold_if_cheap(&blob, symbols, out, &bits, options);
+        if (!round && mode == HANSEL_GRID && options->target == HANSEL_TARGET_BITS &&
+            bits < single) { /* what folding saves is for a finer step, if that still folds */
+            uint32_t fold = blob.weights_per_symbol, tries;
+            double goal = options->goal + (single - bits) / (double)blob.weights;
+            status = find_step(&blob, symbols, src, options, goal, &stats, fault);
+            if (status != HANSEL_OK) return status;
+            for (tries = 0; tries < 2; tries++) {
+                status = measure(&blob, symbols, src, options, &stats, &bits, fault);
+                if (status != HANSEL_OK) return status;
+                count = fold_if_cheap(&blob, symbols, out, &bits, options);
+                if (blob.weights_per_symbol == fold) break;
+                blob.step = coarse;
+            }
+        }
         head_bound = hansel_align(HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 +
                                   4 * (uint64_t)blob.stream_count);
         words = out + head_bound;
         payload = hansel_encode_streams(words, dst_bytes - (size_t)head_bound, lengths, &blob, 0,
-                                        blob.stream_count, symbols,
-                                        blob.stream_count ? (size_t)blob.weights : 0);
+                                        blob.stream_count, symbols, (size_t)count);
         status = hansel_finish(&blob, lengths);
         if (status != HANSEL_OK) return status;
         if (mode != HANSEL_GRID || options->target != HANSEL_TARGET_BITS || !blob.weights) break;

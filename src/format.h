@@ -9,6 +9,7 @@
 
 #define HANSEL_MAGIC 0x4C534E48u /* "HNSL", little-endian */
 #define HANSEL_VERSION 1u
+#define HANSEL_VERSION_FOLDED 2u /* several weights to a symbol */
 
 /* rANS (FORMAT.md section 4). */
 #define HANSEL_LANES 4u         /* (mirrored) states per stream: one quad */
@@ -18,6 +19,8 @@
 #define HANSEL_MAX_SLOT_BITS 12u
 #define HANSEL_MAX_SLOTS 4096u  /* (mirrored) 1 << HANSEL_MAX_SLOT_BITS */
 #define HANSEL_STATE_WORDS 8u   /* (mirrored) initial states of a stream, in words */
+#define HANSEL_SYMBOL_BITS 8u   /* (mirrored) shared by the weights of a symbol */
+#define HANSEL_MAX_FOLD 4u      /* weights in a symbol, at most */
 
 /* One table entry per slot (mirrored): bias << 20 | symbol << 12 | freq. bias is on
  * top, so that one shift gets it: it is wanted first. */

@@ -80,6 +80,7 @@ typedef struct hansel_blob {
     uint32_t pieces, rows_per_stream; /* partition, FORMAT.md 3.1 */
     uint32_t stream_count;
     uint32_t directory_offset;       /* in the head, bytes */
+    uint32_t weights_per_symbol;     /* 1, 2 or 4: FORMAT.md 4.5 */
     uint16_t freq[256];              /* by alphabet index */
 } hansel_blob;
 
@@ -120,6 +121,8 @@ void hansel_read_cursors(uint32_t *cursors, const hansel_blob *blob, const void 
 
 /* First weight (row-major index) of a stream; stream_count gives weights. FORMAT.md 3.1. */
 uint64_t hansel_stream_start(const hansel_blob *blob, uint32_t stream);
+/* Like hansel_stream_start, but counts symbols: fewer than weights where they are folded. */
+uint64_t hansel_symbol_start(const hansel_blob *blob, uint32_t stream);
 
 /*
  * hansel_decode_streams() - decode a range of streams: THE reference decoder.
@@ -226,12 +229,13 @@ void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes
  *
  *   counts     histogram of the coded bytes; any, all zero too
  *   slot_bits  8..12, or 0 to choose the one with the fewest bits, table included
- *   blob       dtype and mode are read; slot_bits, origin, alphabet_size, freq
- *              are written
+ *   blob       dtype, mode and weights_per_symbol are read; slot_bits, alphabet_size, freq
+ *              and (one weight to a symbol) origin are written
  *
  * Frequencies minimize sum(counts * log2(2^slot_bits / freq)) exactly (greedy on
  * marginal gains, optimal since the cost is separable and convex). Returns
- * the cost of all weights and of the table in bits, or a negative number for a bad slot_bits.
+ * the cost of all weights and of the table in bits, or a negative number for a bad slot_bits
+ * and for folded symbols that are all equal or more than the slots.
  */
 double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_bits);
 
@@ -244,6 +248,27 @@ double hansel_entropy(const uint64_t counts[256]);
  */
 hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint32_t rank,
                           const uint64_t *shape, float step);
+
+/* How many weights a symbol can hold, after hansel_fit with one each: 4 (up to 4 levels), 2
+ * (up to 16) or 1. FORMAT.md 4.5. */
+uint32_t hansel_most_folded(const hansel_blob *blob);
+
+/* Folding is faster to decode, and chosen where the blob gets larger by this factor at most. */
+#define HANSEL_FOLD_COST 1.005
+
+/*
+ * hansel_fold() - the symbols of streams first .. first + count - 1, weights_per_symbol
+ * weights to each. To choose a model for them: set weights_per_symbol on a fitted blob, plan,
+ * fold, and fit and plan again with the histogram of the result.
+ *
+ *   dst  receives the symbols, at most src_bytes; may be src
+ *   src  the coded bytes of the weights of those streams, row-major, exactly
+ *
+ * Returns how many symbols there are, or 0 when src_bytes or a weight outside
+ * origin .. origin + levels - 1 makes it impossible.
+ */
+size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32_t count,
+                   const uint8_t *src, size_t src_bytes);
 
 /*
  * hansel_plan() - cut the tensor into streams of about stream_length symbols (0: 1024
@@ -260,7 +285,7 @@ uint64_t hansel_encode_bound(const hansel_blob *blob, uint32_t first, uint32_t c
  *
  *   dst, dst_bytes  room for hansel_encode_bound() bytes; 2-byte aligned
  *   lengths         receives count word counts
- *   src, src_bytes  the symbols of those streams, row-major, exactly
+ *   src, src_bytes  the symbols of those streams, row-major (hansel_fold), exactly
  *
  * Returns the bytes written to dst, or 0 when src_bytes, dst_bytes or a symbol
  * outside the fitted alphabet makes it impossible.
@@ -339,6 +364,7 @@ typedef struct hansel_options {
     uint32_t lossless, clamp; /* booleans */
     uint32_t stream_length;   /* symbols; 0 chooses, 1024 to 4096 by size */
     uint32_t slot_bits;       /* 8..12; 0 chooses */
+    uint32_t weights_per_symbol; /* 1, 2 or 4, or fewer if there are too many levels; 0 chooses */
 } hansel_options;
 
 /*

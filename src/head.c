@@ -18,7 +18,6 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
     } rules[] = {
         {HANSEL_OFFSET_CODED_PLANES, 1, 1, HANSEL_ERR_RESERVED},
         {HANSEL_OFFSET_TABLES, 1, 1, HANSEL_ERR_RESERVED},
-        {HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 1, HANSEL_ERR_RESERVED},
         {HANSEL_OFFSET_RESERVED, 0, 0, HANSEL_ERR_RESERVED},
         {HANSEL_OFFSET_DTYPE, HANSEL_F32, HANSEL_F8_E5M2, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_MODE, HANSEL_GRID, HANSEL_LOSSLESS, HANSEL_ERR_HEADER},
@@ -35,6 +34,12 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
             return fail(fault, (hansel_status)rules[i].status, rules[i].offset,
                         value < rules[i].low ? rules[i].low : rules[i].high, value);
     }
+    /* Version 1 knows 1, and 2 the others. */
+    if (head[HANSEL_OFFSET_VERSION] == HANSEL_VERSION ? head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != 1
+                                                      : head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != 2 &&
+            head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != HANSEL_MAX_FOLD)
+        return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL,
+                    head[HANSEL_OFFSET_VERSION], head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL]);
     return HANSEL_OK;
 }
 
@@ -46,6 +51,7 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
     blob->rank = head[HANSEL_OFFSET_RANK];
     blob->blob_bytes = hansel_load64(head + HANSEL_OFFSET_BLOB_BYTES);
     blob->payload_crc = hansel_load32(head + HANSEL_OFFSET_PAYLOAD_CRC);
+    blob->weights_per_symbol = head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL];
     blob->raw_bytes = head[HANSEL_OFFSET_RAW_BYTES];
     blob->slot_bits = head[HANSEL_OFFSET_SLOT_BITS];
     blob->origin = head[HANSEL_OFFSET_ORIGIN];
@@ -70,6 +76,9 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
     i = blob->mode == HANSEL_GRID ? 0 : hansel_dtype_raw_bytes(blob->dtype);
     if (blob->raw_bytes != i)
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_RAW_BYTES, i, blob->raw_bytes);
+    if (blob->weights_per_symbol > 1 && (blob->raw_bytes || blob->alphabet_size < 2))
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1,
+                    blob->weights_per_symbol);
 
     for (i = 0; i < blob->rank; i++) blob->shape[i] = hansel_load64(head + HANSEL_OFFSET_SHAPE + 8 * i);
     if (!hansel_matrix_view(blob))
@@ -152,7 +161,8 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
         return fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, HANSEL_FIXED_BYTES, src_bytes);
     if (hansel_load32(head) != HANSEL_MAGIC)
         return fail(fault, HANSEL_ERR_MAGIC, 0, HANSEL_MAGIC, hansel_load32(head));
-    if (head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION)
+    if (head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION &&
+        head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION_FOLDED)
         return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION,
                     head[HANSEL_OFFSET_VERSION]);
     blob->head_bytes = hansel_load32(head + HANSEL_OFFSET_HEAD_BYTES);

@@ -59,15 +59,30 @@ static inline uint64_t hansel_packed_bytes(uint64_t count, uint32_t width) {
     return (count * width + 7) / 8;
 }
 
+/* Four u32s, a vector of gcc and clang: SIMD where there is some. */
+typedef uint32_t hansel_quad __attribute__((vector_size(16)));
+
 /* A stream as the decoder walks it: row_count rows of column_count symbols. */
 typedef struct hansel_extent {
     uint64_t row_count, column_count;
-    uint64_t row_steps;  /* steps of a row: ceil(column_count / 4) */
-    uint64_t step_count; /* row_count * row_steps */
+    uint64_t row_steps;      /* steps of a row: ceil(column_count / 4) */
+    uint64_t step_count;     /* row_count * row_steps */
+    uint64_t weight_columns; /* weights of a row: column_count, unless they are folded */
 } hansel_extent;
 
 static inline uint64_t hansel_row_steps(uint64_t columns) {
     return (columns + HANSEL_LANES - 1) / HANSEL_LANES;
+}
+
+/* Symbols of a run of columns that begins with a step. FORMAT.md 4.5. */
+static inline uint64_t hansel_symbol_columns(const hansel_blob *blob, uint64_t columns) {
+    uint64_t width = HANSEL_LANES * blob->weights_per_symbol, rest = columns % width;
+    return columns / width * HANSEL_LANES + (rest < HANSEL_LANES ? rest : HANSEL_LANES);
+}
+
+/* The symbol of alphabet index 0: folded symbols count from 0, and the weights from origin. */
+static inline uint32_t hansel_symbol_origin(const hansel_blob *blob) {
+    return blob->weights_per_symbol > 1 ? 0 : blob->origin;
 }
 
 /* First column of a piece of a row; piece = pieces gives columns. */

@@ -105,7 +105,15 @@ static void normalize(uint16_t *freq, const uint64_t *counts, uint32_t size, uin
 /* Smallest range that holds all used bytes: signed for grid and I8, else unsigned. */
 static void find_alphabet(hansel_blob *blob, const uint64_t counts[256]) {
     uint32_t flip = blob->mode == HANSEL_GRID || blob->dtype == HANSEL_I8 ? 128 : 0;
-    uint32_t i, low = 256, high = 0;
+    uint32_t i, low = 256, high = 0, used = 0;
+    if (blob->weights_per_symbol > 1) { /* from 0 on; origin is the weights' */
+        for (i = 0; i < 256; i++) {
+            used += counts[i] != 0;
+            if (counts[i]) high = i;
+        }
+        blob->alphabet_size = used > 1 ? high + 1 : 0;
+        return;
+    }
     for (i = 0; i < 256; i++) {
         if (!counts[i ^ flip]) continue;
         if (low > i) low = i;
@@ -128,8 +136,9 @@ double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_b
     find_alphabet(blob, counts);
     blob->slot_bits = low;
     memset(blob->freq, 0, sizeof blob->freq);
-    if (blob->alphabet_size < 2) return 0;
-    for (i = 0; i < blob->alphabet_size; i++) alphabet[i] = counts[(blob->origin + i) & 255];
+    if (blob->alphabet_size < 2) return blob->weights_per_symbol > 1 ? -1 : 0;
+    for (i = 0; i < blob->alphabet_size; i++)
+        alphabet[i] = counts[(hansel_symbol_origin(blob) + i) & 255];
     for (i = 1; i <= HANSEL_MAX_SLOTS; i++) gain[i] = hansel_log2((i + 1.0) / i);
     for (p = high; p >= low; p--) {
         uint16_t freq[256];

@@ -36,8 +36,9 @@ PROVE(hansel_blob, pieces, 160);
 PROVE(hansel_blob, rows_per_stream, 164);
 PROVE(hansel_blob, stream_count, 168);
 PROVE(hansel_blob, directory_offset, 172);
-PROVE(hansel_blob, freq, 176);
-_Static_assert(sizeof(hansel_blob) == 688, "hansel_blob");
+PROVE(hansel_blob, weights_per_symbol, 176);
+PROVE(hansel_blob, freq, 180);
+_Static_assert(sizeof(hansel_blob) == 696, "hansel_blob");
 
 PROVE(hansel_stats, sum_squares, 0);
 PROVE(hansel_stats, sum_error, 8);

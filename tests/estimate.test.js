@@ -127,8 +127,8 @@ describe('head', function () {
         assert.ok(parts.every((n) => Number.isInteger(n) && n >= 0), JSON.stringify(head.bytes));
         assert.ok(head.bytes.padding < 48);
         assert.equal(head.bytes.raw > 0, mode === 'lossless' && dtype !== 'I8');
-        const { frequencies, precision } = head;
-        assert.equal([...frequencies.values()].reduce((a, b) => a + b, 0), 2 ** precision);
+        const { frequencies, precision, weightsPerSymbol } = head;
+        assert.equal([...frequencies.values()].reduce((a, b) => a + b, 0), weightsPerSymbol * 2 ** precision);
         for (const symbol of new Set(await model.symbols(name))) assert.ok(frequencies.has(symbol), `${symbol}`);
       }
     }

@@ -81,7 +81,9 @@ static void decode_hostile(const uint8_t *src, size_t src_bytes) {
     decode(src, src_bytes);
     if (src_bytes >= HANSEL_FIXED_BYTES) {
         formula_store(fixed + HANSEL_OFFSET_MAGIC, 4, HANSEL_MAGIC);
-        fixed[HANSEL_OFFSET_VERSION] = HANSEL_VERSION;
+        fixed[HANSEL_OFFSET_VERSION] = fixed[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == 1
+                                           ? HANSEL_VERSION
+                                           : HANSEL_VERSION_FOLDED;
         formula_seal(fixed, src_bytes);
         decode(fixed, src_bytes);
     }
@@ -109,6 +111,7 @@ static void encode_decode(const uint8_t *src, size_t src_bytes) {
     options.goal = (double)(1 + src[5]) / (options.target == HANSEL_TARGET_BITS ? 16 : 256);
     options.stream_length = src[6] ? 1u + src[6] * src[6] / 8u : 0;
     options.slot_bits = src[7] % 6 ? 7u + src[7] % 6 : 0;
+    options.weights_per_symbol = (src[11] & 3) == 3 ? 4 : src[11] & 3;
     if (rank > 1) shape[rank - 1] = 1 + (uint64_t)(src[8] | src[9] << 8) % (count + 1);
     if (rank > 2) shape[1] = 1 + src[10] % 5;
     shape[0] = rank > 1 ? count / (shape[1] * shape[2]) : count;

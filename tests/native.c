@@ -287,7 +287,7 @@ int main(int argc, char **argv) {
         const char *name;
         void (*run)(void);
     } alone[] = {
-        {"crc32c", test_crc32c},       {"fit", test_fit},           {"search", test_search},
+        {"crc32c", test_crc32c},       {"fit", test_fit},           {"search", test_search}, {"fold", test_fold},
         {"quantize", test_quantize},   {"planes", test_planes},     {"histogram", test_histogram},
         {"arguments", test_arguments}, {"refusals", test_refusals}, {"all equal", test_all_equal}};
     size_t i;

@@ -36,6 +36,7 @@ void test_flips(const char *root);
 void test_corruption(const char *root);
 void test_fit(void);
 void test_search(void);
+void test_fold(void);
 void test_quantize(void);
 void test_halves(uint32_t dtype);
 void test_planes(void);

@@ -194,3 +194,53 @@ void test_search(void) {
     while (search.step > 0) hansel_search_next(&search, 0.6);
     check(search.best == 0, "a best where no step is good enough");
 }
+
+/* Folded symbols are those of the definition, and weights beyond the levels are noticed. */
+void test_fold(void) {
+    enum { ROWS = 3, COLUMNS = 83 };
+    static const int32_t origins[] = {-128, -8, -1, 0, 120, 124};
+    const uint64_t shape[] = {ROWS, COLUMNS};
+    uint8_t weights[ROWS * COLUMNS], symbols[ROWS * COLUMNS], wanted[ROWS * COLUMNS];
+    uint32_t fold, i, at, row, column;
+    current = "fold";
+    for (fold = 2; fold <= HANSEL_MAX_FOLD; fold *= 2) {
+        uint32_t bits = 8 / fold, levels = 1u << bits, width = 4 * fold;
+        for (i = 0; i < sizeof origins / sizeof *origins; i++) {
+            hansel_blob blob;
+            size_t count = 0;
+            if (origins[i] + (int32_t)levels > 128) continue;
+            hansel_init(&blob, HANSEL_I8, HANSEL_LOSSLESS, 2, shape, 0);
+            blob.weights_per_symbol = fold;
+            blob.alphabet_size = 256;
+            blob.origin = origins[i] & 255;
+            hansel_plan(&blob, 1000, 16);
+            for (at = 0; at < ROWS * COLUMNS; at++)
+                weights[at] = (uint8_t)(origins[i] + (int32_t)(formula_random(3, at) % levels));
+            for (row = 0; row < ROWS; row++)
+                for (column = 0; column < COLUMNS; column++) {
+                    uint32_t field = (weights[row * COLUMNS + column] - blob.origin) & 255;
+                    size_t first = count + column / width * 4 + column % 4;
+                    if (column % width < 4) wanted[first] = 0;
+                    wanted[first] |= (uint8_t)(field << column % width / 4 * bits);
+                    if (column + 1 == COLUMNS)
+                        count += COLUMNS / width * 4 + (COLUMNS % width < 4 ? COLUMNS % width : 4);
+                }
+            check(hansel_fold(symbols, &blob, 0, blob.stream_count, weights, sizeof weights) ==
+                          count &&
+                      !memcmp(symbols, wanted, count),
+                  "by %u from %d", fold, origins[i]);
+            check(hansel_symbol_start(&blob, blob.stream_count) == count, "symbols");
+            for (at = 0; at < ROWS * COLUMNS; at++) {
+                uint8_t kept = weights[at];
+                weights[at] = (uint8_t)(blob.origin + levels);
+                check(!hansel_fold(symbols, &blob, 0, blob.stream_count, weights, sizeof weights),
+                      "a weight above the levels");
+                weights[at] = (uint8_t)(blob.origin - 1);
+                check(!hansel_fold(symbols, &blob, 0, blob.stream_count, weights, sizeof weights),
+                      "a weight below the levels");
+                weights[at] = kept;
+            }
+            check(!hansel_fold(symbols, &blob, 0, blob.stream_count, weights, 1), "a size");
+        }
+    }
+}

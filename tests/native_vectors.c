@@ -71,6 +71,7 @@ static vector json_vector(const char *line) {
     v.options.goal = json_number(line, json_value(line, "bits") ? "bits" : "error");
     v.options.stream_length = (uint32_t)json_number(line, "stream_length");
     v.options.slot_bits = (uint32_t)json_number(line, "precision");
+    v.options.weights_per_symbol = (uint32_t)json_number(line, "weights_per_symbol");
     return v;
 }
 

@@ -33,7 +33,7 @@ describe('npm package', function () {
       'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/types/hansel.d.ts']) {
       assert.ok(files.includes(path), `${path} is missing`);
     }
-    const extra = files.filter((path) => /^(tests|build|node_modules|\.ci)\//.test(path));
+    const extra = files.filter((path) => /^(tests|build|node_modules|\.ci|web\/demo\/models|dist\/demo\/models|dist\/site)\//.test(path));
     assert.deepEqual(extra, []);
   });
 

@@ -81,6 +81,7 @@ static void describe(const vector *v, const hansel_blob *blob, const bytes *code
     if (o->clamp) fprintf(json, ", \"clamp\": true");
     if (o->stream_length) fprintf(json, ", \"stream_length\": %u", o->stream_length);
     if (o->slot_bits) fprintf(json, ", \"precision\": %u", o->slot_bits);
+    if (o->weights_per_symbol) fprintf(json, ", \"weights_per_symbol\": %u", o->weights_per_symbol);
     fprintf(json,
             "}, \"grid_step\": %.9g, \"saturated\": %u, \"streams\": %u, \"blob_bytes\": %zu, "
             "\"source_crc32c\": \"%08x\", \"blob_crc32c\": \"%08x\", "
@@ -291,18 +292,65 @@ static const vector vectors[] = {
     {"large", HANSEL_F32, 2, {257, 1031}, {FORMULA_GAUSS, 208, 0, 6, 0}, STEP_S(0.0625f, 0)},
 };
 
-/* Stream boundaries, S = 16: as one row, one column and three rows. */
-static void write_boundaries(void) {
+/* Several weights to a symbol: FORMAT.md 4.5. */
+static const vector folded[] = {
+    {"fold-2-annotated",
+     HANSEL_I8,
+     2,
+     {3, 21},
+     {FORMULA_UNIFORM, 7, -3, 0, 0},
+     {.lossless = 1, .stream_length = 8, .slot_bits = 8, .weights_per_symbol = 2}},
+    {"fold-2-levels-16", HANSEL_I8, 2, {31, 123}, {FORMULA_UNIFORM, 16, -8, 0, 0}, FOLD_L(128, 2)},
+    {"fold-2-high", HANSEL_I8, 2, {31, 123}, {FORMULA_UNIFORM, 16, 112, 0, 0}, FOLD_L(128, 2)},
+    {"fold-2-low", HANSEL_I8, 2, {31, 123}, {FORMULA_UNIFORM, 16, -128, 0, 0}, FOLD_L(128, 2)},
+    {"fold-2-u8", HANSEL_U8, 2, {31, 123}, {FORMULA_UNIFORM, 16, 120, 0, 0}, FOLD_L(128, 2)},
+    {"fold-2-f8", HANSEL_F8_E4M3, 2, {19, 67}, {FORMULA_UNIFORM, 9, 250, 0, 0}, FOLD_L(64, 2)},
+    {"fold-2-f16", HANSEL_F16, 2, {19, 67}, {FORMULA_GAUSS, 40, 0, 5, 0}, FOLD_S(0.0625f, 64, 2)},
+    {"fold-2-bf16", HANSEL_BF16, 2, {19, 67}, {FORMULA_GAUSS, 40, 0, 5, 0}, FOLD_S(0.0625f, 64, 2)},
+    {"fold-2-length-4", HANSEL_F32, 2, {5, 403}, {FORMULA_GAUSS, 24, 0, 5, 0}, FOLD_S(0.03125f, 4, 2)},
+    {"fold-2-length-1024",
+     HANSEL_F32,
+     2,
+     {5, 5003},
+     {FORMULA_GAUSS, 24, 0, 5, 0},
+     FOLD_S(0.03125f, 1024, 2)},
+    {"fold-2-rows", HANSEL_F32, 2, {1001, 7}, {FORMULA_GAUSS, 24, 0, 5, 0}, FOLD_S(0.03125f, 64, 2)},
+    {"fold-2-rows-13", HANSEL_F32, 2, {701, 13}, {FORMULA_GAUSS, 24, 0, 5, 0}, FOLD_S(0.03125f, 512, 2)},
+    {"fold-2-pieces", HANSEL_F32, 2, {7, 187}, {FORMULA_GAUSS, 24, 0, 5, 0}, FOLD_S(0.03125f, 16, 2)},
+    {"fold-2-chosen",
+     HANSEL_F32,
+     2,
+     {128, 512},
+     {FORMULA_GAUSS, 1024, 0, 12, 0},
+     {.target = HANSEL_TARGET_BITS, .goal = 2.25, .stream_length = 1024}},
+    {"fold-4-levels-3", HANSEL_I8, 2, {31, 123}, {FORMULA_UNIFORM, 3, -1, 0, 0}, FOLD_L(128, 4)},
+    {"fold-4-levels-4", HANSEL_BF16, 2, {31, 123}, {FORMULA_UNIFORM, 4, -2, 5, 0}, FOLD_S(0.03125f, 128, 4)},
+    {"fold-4-high", HANSEL_I8, 2, {31, 123}, {FORMULA_UNIFORM, 4, 124, 0, 0}, FOLD_L(128, 4)},
+    {"fold-4-skewed", HANSEL_U8, 2, {1, 20000}, {FORMULA_SKEWED, 9000, 255, 0, 0}, FOLD_L(1024, 4)},
+    {"fold-4-rows", HANSEL_F32, 2, {1001, 7}, {FORMULA_UNIFORM, 3, -1, 5, 0}, FOLD_S(0.03125f, 64, 4)},
+    {"fold-4-rows-19", HANSEL_F32, 2, {701, 19}, {FORMULA_UNIFORM, 3, -1, 5, 0}, FOLD_S(0.03125f, 512, 4)},
+    {"fold-4-pieces", HANSEL_F32, 2, {7, 379}, {FORMULA_UNIFORM, 3, -1, 5, 0}, FOLD_S(0.03125f, 16, 4)},
+    {"fold-4-chosen",
+     HANSEL_I8,
+     2,
+     {257, 1031},
+     {FORMULA_UNIFORM, 3, -1, 0, 0},
+     {.lossless = 1}},
+};
+
+/* Stream boundaries, S = 16 symbols: as one row, one column and three rows. */
+static void write_boundaries(const char *prefix, uint32_t fold, uint32_t scale) {
     static const uint64_t columns[] = {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 31, 33, 40};
     char name[64];
-    vector v = {name, HANSEL_F32, 2, {0}, {FORMULA_GAUSS, 48, 0, 5, 0}, STEP_S(0.03125f, 16)};
+    vector v = {name, HANSEL_F32, 2, {0}, {FORMULA_GAUSS, scale, 0, 5, 0}, STEP_S(0.03125f, 16)};
     size_t i, k;
+    v.options.weights_per_symbol = fold;
     for (k = 0; k < 3; k++)
         for (i = 0; i < sizeof columns / sizeof *columns; i++) {
             if (k && columns[i] == 1) continue; /* there already */
             v.shape[0] = k == 0 ? 1 : k == 1 ? columns[i] : 3;
             v.shape[1] = k == 1 ? 1 : columns[i];
-            snprintf(name, sizeof name, "boundary-%ux%u", (unsigned)v.shape[0],
+            snprintf(name, sizeof name, "%s-%ux%u", prefix, (unsigned)v.shape[0],
                      (unsigned)v.shape[1]);
             write_vector(v);
         }
@@ -329,8 +377,15 @@ int main(int argc, char **argv) {
     if (!json) die(path, "cannot write");
     fprintf(json, "{\"ok\": [\n");
     separator = "";
-    for (i = 0; i < sizeof vectors / sizeof *vectors; i++) write_vector(vectors[i]);
-    write_boundaries();
+    for (i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        vector v = vectors[i];
+        v.options.weights_per_symbol = 1;
+        write_vector(v);
+    }
+    write_boundaries("boundary", 1, 48);
+    for (i = 0; i < sizeof folded / sizeof *folded; i++) write_vector(folded[i]);
+    write_boundaries("fold-2", 2, 24);
+    write_boundaries("fold-4", 4, 8);
     fprintf(json, "\n], \"bad\": [\n");
     separator = "";
     write_bad_files();

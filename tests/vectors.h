@@ -28,6 +28,10 @@ typedef struct bytes {
     { .step = (s), .stream_length = 256, .slot_bits = (bits) }
 #define LOSSLESS(length)                                                                           \
     { .lossless = 1, .stream_length = (length) }
+#define FOLD_S(s, length, fold)                                                                    \
+    { .step = (s), .stream_length = (length), .weights_per_symbol = (fold) }
+#define FOLD_L(length, fold)                                                                       \
+    { .lossless = 1, .stream_length = (length), .weights_per_symbol = (fold) }
 
 extern FILE *json;            /* vectors.json */
 extern const char *separator; /* before the next line of it */

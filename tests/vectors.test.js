@@ -24,15 +24,12 @@ async function codeBlob(codec, vector, source) {
     name: vector.name, dtype, shape, read: async (a, b) => source.subarray(a, b),
   }, {
     step: o.step, bits: o.bits, error: o.error, saturate: o.clamp, streamLength: o.stream_length,
-    precision: o.precision,
+    precision: o.precision, weightsPerSymbol: o.weights_per_symbol,
   }, () => {});
   assert.equal(source.length, encoder.weights * size);
-  let step = 0;
-  if (mode === 'grid') {
-    const range = await encoder.scan();
-    step = Math.fround(o.step ?? await encoder.findStep(range));
-  }
-  const { blob } = await encoder.measure(mode, step);
+  const range = mode === 'grid' ? await encoder.scan() : undefined;
+  const step = range ? Math.fround(o.step ?? await encoder.findStep(range)) : 0;
+  const { blob } = await encoder.planFirst(mode, step, range);
   const spool = memorySpool();
   const { head } = await encoder.code(blob, spool);
   return Buffer.concat([head, ...spool.chunks()]);

@@ -91,7 +91,8 @@ static void write_bad_fields(const bytes *base, const bytes *lossless, const byt
     } fields[] = {
         {"magic", HANSEL_OFFSET_MAGIC, 4, 0x4C534E49, HANSEL_ERR_MAGIC, 0},
         {"version-0", HANSEL_OFFSET_VERSION, 1, 0, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
-        {"version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
+        {"version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34}, /* one weight to a symbol */
+        {"version-3", HANSEL_OFFSET_VERSION, 1, 3, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
         {"coded-planes-0", HANSEL_OFFSET_CODED_PLANES, 1, 0, HANSEL_ERR_RESERVED, 32},
         {"coded-planes-2", HANSEL_OFFSET_CODED_PLANES, 1, 2, HANSEL_ERR_RESERVED, 32},
         {"tables-0", HANSEL_OFFSET_TABLES, 1, 0, HANSEL_ERR_RESERVED, 33},
@@ -337,6 +338,27 @@ static void write_bad_streams(const bytes *base, const bytes *one, const bytes *
               formula_load(tail->at + blob.head_bytes + 12, 4) + (1u << 31), HANSEL_ERR_CORRUPT, 0);
 }
 
+/* Several weights to a symbol. */
+static void write_bad_folded(const bytes *folded, const bytes *lossless, const bytes *constant) {
+    hansel_blob blob;
+    if (hansel_read_head(&blob, folded->at, folded->count, NULL) != HANSEL_OK) die("folded", "head");
+    if (blob.weights_per_symbol != 2) die("folded", "is not");
+    bad_field("folded-version-1", folded, HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 34);
+    bad_field("folded-by-0", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 0, HANSEL_ERR_RESERVED, 34);
+    bad_field("folded-by-1", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 1, HANSEL_ERR_RESERVED, 34);
+    bad_field("folded-by-3", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34);
+    bad_field("folded-by-4", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 4, HANSEL_ERR_CORRUPT, 0);
+    bad_field("folded-by-8", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 8, HANSEL_ERR_RESERVED, 34);
+    bad_fields("folded-raw-plane", lossless, HANSEL_OFFSET_VERSION, 1, 2,
+               HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_HEADER, 34);
+    bad_fields("folded-constant", constant, HANSEL_OFFSET_VERSION, 1, 2,
+               HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_HEADER, 34);
+    /* 5 rows of 37 columns have 5 steps: 6 pieces would fit one weight to a symbol */
+    bad_field("folded-pieces", folded, HANSEL_OFFSET_PIECES, 4, 6, HANSEL_ERR_HEADER,
+              HANSEL_OFFSET_PIECES);
+    bad_field("folded-state", folded, blob.head_bytes + 4, 4, 65535, HANSEL_ERR_CORRUPT, 0);
+}
+
 void write_bad_files(void) {
     vector v[] = {
         {"bad-base", HANSEL_F32, 2, {3, 124}, {FORMULA_GAUSS, 178, 0, 5, 0}, STEP_S(0.03125f, 40)},
@@ -345,12 +367,17 @@ void write_bad_files(void) {
         {"bad-empty", HANSEL_F32, 2, {0, 3}, {FORMULA_CONSTANT, 0, 1, 0, 0}, STEP(1)},
         {"bad-one", HANSEL_F32, 2, {1, 64}, {FORMULA_GAUSS, 64, 0, 5, 0}, STEP(0.03125f)},
         {"bad-tail", HANSEL_F32, 2, {1, 6}, {FORMULA_UNIFORM, 4, -1, 0, 0}, STEP(1)},
+        {"bad-folded", HANSEL_I8, 2, {5, 37}, {FORMULA_UNIFORM, 11, -5, 0, 0}, FOLD_L(16, 2)},
     };
-    bytes coded[6];
+    bytes coded[7];
     size_t i;
-    for (i = 0; i < 6; i++) coded[i] = encode(&v[i]);
+    for (i = 0; i < 7; i++) {
+        if (i < 6) v[i].options.weights_per_symbol = 1;
+        coded[i] = encode(&v[i]);
+    }
     write_bad_fields(&coded[0], &coded[1], &coded[2], &coded[3]);
     write_bad_sizes(&coded[0], &coded[1]);
     write_bad_streams(&coded[0], &coded[4], &coded[5]);
-    for (i = 0; i < 6; i++) free(coded[i].at);
+    write_bad_folded(&coded[6], &coded[1], &coded[2]);
+    for (i = 0; i < 7; i++) free(coded[i].at);
 }

@@ -1,30 +1,29 @@
 #!/usr/bin/env node
 /**
- * The language model of the demo page at several rates:
+ * What the demo page knows of its language model, coded at several rates:
  *
- *   node tools/models.js MODEL_DIR DIR [--loss]
+ *   node tools/models.js MODEL_DIR DIR BITS... [--loss]
  *
- * --loss measures how well each of them foresees held-out text, which takes minutes, and keeps the
- * figures in MODEL_DIR/loss.json; they go to the page while the coded bytes are the same.
+ * DIR holds BITS.hansel.safetensors and receives models.json. --loss measures how well each of them
+ * foresees held-out text, which takes minutes, and keeps the figures in MODEL_DIR/loss.json; they go
+ * to the page while the coded bytes are the same.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { loadLlama } from '../web/demo/llama.js';
-import { encode, open } from '../web/hansel.js';
+import { open } from '../web/hansel.js';
 import { WasmBackend } from '../web/wasm_backend.js';
 
-const RATES = [8, 5, 4, 3, 2.5];
-
-const [from, to, how] = process.argv.slice(2);
-if (!to) {
-  process.stderr.write('usage: node tools/models.js MODEL_DIR DIR [--loss]\n');
+const [from, to, ...rest] = process.argv.slice(2);
+const rates = rest.filter((text) => text !== '--loss').map(Number);
+if (!rates.length) {
+  process.stderr.write('usage: node tools/models.js MODEL_DIR DIR BITS... [--loss]\n');
   process.exit(2);
 }
+const LOSS = join(from, 'loss.json');
 const config = JSON.parse(await readFile(join(from, 'config.json'), 'utf8'));
 const text = await readFile(join(from, 'eval.txt'), 'utf8');
-const EXACT = join(from, 'model.hansel.safetensors');
-const LOSS = join(from, 'loss.json');
 
 /** Nats per character, over windows that do not overlap. @param {import('../web/hansel.js').Model} model */
 async function heldOutLoss(model) {
@@ -45,18 +44,12 @@ async function heldOutLoss(model) {
   return sum / count;
 }
 
-const exact = await open(EXACT);
-const tensors = new Map();
-for (const [name, { dtype, shape }] of exact.tensors) {
-  tensors.set(name, { dtype, shape, data: await exact.decode(name) });
-}
-/** @type {{bits: number, file: string, bytes: Uint8Array}[]} */
-const files = [{ bits: 32, file: relative(to, EXACT), bytes: await readFile(EXACT) }];
-for (const bits of RATES) {
-  files.push({ bits, file: `${bits}bit.hansel.safetensors`, bytes: await encode(tensors, { bits }) });
-}
+const names = [relative(to, join(from, 'model.hansel.safetensors')),
+  ...rates.map((bits) => `${bits}.hansel.safetensors`)];
+const files = await Promise.all(names.map(async (file, i) => (
+  { bits: i ? rates[i - 1] : 32, file, bytes: await readFile(join(to, file)) })));
 const hash = (/** @type {Uint8Array} */ bytes) => createHash('sha256').update(bytes).digest('hex');
-if (how === '--loss') {
+if (rest.includes('--loss')) {
   /** @type {Record<string, number>} */
   const measured = {};
   for (const { file, bytes } of files) {
@@ -65,9 +58,7 @@ if (how === '--loss') {
   }
   await writeFile(LOSS, `${JSON.stringify(measured, null, 1)}\n`);
 }
-await mkdir(to, { recursive: true });
 const losses = JSON.parse(await readFile(LOSS, 'utf8').catch(() => '{}'));
-for (const { file, bytes } of files.slice(1)) await writeFile(join(to, file), bytes);
 await writeFile(join(to, 'config.json'), JSON.stringify(config));
 await writeFile(join(to, 'models.json'), `${JSON.stringify({
   title: 'licence-llama', prompt: 'You may copy and distribute ', characters: text.length,

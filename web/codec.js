@@ -20,7 +20,8 @@ export const TARGETS = Object.freeze({ bits: 1, error: 2 });
 /** @param {string} dtype @returns {number} bytes of an element */
 export const dtypeBytes = (dtype) => (dtype === 'F32' ? 4 : dtype.endsWith('16') ? 2 : 1);
 
-const BLOB_BYTES = 688;
+const BLOB_BYTES = 696;
+const FREQ = 180;
 const STATS_BYTES = 40;
 const SEARCH_BYTES = 56;
 const MAX_SLOTS = 4096;
@@ -50,6 +51,7 @@ const MAX_SLOTS = 4096;
  * @property {number} pieces
  * @property {number} rowsPerStream
  * @property {number} streamCount
+ * @property {number} fold weights per symbol
  * @property {Uint16Array} freq by alphabet index
  */
 
@@ -58,7 +60,7 @@ function describe(struct) {
   const view = new DataView(struct.buffer, struct.byteOffset, struct.length);
   const u32 = (/** @type {number} */ at) => view.getUint32(at, true);
   const u64 = (/** @type {number} */ at) => Number(view.getBigUint64(at, true));
-  const freq = new Uint16Array(u32(140)).map((_, i) => view.getUint16(176 + 2 * i, true));
+  const freq = new Uint16Array(u32(140)).map((_, i) => view.getUint16(FREQ + 2 * i, true));
   return {
     struct,
     shape: Array.from({ length: u32(124) }, (_, i) => u64(8 * i)),
@@ -67,7 +69,7 @@ function describe(struct) {
     dtype: DTYPE_NAMES[u32(116)], mode: /** @type {'grid'} */ (MODES[u32(120)]),
     rawBytes: u32(128), precision: u32(132), origin: u32(136), alphabetSize: u32(140),
     tailBits: u32(144), tailSteps: u32(148), lengthBits: u32(152), pieces: u32(160),
-    rowsPerStream: u32(164), streamCount: u32(168), freq,
+    rowsPerStream: u32(164), streamCount: u32(168), fold: u32(176), freq,
   };
 }
 
@@ -337,18 +339,26 @@ export class Codec {
     return wasm.scoped(() => {
       const size = dtypeBytes(dtype);
       const stats = wasm.zero(STATS_BYTES);
-      const counts = wasm.zero(2048);
       const raw = wasm.alloc(bytes.length);
       const symbols = this.#symbols(wasm.put(bytes), bytes.length / size, dtype, step, clamp,
         stats, raw);
-      wasm.call.hansel_histogram(counts, symbols, bytes.length / size);
+      const counts = this.#histogram(symbols, bytes.length / size);
       const view = wasm.view();
       return {
-        counts: new Float64Array(256).map((_, i) => Number(view.getBigUint64(counts + 8 * i, true))),
+        counts,
         sumError: view.getFloat64(stats + 8, true), maxError: view.getFloat64(stats + 16, true),
         saturated: view.getUint32(stats + 36, true),
       };
     });
+  }
+
+  /** @param {number} symbols address @param {number} count @returns {Float64Array} */
+  #histogram(symbols, count) {
+    const { wasm } = this;
+    const counts = wasm.zero(2048);
+    wasm.call.hansel_histogram(counts, symbols, count);
+    const view = wasm.view();
+    return new Float64Array(256).map((_, i) => Number(view.getBigUint64(counts + 8 * i, true)));
   }
 
   /** @param {Float64Array} counts @returns {number} address of the same as 64-bit integers */
@@ -387,6 +397,65 @@ export class Codec {
     });
   }
 
+  /** How many weights a symbol of a planned blob could hold. @param {Blob} blob */
+  mostFolded({ struct }) {
+    const { wasm } = this;
+    return wasm.scoped(() => wasm.call.hansel_most_folded(wasm.put(struct)));
+  }
+
+  /**
+   * A planned blob with several weights to a symbol: its partition, and with counts its model.
+   * @param {Blob} blob @param {{fold: number, bits: number, counts?: Float64Array | null,
+   *   precision?: number, streamLength?: number}} options bits: what plan() expected; counts: of the
+   *   folded symbols
+   * @returns {{blob: Blob, bits: number}} bits is infinite if there are more symbols than slots
+   */
+  refold({ struct }, { fold, bits, counts = null, precision = 0, streamLength = 0 }) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const blob = wasm.put(struct);
+      wasm.view().setUint32(blob + 176, fold, true);
+      const fitted = counts ? wasm.call.hansel_fit(blob, this.#putCounts(counts), precision) : bits;
+      const planned = wasm.call.hansel_plan(blob, fitted, streamLength);
+      return {
+        blob: describe(wasm.get(blob, BLOB_BYTES)), bits: fitted < 0 ? Infinity : planned,
+      };
+    });
+  }
+
+  /**
+   * Histogram of the folded symbols of streams first .. first + count - 1.
+   * @param {Blob} blob from refold() @param {Uint8Array} bytes as for encodeStreams()
+   * @param {number} first @param {number} count @param {boolean} clamp
+   * @returns {{counts: Float64Array}}
+   */
+  foldedCounts(blob, bytes, first, count, clamp) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const { symbols, length } = this.#folded(blob, bytes, first, count, clamp);
+      return { counts: this.#histogram(symbols, length) };
+    });
+  }
+
+  /**
+   * The symbols of streams first .. first + count - 1 from their weights.
+   * @param {Blob} blob @param {Uint8Array} bytes @param {number} first @param {number} count
+   * @param {boolean} clamp @returns {{symbols: number, length: number, struct: number}} addresses
+   */
+  #folded(blob, bytes, first, count, clamp) {
+    const { wasm } = this;
+    const stats = wasm.zero(STATS_BYTES);
+    const struct = wasm.put(blob.struct);
+    const weights = bytes.length / dtypeBytes(blob.dtype);
+    const symbols = this.#symbols(wasm.put(bytes), weights, blob.dtype, blob.step, clamp, stats,
+      wasm.alloc(bytes.length));
+    const length = wasm.call.hansel_fold(symbols, struct, first, count, symbols, weights) >>> 0;
+    if (!length) {
+      throw new HanselError('HANSEL_ERR_CHANGED', 'the weights changed while they were coded');
+    }
+    return { symbols, length, struct };
+  }
+
   /**
    * Codes streams first .. first + count - 1.
    * @param {Blob} blob planned
@@ -397,16 +466,12 @@ export class Codec {
   encodeStreams(blob, bytes, first, count, clamp) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const stats = wasm.zero(STATS_BYTES);
-      const struct = wasm.put(blob.struct);
       const lengths = wasm.alloc(4 * count);
-      const weights = bytes.length / dtypeBytes(blob.dtype);
-      const symbols = this.#symbols(wasm.put(bytes), weights, blob.dtype, blob.step, clamp, stats,
-        wasm.alloc(bytes.length));
+      const { symbols, length, struct } = this.#folded(blob, bytes, first, count, clamp);
       const bound = Number(wasm.call.hansel_encode_bound(struct, first, count));
       const dst = wasm.alloc(bound);
       const written = wasm.call.hansel_encode_streams(dst, bound, lengths, struct, first, count,
-        symbols, weights) >>> 0;
+        symbols, length) >>> 0;
       if (!written) {
         throw new HanselError('HANSEL_ERR_CHANGED', 'the weights changed while they were coded');
       }

@@ -17,6 +17,8 @@ const KEEP_BYTES = 64 << 20;
 
 /** HANSEL_RATE_ROUNDS of src/hansel.h. */
 const RATE_ROUNDS = 4;
+/** HANSEL_FOLD_COST of src/hansel.h. */
+const FOLD_COST = 1.005;
 /** HANSEL_MAX_STEP of src/format.h. */
 const MAX_STEP = 3e38;
 
@@ -32,6 +34,8 @@ const MAX_STEP = 3e38;
  * @property {number} [streamLength] symbols per stream to aim at; default 1024 to
  *   4096, so that large matrices have 2048 streams for a GPU
  * @property {number} [precision] 8 to 12 bits of probability; by default the cheapest
+ * @property {number} [weightsPerSymbol] 1, 2 or 4, or fewer where a tensor has too many levels; by
+ *   default as many as cost next to nothing
  * @property {boolean} [always] code also what does not get smaller by it, such as tiny matrices that
  *   are to be used on the GPU
  * @property {number} [threads] workers to spread slices over; 1, the default, uses none. The
@@ -106,6 +110,9 @@ function checkOptions(options) {
     throw bad('impossible stream length', 'a whole number from 4', streamLength);
   }
   if (!whole(threads, 1, 256)) throw bad('impossible number of threads', '1 to 256', threads);
+  if (![undefined, 1, 2, 4].includes(options.weightsPerSymbol)) {
+    throw bad('impossible weightsPerSymbol', '1, 2 or 4', options.weightsPerSymbol);
+  }
   if (!whole(precision, 8, 12)) throw bad('impossible precision', '8 to 12', precision);
   for (const pattern of [options.include, options.exclude]) {
     try {
@@ -235,21 +242,57 @@ export class TensorEncoder {
     return { ...sum, ...plan };
   }
 
+  /**
+   * Like measure(), but with several weights to a symbol where that is cheap or asked for.
+   * @param {'grid' | 'lossless'} mode @param {number} step
+   */
+  async plan(mode, step) {
+    const { codec, options: { precision, streamLength, weightsPerSymbol, saturate } } = this;
+    const measured = await this.measure(mode, step);
+    const { bits } = measured;
+    const found = { ...measured, unfoldedBits: bits };
+    let fold = Math.min(codec.mostFolded(found.blob), weightsPerSymbol ?? 4);
+    for (; fold > 1; fold /= 2) {
+      const { blob } = codec.refold(found.blob, { fold, bits, streamLength });
+      const counts = new Float64Array(256);
+      const parts = this.overStreams(blob, 'foldedCounts', Boolean(saturate));
+      for await (const { end, part } of parts) {
+        part.counts.forEach((/** @type {number} */ n, /** @type {number} */ i) => { counts[i] += n; });
+        this.report('fit', end);
+      }
+      const folded = codec.refold(found.blob, { fold, bits, counts, precision, streamLength });
+      if (folded.bits === Infinity) continue; // more symbols than slots
+      if (weightsPerSymbol || folded.bits <= FOLD_COST * bits) return { ...found, ...folded };
+    }
+    return found;
+  }
+
+  /**
+   * Like plan(), but spends what folding saves of a wanted rate on a finer step, if that still folds.
+   * @param {'grid' | 'lossless'} mode @param {number} step
+   * @param {{low: number, high: number, sumSquares: number}} range
+   */
+  async planFirst(mode, step, range) {
+    const found = await this.plan(mode, step);
+    const saved = (found.unfoldedBits - found.bits) / this.weights;
+    const { bits } = this.options;
+    if (mode !== 'grid' || bits === undefined || !(saved > 0)) return found;
+    const finer = await this.plan(mode, await this.findStep(range, bits + saved));
+    return finer.blob.fold === found.blob.fold ? finer : this.plan(mode, step);
+  }
+
   /** The step for the wanted rate or error; 0 if there is none.
-   * @param {{low: number, high: number, sumSquares: number}} range */
-  async findStep(range) {
-    const { bits, error } = this.options;
-    const target = bits === undefined ? 'error' : 'bits';
-    let state = this.codec.search(null, {
-      target, goal: bits ?? error, low: range.low, high: range.high,
-    });
+   * @param {{low: number, high: number, sumSquares: number}} range @param {number} [goal] */
+  async findStep(range, goal = this.options.bits ?? this.options.error) {
+    const target = this.options.bits === undefined ? 'error' : 'bits';
+    let state = this.codec.search(null, { target, goal, low: range.low, high: range.high });
     while (state.step > 0) {
       const found = await this.measure('grid', state.step);
       const value = target === 'bits' ? found.bits / this.weights
         : range.sumSquares > 0 ? Math.sqrt(found.sumError / range.sumSquares) : 0;
       state = this.codec.search(state.search, { value });
     }
-    return state.best;
+    return Math.fround(state.best);
   }
 
   /** Ranges of streams of about a slice. @param {Blob} planned */
@@ -268,6 +311,17 @@ export class TensorEncoder {
   }
 
   /**
+   * A codec method over all streams, in parallel; results in order.
+   * @param {Blob} planned @param {'encodeStreams' | 'foldedCounts'} method @param {boolean} clamp
+   */
+  overStreams(planned, method, clamp) {
+    return mapOrdered(this.streamRanges(planned), this.pool.width,
+      async ({ first, count, end, bytes }) => ({
+        first, end, part: await this.pool.run(method, [planned, bytes, first, count, clamp]),
+      }));
+  }
+
+  /**
    * Codes all streams.
    * @param {Blob} planned @param {Spool} spool
    * @returns {Promise<{blob: Blob, head: Uint8Array}>} the head comes before the spooled bytes
@@ -280,12 +334,7 @@ export class TensorEncoder {
       crc = codec.crc32c(bytes, crc);
       await spool.write(bytes);
     };
-    const clamp = Boolean(options.saturate);
-    const parts = mapOrdered(this.streamRanges(planned), this.pool.width,
-      async ({ first, count, end, bytes }) => ({
-        first, end,
-        part: await this.pool.run('encodeStreams', [planned, bytes, first, count, clamp]),
-      }));
+    const parts = this.overStreams(planned, 'encodeStreams', Boolean(options.saturate));
     for await (const { first, end, part } of parts) {
       lengths.set(part.lengths, first);
       await emit(part.words);
@@ -319,14 +368,13 @@ export class TensorEncoder {
     if (!this.weights) return { report: { ...report, reason: 'no weights' }, head: null };
     if (input.shape.length > 8) return { report: { ...report, reason: 'more than 8 dimensions' }, head: null };
     let step = 0;
-    let sumSquares = 0;
+    let range = { low: 0, high: 0, sumSquares: 0 };
     if (mode === 'grid') {
       if (options.step === undefined && rawBytes <= KEEP_BYTES) {
         this.kept = (await input.read(0, rawBytes));
       }
-      const range = await this.scan();
-      sumSquares = range.sumSquares;
-      step = Math.fround(options.step ?? await this.findStep(range));
+      range = await this.scan();
+      step = options.step === undefined ? await this.findStep(range) : Math.fround(options.step);
       if (step === 0) {
         report.reason = options.bits === undefined ? 'no step of 256 levels errs so little'
           : 'no step costs so little';
@@ -334,7 +382,8 @@ export class TensorEncoder {
         mode = 'lossless'; // which certainly errs no more
       }
     }
-    let found = await this.measure(mode, step);
+    let found = await this.planFirst(mode, step, range);
+    ({ step } = found.blob);
     if (found.bits / 8 >= rawBytes && !options.always) return { report: { ...report, reason: 'no gain' }, head: null };
     let { blob, head } = await this.code(found.blob, spool);
     for (let round = 0; mode === 'grid' && options.bits !== undefined && round < RATE_ROUNDS; round++) {
@@ -344,7 +393,7 @@ export class TensorEncoder {
       if (!(excess > 0) || wider > MAX_STEP) break;
       await spool.clear();
       step = Math.fround(wider);
-      found = await this.measure(mode, step);
+      found = await this.plan(mode, step);
       ({ blob, head } = await this.code(found.blob, spool));
     }
     if (blob.blobBytes >= rawBytes && !options.always) {
@@ -356,7 +405,8 @@ export class TensorEncoder {
       report: {
         ...report, mode, step, bytes: blob.blobBytes, saturated: found.saturated,
         entropyBits: this.codec.entropy(found.counts) + 8 * blob.rawBytes,
-        relativeError: mode === 'grid' && sumSquares > 0 ? Math.sqrt(found.sumError / sumSquares) : 0,
+        relativeError: mode === 'grid' && range.sumSquares > 0
+          ? Math.sqrt(found.sumError / range.sumSquares) : 0,
         maxError: found.maxError,
       },
     };

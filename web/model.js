@@ -46,9 +46,11 @@ const HEAD_BYTES = 1 << 14;
 /**
  * How a tensor is coded, and where its bytes go.
  * @typedef {object} Head
- * @property {number} precision bits of probability; the frequencies sum to 2^precision
- * @property {Map<number, number>} frequencies by symbol, -128 to 127 (of lossless tensors: the
- *   coded byte, as a signed one); without those of frequency 0
+ * @property {number} precision bits of probability
+ * @property {number} weightsPerSymbol of the coder: 1, 2 or 4
+ * @property {Map<number, number>} frequencies of the weights' grid indices, -128 to 127 (of
+ *   lossless tensors: of the coded bytes, as signed ones), without those of frequency 0; they sum
+ *   to weightsPerSymbol * 2^precision
  * @property {number} streams
  * @property {{fixed: number, table: number, directory: number, payload: number, raw: number,
  *   padding: number}} bytes that add up to the tensor's: fixed fields and shape, frequencies,
@@ -610,17 +612,33 @@ export class Model {
   }
 }
 
+/**
+ * How often each weight's symbol occurs in the coder's symbols, which may hold several.
+ * @param {Blob} blob @returns {Map<number, number>}
+ */
+function weightFrequencies({ freq, origin, fold }) {
+  const found = new Map();
+  const bits = 8 / fold;
+  for (const [index, f] of freq.entries()) {
+    for (let k = 0; f && k < fold; k++) {
+      const symbol = (origin + (fold > 1 ? index >> bits * k & 2 ** bits - 1 : index)) << 24 >> 24;
+      found.set(symbol, (found.get(symbol) ?? 0) + f);
+    }
+  }
+  return found;
+}
+
 /** @param {Blob} blob @returns {Head} */
 function describeHead(blob) {
-  const { precision, freq, origin, alphabetSize, streamCount, shape, weights } = blob;
+  const { precision, freq, origin, alphabetSize, streamCount, shape, weights, fold } = blob;
   const table = streamCount ? Math.ceil(alphabetSize * precision / 8) : 0;
   const directory = Math.ceil(streamCount * blob.lengthBits / 8);
   const fixed = FIXED_BYTES + 8 * shape.length;
   const [payload, raw] = [2 * blob.wordCount, weights * blob.rawBytes];
   return {
     precision,
-    frequencies: new Map([...freq.entries()].flatMap(([i, f]) => (
-      f ? [/** @type {[number, number]} */ ([(origin + i) << 24 >> 24, f])] : []))),
+    weightsPerSymbol: fold,
+    frequencies: weightFrequencies(blob),
     streams: streamCount,
     bytes: {
       fixed, table, directory, payload, raw,

@@ -9,7 +9,7 @@ import { HanselError } from './errors.js';
 /**
  * @typedef {object} Part a range of streams
  * @property {number} first stream @property {number} count
- * @property {number} startStep of the tensor's steps (four symbols each), the first of the part
+ * @property {number} startStep of the tensor's steps (four columns each), the first of the part
  * @property {number} steps
  * @property {number} startWeight @property {number} weights
  * @property {number} wordsFrom byte of the payload, a multiple of 4, where its words begin
@@ -25,19 +25,24 @@ import { HanselError } from './errors.js';
  * @property {number} [align] what bytes of words and raw plane begin and end at multiples of; 4
  */
 
-/** Steps of a row. @param {number} columns */
+/** Steps of four columns in a row. @param {number} columns */
 export const rowSteps = (columns) => Math.ceil(columns / 4);
+
+/** Symbols of a row: FORMAT.md 4.5. @param {Blob} blob */
+export const symbolColumns = ({ columns, fold }) => (
+  Math.floor(columns / (4 * fold)) * 4 + Math.min(columns % (4 * fold), 4));
 
 /**
  * First step of a stream: FORMAT.md section 3.1.
  * @param {Blob} blob @param {number} stream up to and including streamCount
  */
-export function streamStep({ rows, columns, pieces, rowsPerStream }, stream) {
+export function streamStep({ rows, columns, pieces, rowsPerStream, fold }, stream) {
   const steps = rowSteps(columns);
   if (pieces <= 1) return Math.min(stream * rowsPerStream, rows) * steps;
   const piece = stream % pieces;
-  return Math.floor(stream / pieces) * steps + piece * Math.floor(steps / pieces)
-    + Math.min(piece, steps % pieces);
+  const symbolSteps = Math.ceil(steps / fold);
+  return Math.floor(stream / pieces) * steps + fold * (piece * Math.floor(symbolSteps / pieces)
+    + Math.min(piece, symbolSteps % pieces));
 }
 
 /** First weight of a step. @param {Blob} blob @param {number} step */

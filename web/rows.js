@@ -45,10 +45,11 @@ export async function decodeRows({ codec, blob, cursors, read }, first, count, d
   const to = from + count * columns;
   const out = allocate(count * columns * size, 'rows');
   const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
-  // The streams that hold the rows.
-  const end = pieces > 1 ? (first + count) * pieces
-    : Math.min(streamCount, Math.ceil((first + count) / Math.max(rowsPerStream, 1)));
-  let stream = pieces > 1 ? first * pieces : Math.floor(first / Math.max(rowsPerStream, 1));
+  // The streams that hold the rows; there may be none at all.
+  const streamAt = (/** @type {number} */ row) => (
+    streamCount ? pieces > 1 ? row * pieces : row / rowsPerStream : 0);
+  let stream = Math.floor(streamAt(first));
+  const end = Math.min(streamCount, Math.ceil(streamAt(first + count)));
   let start = streamCount && from < to ? codec.streamStart(blob, stream) : from;
   while (start < to) {
     await takeTurn();

@@ -9,7 +9,7 @@ import { GlContext } from './gl.js';
 import { allocate } from './http.js';
 import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
-  rowSteps, streamStep, unpad,
+  rowSteps, streamStep, symbolColumns, unpad,
 } from './parts.js';
 import { checkFloat, checkInteger, checkVector } from './products.js';
 import { GlProducts } from './webgl_products.js';
@@ -193,8 +193,9 @@ export class WebGlMatrix {
 
   /** @returns {Plan} @throws {HanselError} HANSEL_ERR_LIMIT */
   #plan() {
-    const { gpu, blob, rowSteps: row } = this;
+    const { gpu, blob } = this;
     const { pieces, rows, rowsPerStream } = blob;
+    const row = rowSteps(symbolColumns(blob));
     const steps = pieces > 1 ? Math.ceil(row / pieces) : row * rowsPerStream;
     const least = pieces > 1 ? Math.floor(row / pieces)
       : row * (rows % rowsPerStream || rowsPerStream);
@@ -208,10 +209,10 @@ export class WebGlMatrix {
         where: this.name,
       });
     }
-    const coded = blob.columns % 4 ? 0 : Math.max(0, least - blob.tailSteps - 1);
+    const coded = symbolColumns(blob) % 4 ? 0 : Math.max(0, least - blob.tailSteps - 1);
     return {
       plain: Math.floor(coded / (4 * texels)),
-      isAligned: row % 4 === 0 && (pieces <= 1 || row % (4 * pieces) === 0),
+      isAligned: blob.fold === 1 && row % 4 === 0 && (pieces <= 1 || row % (4 * pieces) === 0),
       passes, texels, layers: texels * Math.min(passes, most), blocks,
       streams: 2 ** Math.floor(Math.log2(gpu.textureSize)) * Math.floor(gpu.textureSize / blocks),
     };
@@ -256,10 +257,12 @@ export class WebGlMatrix {
     try {
       const plan = this.#plan();
       const decoder = (/** @type {number} */ PLAIN) => gpu.program('decode.frag.glsl',
-        { ATTACHMENTS: gpu.attachments, PLAIN });
+        { ATTACHMENTS: gpu.attachments, PLAIN, WEIGHTS_PER_SYMBOL: blob.fold });
       const programs = blob.streamCount ? await Promise.all([
         decoder(plan.plain ? 1 : 0), decoder(0),
-        gpu.program('order.frag.glsl', { ALIGNED: plan.isAligned ? 1 : 0 })]) : null;
+        gpu.program('order.frag.glsl', {
+          ALIGNED: plan.isAligned ? 1 : 0, WEIGHTS_PER_SYMBOL: blob.fold,
+        })]) : null;
       for (const part of parts) {
         this.checkAlive();
         const symbols = gpu.array(Math.ceil(part.steps / 4), gpu.gl.RGBA32UI);
@@ -331,8 +334,9 @@ export class WebGlMatrix {
       const endTexel = Math.ceil((endStep - part.startStep) / 4);
       gpu.fill(order, { src: strips }, {
         'order.first_texel': firstTexel, 'order.end_texel': endTexel,
-        'order.dst_start': part.startStep, 'order.end_step': endStep,
-        'order.row_steps': this.rowSteps, 'order.pieces': blob.pieces,
+        'order.dst_start': part.startStep, 'order.end_quad': endStep,
+        'order.columns': blob.columns, 'order.origin': blob.origin,
+        'order.row_steps': rowSteps(symbolColumns(blob)), 'order.pieces': blob.pieces,
         'order.rows_per_stream': blob.rowsPerStream,
         'order.first_stream': part.first + band.first, 'order.grid_log2': log2,
         'order.layers': plan.layers, 'order.block_rows': height,

@@ -9,7 +9,7 @@
  */
 import { DTYPES } from './codec.js';
 import { HanselError } from './errors.js';
-import { rowSteps } from './parts.js';
+import { rowSteps, symbolColumns } from './parts.js';
 import { checkFloat, checkInteger, padVectors } from './products.js';
 
 const TILE = 4;
@@ -72,8 +72,8 @@ export class GlProducts {
 
   /** @param {number} tile @returns {Plan} @throws {HanselError} HANSEL_ERR_LIMIT */
   #plan(tile) {
-    const { matrix: { gpu, rowSteps: steps, name }, pieces, rowsPerStream, streams } = this;
-    const pieceSteps = Math.ceil(steps / pieces);
+    const { matrix: { gpu, blob, name }, pieces, rowsPerStream, streams } = this;
+    const pieceSteps = Math.ceil(rowSteps(symbolColumns(blob)) / pieces);
     const segments = Math.max(1, Math.ceil(pieceSteps / gpu.drawSteps));
     const need = Math.ceil(rowsPerStream * tile / 4);
     const isSplit = need > gpu.attachments || rowsPerStream * pieceSteps > gpu.drawSteps;
@@ -101,7 +101,7 @@ export class GlProducts {
     const { isSplit, texels } = this.#plan(tile);
     return {
       KIND: integer ? KIND.integer : this.floatKind, TILE: tile, TEXELS: texels,
-      IS_SPLIT: isSplit ? 1 : 0,
+      IS_SPLIT: isSplit ? 1 : 0, WEIGHTS_PER_SYMBOL: this.matrix.blob.fold,
     };
   }
 

@@ -425,10 +425,12 @@ export class WebGpuMatrix {
     const missing = this.parts.filter(({ symbols }) => !symbols);
     if (!missing.length) return this.parts;
     const slots = 1 << blob.precision;
-    const pairs = this.rowSteps % 2 === 0 && this.rowSteps % (2 * blob.pieces) === 0;
+    const pairs = this.rowSteps % 2 === 0
+      && (blob.fold > 1 || this.rowSteps % (2 * blob.pieces) === 0);
     const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline(['decode.wgsl'],
       'decode_streams', {
-        slot_bits: blob.precision, slot_count: slots, group_size: GROUP_SIZE, pairs: pairs ? 1 : 0,
+        slot_bits: blob.precision, slot_count: slots, group_size: GROUP_SIZE,
+        weights_per_symbol: blob.fold, pairs: pairs ? 1 : 0,
       })) : null;
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     await gpu.guard(async () => {

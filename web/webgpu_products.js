@@ -60,7 +60,8 @@ export class Products {
       for (const tile of integer ? [1] : [1, TILE]) {
         this.#pipelines.set(`${kind} ${tile}`, await gpu.pipeline([dot, 'matvec.wgsl'], 'matvec_streams', {
           slot_bits: slotBits, slot_count: 1 << slotBits, group_size: GROUP_SIZE, kind, tile,
-          symbol_flip: kind === KIND.f32 ? SYMBOL_FLIP : 0,
+          weights_per_symbol: blob.fold,
+          symbol_flip: kind === KIND.f32 && blob.fold === 1 ? SYMBOL_FLIP : 0,
         }));
       }
       if (this.pieces > 1) {

@@ -29,6 +29,8 @@ const DISTRIBUTIONS = {
   uniform: (r) => Math.floor(r.next() * 256) - 128,
   two: (r) => (r.next() < 0.1 ? 5 : -3),
   one: () => 7,
+  int4: (r) => Math.floor(r.next() * 16) - 8,
+  ternary: (r) => Math.floor(r.next() * 3) - 1,
 };
 
 /**
@@ -61,6 +63,11 @@ export function cases() {
     add({ dtype, options: { step: 0.125 } });
     add({ dtype, shape: [300, 77], options: { lossless: true } });
     add({ dtype, shape: [2, 30011], options: { lossless: true, streamLength: 1000 } });
+  }
+  for (const [distribution, weightsPerSymbol] of /** @type {const} */ ([['int4', 2], ['ternary', 4]])) {
+    for (const shape of SHAPES) {
+      for (const streamLength of [16, 256]) add({ shape, distribution, options: { streamLength, weightsPerSymbol } });
+    }
   }
   for (const dtype of ['U8', 'F8_E4M3']) add({ dtype, shape: [61, 257] });
   return list;

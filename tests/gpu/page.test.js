@@ -55,7 +55,7 @@ describe('demo page', function () {
     }
     assert.match(await visitor.text('#bytes-legend'), /streams 3\d\d kB.*stream directory.*frequency table/);
     const label = await visitor.p.getAttribute('#histogram', 'aria-label');
-    const peak = Math.max(...head.frequencies.values()) / 2 ** head.precision;
+    const peak = Math.max(...head.frequencies.values()) / (head.weightsPerSymbol * 2 ** head.precision);
     assert.match(label, /Histogram of \d+ values/);
     assert.ok(label.includes(`the model gives it ${(100 * peak).toFixed(2)} %`), label);
     assert.equal(await visitor.p.locator('#histogram canvas').count(), 1);

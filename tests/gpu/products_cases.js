@@ -10,6 +10,11 @@ const CASES = [
   { shape: [4, 5, 70], distribution: 'laplace', sigma: 10 }, { distribution: 'uniform', shape: [50, 99] },
   { distribution: 'two', shape: [40, 260] }, { distribution: 'one', shape: [40, 261] },
   { shape: [60, 130], options: { precision: 8 } }, { shape: [60, 130], options: { precision: 10 } },
+  ...(/** @type {const} */ ([['int4', 2], ['ternary', 4]])).flatMap(([distribution, weightsPerSymbol]) => (
+    [[64, 1024], [37, 1001], [513, 1], [333, 3], [131, 6], [70, 14], [1, 4095], [5, 20011]].map((shape) => (
+      { shape, distribution, options: { weightsPerSymbol, streamLength: 64 } })))),
+  { dtype: 'F32', shape: [70, 333], sigma: 1, options: { step: 0.125, weightsPerSymbol: 2 } },
+  { dtype: 'F16', shape: [3, 5000], distribution: 'ternary', options: { step: 0.125, weightsPerSymbol: 4, streamLength: 512 } },
   ...['F32', 'F16', 'BF16'].flatMap((dtype) => [
     { dtype, shape: [70, 333], options: { step: 0.125 } },
     { dtype, shape: [70, 333], options: { lossless: true } },

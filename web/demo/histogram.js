@@ -16,7 +16,7 @@ const BINS = 160;
  */
 
 /** @param {Int8Array} symbols @param {import('../model.js').Head} head @param {number} step @returns {Shares} */
-export function sharesOfSymbols(symbols, { frequencies, precision }, step) {
+export function sharesOfSymbols(symbols, { frequencies, precision, weightsPerSymbol }, step) {
   const counts = new Float64Array(256);
   for (const symbol of symbols) counts[symbol + 128]++;
   const all = [...counts.keys()].map((i) => i - 128)
@@ -27,7 +27,7 @@ export function sharesOfSymbols(symbols, { frequencies, precision }, step) {
   const value = (/** @type {number} */ symbol) => (step ? symbol * step : symbol & 255);
   const rows = range.map((symbol) => ({
     x: value(symbol), y: counts[symbol + 128] / symbols.length,
-    m: (frequencies.get(symbol) ?? 0) / 2 ** precision,
+    m: (frequencies.get(symbol) ?? 0) / (weightsPerSymbol * 2 ** precision),
   })).sort((a, b) => a.x - b.x);
   return {
     x: rows.map(({ x }) => x), y: rows.map(({ y }) => y), model: rows.map(({ m }) => m),

@@ -57,9 +57,12 @@ export async function loadLlama(model, config, backend, { context, signal, onPro
   }
   const names = tensorNames(sizes);
   checkTensors(model, names);
+  if ('ready' in backend) await backend.ready(); // after a loss
   const ops = new OPS[backend.kind](/** @type {any} */ (backend), sizes, room);
   const llama = new Llama(sizes, room, ops);
   try {
+    if ('guard' in backend) await backend.guard(() => llama.prepare());
+    else await llama.prepare();
     const total = [...names.keys()].reduce((sum, name) => sum + model.tensor(name).bytes, 0);
     let done = 0;
     for (const [name, { role, layer }] of names) {
@@ -68,7 +71,6 @@ export async function loadLlama(model, config, backend, { context, signal, onPro
       done += model.tensor(name).bytes;
       onProgress?.({ done, total, tensor: name });
     }
-    await ops.prepare();
     return llama;
   } catch (error) {
     llama.destroy();
@@ -160,8 +162,8 @@ export class Llama {
   #last = {};
   /** @type {any[]} */
   #matrices = [];
-  /** @type {Record<string, any> | null} */
-  #vectors = null;
+  /** @type {Record<string, any>} */
+  #vectors = {};
   /** @type {Session | null} */
   #session = null;
   #turn = Promise.resolve();
@@ -178,17 +180,27 @@ export class Llama {
     this.#tokenizer = new Tokenizer(config.characters);
   }
 
+  /** Makes room for a run's vectors, and for the cache: used by loadLlama(), as load() is. */
+  async prepare() {
+    const ops = this.#ops;
+    const { hidden, heads, keyHeads, headDim, intermediate, vocab, layers } = this.config;
+    await ops.prepare();
+    const [queries, keys] = [heads * headDim, keyHeads * headDim];
+    for (const [name, width] of Object.entries({
+      x: hidden, h: hidden, delta: hidden, q: queries, rotated: queries, mixed: queries, k: keys,
+      gate: intermediate, up: intermediate, inner: intermediate, logits: vocab,
+    })) this.#vectors[name] = ops.vectors(width);
+    this.#layers = Array.from({ length: layers },
+      () => ({ keys: ops.cache(keys), values: ops.cache(keys) }));
+  }
+
   /**
-   * Used by loadLlama().
    * @param {Model} model @param {string} name @param {string} role @param {number} layer
    * @param {AbortSignal} [signal]
    */
   async load(model, name, role, layer, signal) {
     const ops = this.#ops;
-    const home = layer < 0 ? this.#last : this.#layers[layer] ??= {
-      keys: ops.cache(this.config.keyHeads * this.config.headDim),
-      values: ops.cache(this.config.keyHeads * this.config.headDim),
-    };
+    const home = layer < 0 ? this.#last : this.#layers[layer];
     if (/norm$/i.test(role)) {
       home[role] = ops.weights(await model.decode(name, { dtype: 'F32', signal }));
       return;
@@ -317,17 +329,10 @@ export class Llama {
    */
   async #forward(ids, position, last) {
     const ops = this.#ops;
-    const { hidden, heads, keyHeads, headDim, intermediate, vocab } = this.config;
+    const { hidden } = this.config;
     const input = new Float32Array(ids.length * hidden);
     for (const [i, id] of ids.entries()) input.set(await this.#embedding.decodeRows(id, 1), i * hidden);
     this.checkAlive();
-    this.#vectors ??= {
-      x: ops.vectors(hidden), h: ops.vectors(hidden), q: ops.vectors(heads * headDim),
-      rotated: ops.vectors(heads * headDim), k: ops.vectors(keyHeads * headDim),
-      mixed: ops.vectors(heads * headDim), delta: ops.vectors(hidden),
-      gate: ops.vectors(intermediate), up: ops.vectors(intermediate),
-      inner: ops.vectors(intermediate), logits: ops.vectors(vocab),
-    };
     const { x, h, q, rotated, k, mixed, delta, gate, up, inner, logits } = this.#vectors;
     return ops.run({ count: ids.length, position }, async () => {
       ops.write(x, input);

@@ -127,23 +127,28 @@ export class WasmOps {
   attend({ data: dst, width }, { data: queries }, { data: keys, width: keyWidth }, { data: values }) {
     const { headDim, heads, keyHeads } = this.config;
     const scores = new Float64Array(this.position + this.count);
+    const sums = new Float64Array(headDim);
     for (let at = 0; at < this.count * width; at += headDim) {
       const seen = this.position + Math.floor(at / width) + 1;
       const keyHead = Math.floor(at % width / headDim / (heads / keyHeads)) * headDim;
       let most = -Infinity;
       for (let p = 0, key = keyHead; p < seen; p++, key += keyWidth) {
-        let dot = 0;
-        for (let i = 0; i < headDim; i++) dot += queries[at + i] * keys[key + i];
-        scores[p] = dot / Math.sqrt(headDim);
+        let [even, odd] = [0, 0];
+        for (let i = 0; i < headDim; i += 2) {
+          even += queries[at + i] * keys[key + i];
+          odd += queries[at + i + 1] * keys[key + i + 1];
+        }
+        scores[p] = (even + odd) / Math.sqrt(headDim);
         most = Math.max(most, scores[p]);
       }
-      let sum = 0;
-      for (let p = 0; p < seen; p++) sum += scores[p] = Math.exp(scores[p] - most);
-      dst.fill(0, at, at + headDim);
+      let total = 0;
+      for (let p = 0; p < seen; p++) total += scores[p] = Math.exp(scores[p] - most);
+      sums.fill(0);
       for (let p = 0, value = keyHead; p < seen; p++, value += keyWidth) {
-        const share = scores[p] / sum;
-        for (let i = 0; i < headDim; i++) dst[at + i] += share * values[value + i];
+        const share = scores[p];
+        for (let i = 0; i < headDim; i++) sums[i] += share * values[value + i];
       }
+      for (let i = 0; i < headDim; i++) dst[at + i] = sums[i] / total;
     }
   }
 

@@ -26,6 +26,13 @@ export class WebGlOps {
   /** @type {Map<string, import('../gl.js').Program>} */
   #programs = new Map();
   #made = 0;
+  /* Set by prepare(). */
+  /** @type {Vectors} */
+  // @ts-expect-error
+  #scores;
+  /** @type {Vectors} */
+  // @ts-expect-error
+  #rotations;
 
   /**
    * @param {import('../webgl.js').WebGl} backend
@@ -33,21 +40,21 @@ export class WebGlOps {
    */
   constructor(backend, config, context) {
     this.backend = backend;
+    this.epoch = backend.epoch;
     this.config = config;
     this.context = context;
     const { headDim, heads, keyHeads, epsilon } = config;
-    /** Elements of a vector's scores: those of a head are padded to whole texels. */
-    this.scoreWidth = heads * 4 * rowSteps(context);
-    this.scores = this.vectors(this.scoreWidth);
-    this.rotations = this.weights(rotations(config, context));
     this.sizes = {
       'run.head_dim': headDim, 'run.heads': heads, 'run.key_heads': keyHeads,
       'run.context': context, 'run.epsilon_bits': bitsOf(Float32Array.of(epsilon))[0],
     };
   }
 
-  /** Compiles the shaders. */
+  /** Compiles the shaders, and makes room for what only they know. */
   async prepare() {
+    // The scores of a head are padded to whole texels.
+    this.#scores = this.vectors(this.config.heads * 4 * rowSteps(this.context));
+    this.#rotations = this.weights(rotations(this.config, this.context));
     await this.backend.guard(async () => {
       for (const [KERNEL, name] of KERNELS.entries()) {
         this.#programs.set(name, await this.backend.program('llama.frag.glsl', { KERNEL }));
@@ -93,6 +100,7 @@ export class WebGlOps {
     const { backend } = this;
     this.count = count;
     this.position = position;
+    backend.checkLost(this.epoch);
     return backend.guard(async () => {
       const { texture, width } = await body();
       const steps = rowSteps(width);
@@ -138,18 +146,18 @@ export class WebGlOps {
 
   /** @param {Vectors} dst @param {Vectors} src */
   rotate({ texture, width }, src) {
-    this.#draw('rotate', texture, width, src, this.rotations);
+    this.#draw('rotate', texture, width, src, this.#rotations);
   }
 
   /** @param {Vectors} cache @param {Vectors} src */
   rotateIntoCache({ texture, width }, src) {
-    this.#draw('rotate', texture, width, src, this.rotations, this.position * rowSteps(width));
+    this.#draw('rotate', texture, width, src, this.#rotations, this.position * rowSteps(width));
   }
 
   /** @param {Vectors} dst @param {Vectors} queries @param {Vectors} keys @param {Vectors} values */
   attend({ texture, width }, queries, keys, values) {
-    this.#draw('score', this.scores.texture, this.scoreWidth, queries, keys);
-    this.#draw('blend', texture, width, this.scores, values);
+    this.#draw('score', this.#scores.texture, this.#scores.width, queries, keys);
+    this.#draw('blend', texture, width, this.#scores, values);
   }
 
   /** @param {Vectors} dst @param {Vectors} gates @param {Vectors} ups */

@@ -2,6 +2,7 @@
  * A Llama's small operations on WebGPU: shaders/llama.wgsl. A run is one command
  * buffer, and only the vectors asked for are read back.
  */
+import { HanselError } from '../errors.js';
 import { rowSteps } from '../parts.js';
 import { MAX_BATCH } from '../products.js';
 import { GROUP_SIZE } from '../webgpu_products.js';
@@ -20,8 +21,22 @@ export class WebGpuOps {
   #buffers = [];
   /** @type {Map<string, GPUComputePipeline>} */
   #pipelines = new Map();
-  /** @type {GPUBuffer | null} */
-  #staging = null;
+  /* Set by prepare(). */
+  /** @type {GPUBuffer} */
+  // @ts-expect-error
+  #place;
+  /** @type {GPUBuffer} */
+  // @ts-expect-error
+  #scores;
+  /** @type {GPUBuffer} */
+  // @ts-expect-error
+  #rotations;
+  /** Vectors on their way to a cache. @type {Vectors} */
+  // @ts-expect-error
+  #fresh;
+  /** @type {GPUBuffer} */
+  // @ts-expect-error
+  #staging;
   /** @type {GPUComputePassEncoder} */
   // @ts-expect-error set by run()
   #pass;
@@ -33,28 +48,32 @@ export class WebGpuOps {
    */
   constructor(backend, config, context) {
     this.backend = backend;
+    this.device = backend.device;
     this.config = config;
     this.context = context;
-    const { heads, vocab } = config;
-    const { STORAGE, UNIFORM, COPY_DST } = GPUBufferUsage;
-    this.place = this.#buffer(8, UNIFORM | COPY_DST, 'place');
-    this.scores = this.#buffer(4 * MAX_BATCH * heads * context, STORAGE, 'scores');
-    const table = rotations(config, context);
-    this.rotations = this.#buffer(table.byteLength, STORAGE | COPY_DST, 'rotations');
-    backend.device.queue.writeBuffer(this.rotations, 0, table);
-    this.stagingBytes = 4 * MAX_BATCH * 4 * rowSteps(vocab);
   }
 
   /** @param {number} bytes @param {GPUBufferUsageFlags} usage @param {string} label */
   #buffer(bytes, usage, label) {
+    if (bytes > this.backend.bindingBytes) {
+      throw new HanselError('HANSEL_ERR_LIMIT', 'the vectors do not fit a binding', {
+        expected: `at most ${this.backend.bindingBytes} bytes`, got: bytes,
+      });
+    }
     const buffer = this.backend.buffer(bytes, usage, `llama ${label}`);
     this.#buffers.push(buffer);
     return buffer;
   }
 
-  /** Compiles the shaders. */
+  /** Compiles the shaders, and makes room for what only they know. */
   async prepare() {
-    const { headDim, heads, keyHeads, hidden, intermediate, epsilon } = this.config;
+    const { headDim, heads, keyHeads, hidden, intermediate, epsilon, vocab } = this.config;
+    const { STORAGE, UNIFORM, COPY_DST, MAP_READ } = GPUBufferUsage;
+    this.#place = this.#buffer(8, UNIFORM | COPY_DST, 'place');
+    this.#scores = this.#buffer(4 * MAX_BATCH * heads * this.context, STORAGE, 'scores');
+    this.#rotations = this.weights(rotations(this.config, this.context)).buffer;
+    this.#fresh = this.vectors(keyHeads * headDim);
+    this.#staging = this.#buffer(16 * MAX_BATCH * rowSteps(vocab), MAP_READ | COPY_DST, 'staging');
     const [queries, keys] = [heads * headDim, keyHeads * headDim];
     for (const [name, entry, width, isCache] of /** @type {const} */ ([
       ['norm', 'norm', hidden, 0], ['rotate', 'rotate', queries, 0],
@@ -96,18 +115,19 @@ export class WebGpuOps {
    * @returns {Promise<Float32Array>}
    */
   async run({ count, position }, body) {
-    const { backend } = this;
-    const { device } = backend;
+    const { backend, device } = this;
+    if (backend.device !== device) {
+      throw new HanselError('HANSEL_ERR_LOST', 'the GPU device was lost; load again');
+    }
     this.count = count;
     this.position = position;
     return backend.guard(async () => {
-      device.queue.writeBuffer(this.place, 0, Uint32Array.of(count, position));
+      device.queue.writeBuffer(this.#place, 0, Uint32Array.of(count, position));
       const encoder = device.createCommandEncoder();
       this.#pass = encoder.beginComputePass();
       const { buffer, width } = await body();
       this.#pass.end();
-      const { MAP_READ, COPY_DST } = GPUBufferUsage;
-      const staging = this.#staging ??= this.#buffer(this.stagingBytes, MAP_READ | COPY_DST, 'staging');
+      const staging = this.#staging;
       const stride = 4 * rowSteps(width);
       const bytes = 4 * this.#made * stride;
       encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
@@ -139,13 +159,13 @@ export class WebGpuOps {
   /** @param {string} name @param {number} invocations @param {...GPUBuffer} buffers */
   #record(name, invocations, ...buffers) {
     this.backend.record(this.#pass, /** @type {GPUComputePipeline} */ (this.#pipelines.get(name)),
-      [this.place, ...buffers], invocations);
+      [this.#place, ...buffers], invocations);
   }
 
   /** @param {Vectors} dst @param {any} matrix @param {Vectors} src @param {number} [first] */
   multiply({ buffer: y, width }, { products }, { buffer: x, width: columns }, first = 0) {
     this.#made = this.count - first;
-    // Whole tiles: products keep a buffer for each batch they have seen, and this keeps those few.
+    // Whole tiles: there are fewer batches then that products keep a buffer for.
     const batch = this.#made === 1 ? 1 : Math.ceil(this.#made / TILE) * TILE;
     products.encode(this.#pass, {
       x, y, batch, xOffset: 4 * first * rowSteps(columns), yStride: 4 * rowSteps(width),
@@ -154,10 +174,10 @@ export class WebGpuOps {
 
   /** @param {Vectors} cache @param {any} matrix @param {Vectors} src */
   multiplyIntoCache(cache, matrix, src) {
-    // A product's place in y is fixed: hence the copy.
-    this.fresh ??= this.vectors(cache.width);
-    this.multiply(this.fresh, matrix, src);
-    this.#record('store', this.count * rowSteps(cache.width), cache.buffer, this.fresh.buffer);
+    // Not at once: products keep a buffer for each offset in y that they have seen.
+    const fresh = this.#fresh;
+    this.multiply(fresh, matrix, src);
+    this.#record('store', this.count * rowSteps(cache.width), cache.buffer, fresh.buffer);
   }
 
   /** @param {Vectors} dst @param {Vectors} src @param {Vectors} weights */
@@ -167,19 +187,19 @@ export class WebGpuOps {
 
   /** @param {Vectors} dst @param {Vectors} src */
   rotate({ buffer, width }, src) {
-    this.#record('rotate', this.count * width, buffer, src.buffer, this.rotations);
+    this.#record('rotate', this.count * width, buffer, src.buffer, this.#rotations);
   }
 
   /** @param {Vectors} cache @param {Vectors} src */
   rotateIntoCache({ buffer, width }, src) {
-    this.#record('rotateIntoCache', this.count * width, buffer, src.buffer, this.rotations);
+    this.#record('rotateIntoCache', this.count * width, buffer, src.buffer, this.#rotations);
   }
 
   /** @param {Vectors} dst @param {Vectors} queries @param {Vectors} keys @param {Vectors} values */
   attend({ buffer, width }, queries, keys, values) {
     const scores = this.count * this.config.heads * (this.position + this.count);
-    this.#record('score', scores, this.scores, queries.buffer, keys.buffer);
-    this.#record('blend', this.count * width, buffer, this.scores, values.buffer);
+    this.#record('score', scores, this.#scores, queries.buffer, keys.buffer);
+    this.#record('blend', this.count * width, buffer, this.#scores, values.buffer);
   }
 
   /** @param {Vectors} dst @param {Vectors} gates @param {Vectors} ups */

@@ -1,0 +1,161 @@
+#!/usr/bin/env node
+/**
+ * What coding does to a real model: held-out loss against bits per weight, of docs/EVAL.md.
+ *
+ *   node tests/bench/eval.js [--quick] [--json] [--write docs/EVAL.md] [--from RUN.json]
+ *
+ * Prints Markdown, or with --json one JSON document that --from reads back instead of measuring.
+ * --write renews the generated section of a page, and eval.svg beside it. --quick scores every
+ * eighth window. Everything runs in Node on the wasm, by web/demo/llama.js: every product on coded
+ * weights. Fails if the F32 model does not have its reference's loss and continuation.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { loadLlama } from '../../web/demo/llama.js';
+import { encode, open } from '../../web/hansel.js';
+import { WasmBackend } from '../../web/wasm_backend.js';
+import { curve, evalText } from './eval_report.js';
+import { storedBits, toGroups } from './round_to_nearest.js';
+
+const FOLDER = new URL('../../web/demo/models/licence-llama/', import.meta.url);
+const WINDOW = 128;
+const RATES = [8, 6, 5, 4.5, 4, 3.5, 3, 2.8, 2.5, 2.4, 2];
+const GROUPS = [[8, 32], [4, 32], [4, 64], [3, 32]];
+
+/** @typedef {{what: string, family: 'F32' | 'groups' | 'Hansel', bits: number, bytes: number,
+ *   loss: number, divergence: number}} Result bits per weight and bytes: of all coded matrices */
+/** @typedef {{count: number, windows: number, weights: number, results: Result[]}} Results */
+
+const read = async (/** @type {string} */ name) => JSON.parse(
+  await readFile(new URL(name, FOLDER), 'utf8'));
+
+/** Matrices are coded; norms are small, and stay. @param {number[]} shape */
+const isMatrix = (shape) => shape.length === 2;
+
+/** Threads that each score their share of the windows. */
+class Scorers {
+  /** @param {object} config @param {number[]} tokens @param {number} windows */
+  constructor(config, tokens, windows) {
+    const parts = availableParallelism();
+    this.workers = Array.from({ length: parts }, (_, part) => new Worker(
+      new URL('eval_worker.js', import.meta.url),
+      { workerData: { config, tokens, window: WINDOW, windows, part, parts } }));
+    this.total = windows * WINDOW;
+  }
+
+  /** @param {string} what @param {Uint8Array} file */
+  async score(what, file) {
+    const done = this.workers.map(() => 0);
+    const parts = await Promise.all(this.workers.map((worker, i) => new Promise((resolve, reject) => {
+      const listen = (/** @type {any} */ message) => {
+        if (!('progress' in message)) {
+          worker.off('message', listen).off('error', reject);
+          resolve(message);
+          return;
+        }
+        done[i] = message.progress;
+        const percent = 100 * done.reduce((a, b) => a + b) / this.total;
+        if (process.stderr.isTTY) process.stderr.write(`\r${what}: ${percent.toFixed(0)} %   `);
+      };
+      worker.on('message', listen).on('error', reject);
+      worker.postMessage(file);
+    })));
+    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    const sum = (/** @type {string} */ key) => parts.reduce((total, part) => total + part[key], 0);
+    const count = sum('count');
+    return { loss: sum('loss') / count, divergence: sum('divergence') / count, count };
+  }
+
+  close() {
+    return Promise.all(this.workers.map((worker) => worker.terminate()));
+  }
+}
+
+/** @param {Uint8Array} file of the F32 model @param {any} config @param {any} reference */
+async function checkContinuation(file, config, reference) {
+  const llama = await loadLlama(await open(file), config, new WasmBackend());
+  let found = '';
+  for await (const { text } of llama.generate(llama.encodeText(reference.prompt))) found += text;
+  llama.destroy();
+  if (found !== reference.greedy_continuation) {
+    throw new Error(`the F32 model continues ${JSON.stringify(found)}, `
+      + `not ${JSON.stringify(reference.greedy_continuation)}`);
+  }
+}
+
+/** @param {boolean} quick @returns {Promise<Results>} */
+async function runAll(quick) {
+  const [config, reference] = [await read('config.json'), await read('reference.json')];
+  const text = await readFile(new URL('eval.txt', FOLDER), 'utf8');
+  const original = new Uint8Array(await readFile(new URL('model.hansel.safetensors', FOLDER)));
+  const model = await open(original);
+  /** @type {Record<string, {dtype: string, shape: number[], data: Float32Array}>} */
+  const tensors = {};
+  for (const [name, { dtype, shape }] of model.tensors) {
+    tensors[name] = { dtype, shape, data: await model.decode(name) };
+  }
+  const matrices = Object.values(tensors).filter(({ shape }) => isMatrix(shape));
+  const weights = matrices.reduce((sum, { data }) => sum + data.length, 0);
+  await checkContinuation(original, config, reference);
+
+  const characters = [...config.characters];
+  const tokens = [...text].map((character) => characters.indexOf(character));
+  const all = Math.ceil((tokens.length - WINDOW - 1) / WINDOW);
+  const windows = quick ? Math.floor(all / 8) : all;
+  const scorers = new Scorers(config, tokens, windows);
+  /** @type {Result[]} */
+  const results = [];
+  let count = 0;
+  try {
+    /** @param {string} what @param {Result['family']} family @param {number} bits @param {Uint8Array} file */
+    const add = async (what, family, bits, file) => {
+      const score = await scorers.score(what, file);
+      count = score.count;
+      results.push({ what, family, bits, bytes: Math.ceil(bits * weights / 8), ...score });
+      console.error(`${what}: ${bits.toFixed(3)} bits, loss ${score.loss.toFixed(4)}, `
+        + `KL ${score.divergence.toFixed(5)}`);
+    };
+    await add('F32', 'F32', 32, original);
+    if (!quick && Math.abs(results[0].loss - reference.eval_nats_per_char) > 1e-3) {
+      throw new Error(`the F32 model's loss is ${results[0].loss}, not ${reference.eval_nats_per_char}`);
+    }
+    for (const [bits, size] of GROUPS) {
+      const rounded = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name,
+        isMatrix(tensor.shape) ? { ...tensor, data: toGroups(tensor.data, bits, size) } : tensor]));
+      await add(`int${bits}, group ${size}`, 'groups', storedBits(bits, size),
+        await encode(rounded, { lossless: true, always: true }));
+    }
+    for (const rate of RATES) {
+      const file = await encode(tensors, { bits: rate });
+      const coded = [...(await open(file)).tensors.values()].filter(({ shape }) => isMatrix(shape));
+      const bytes = coded.reduce((sum, tensor) => sum + tensor.bytes, 0);
+      await add(`Hansel, --bits ${rate}`, 'Hansel', 8 * bytes / weights, file);
+    }
+  } finally {
+    await scorers.close();
+  }
+  return { count, windows, weights, results };
+}
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false },
+    write: { type: 'string' }, from: { type: 'string' },
+  },
+});
+const results = values.from ? JSON.parse(await readFile(values.from, 'utf8')) : await runAll(values.quick);
+const markdown = evalText(results);
+if (values.write) {
+  const page = await readFile(values.write, 'utf8');
+  const [begin, end] = ['<!-- generated: begin -->', '<!-- generated: end -->'];
+  const [before, after] = [page.indexOf(begin), page.indexOf(end)];
+  if (before < 0 || after < before) throw new Error(`${values.write} has no generated section`);
+  await writeFile(join(dirname(values.write), 'eval.svg'), curve(results));
+  await writeFile(values.write,
+    `${page.slice(0, before + begin.length)}\n\n${markdown}\n\n${page.slice(after)}`);
+} else {
+  console.log(values.json ? JSON.stringify(results, null, 1) : markdown);
+}

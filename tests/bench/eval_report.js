@@ -1,0 +1,78 @@
+/** What eval.js found, as Markdown and as a curve. */
+
+/** @typedef {import('./eval.js').Results} Results */
+/** @typedef {import('./eval.js').Result} Result */
+
+/** @param {Results} results @returns {string} */
+export function evalText({ count, windows, weights, results }) {
+  const [{ loss: base }] = results;
+  const rows = results.map(({ what, bits, bytes, loss, divergence, family }) => [
+    what, bits.toFixed(2), (bytes / 1e6).toFixed(2), loss.toFixed(4),
+    family === 'F32' ? '' : `+${(loss - base).toFixed(4)}`.replace('+-', '-'),
+    family === 'F32' ? '' : divergence.toFixed(5)]);
+  const heading = ['weights', 'bits/weight', 'MB', 'loss, nats/character', 'more than F32',
+    'KL divergence from F32'];
+  const lines = [heading, heading.map((_, i) => (i ? '---:' : '---')), ...rows];
+  return [
+    `${count} characters in ${windows} windows of 128; ${weights} weights in matrices.`, '',
+    ...lines.map((line) => `| ${line.join(' | ')} |`), '',
+    '![KL divergence against bits per weight](eval.svg)',
+  ].join('\n');
+}
+
+const WIDTH = 720;
+const HEIGHT = 440;
+const LEFT = 78;
+const RIGHT = 20;
+const TOP = 48;
+const BOTTOM = 56;
+const COLOURS = { Hansel: '#c2410c', groups: '#1d4ed8' };
+
+/**
+ * KL divergence (logarithmic) against bits per weight, on white, so that it is read in dark pages, too.
+ * @param {Results} results @returns {string} SVG
+ */
+export function curve({ results }) {
+  const points = results.filter(({ family }) => family !== 'F32');
+  const most = Math.ceil(Math.max(...points.map(({ bits }) => bits)));
+  const least = Math.floor(Math.min(...points.map(({ bits }) => bits)) * 2) / 2;
+  const high = Math.ceil(Math.log10(Math.max(...points.map(({ divergence }) => divergence))));
+  const low = Math.floor(Math.log10(Math.min(...points.map(({ divergence }) => divergence))));
+  const x = (/** @type {number} */ bits) => LEFT + (bits - least) / (most - least) * (WIDTH - LEFT - RIGHT);
+  const y = (/** @type {number} */ kl) => TOP + (high - Math.log10(kl)) / (high - low) * (HEIGHT - TOP - BOTTOM);
+  const text = (/** @type {number} */ px, /** @type {number} */ py, /** @type {string} */ words,
+    /** @type {string} */ more = '') => `<text x="${px.toFixed(1)}" y="${py.toFixed(1)}" ${more}>${words}</text>`;
+  const out = [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" font-family="system-ui, sans-serif" font-size="13" fill="#222">`,
+    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
+    text(LEFT, 24, 'What coding costs a language model', 'font-size="16" font-weight="600"'),
+  ];
+  for (let bits = Math.ceil(least); bits <= most; bits++) {
+    out.push(`<path d="M${x(bits).toFixed(1)} ${TOP}V${HEIGHT - BOTTOM}" stroke="#e5e5e5"/>`,
+      text(x(bits), HEIGHT - BOTTOM + 20, String(bits), 'text-anchor="middle"'));
+  }
+  for (let power = low; power <= high; power++) {
+    out.push(`<path d="M${LEFT} ${y(10 ** power).toFixed(1)}H${WIDTH - RIGHT}" stroke="#e5e5e5"/>`,
+      text(LEFT - 8, y(10 ** power) + 4, power >= -3 ? String(10 ** power) : `1e${power}`,
+        'text-anchor="end"'));
+  }
+  out.push(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, 'bits per weight, everything included',
+    'text-anchor="middle"'),
+  `<text transform="translate(18 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">KL divergence from F32, nats</text>`);
+  const hansel = points.filter(({ family }) => family === 'Hansel').sort((a, b) => a.bits - b.bits);
+  out.push(`<path d="M${hansel.map(({ bits, divergence }) => `${x(bits).toFixed(1)} ${y(divergence).toFixed(1)}`)
+    .join('L')}" fill="none" stroke="${COLOURS.Hansel}" stroke-width="2"/>`);
+  for (const { family, bits, divergence, what } of points) {
+    const colour = COLOURS[/** @type {'Hansel'} */ (family)];
+    out.push(family === 'Hansel'
+      ? `<circle cx="${x(bits).toFixed(1)}" cy="${y(divergence).toFixed(1)}" r="4" fill="${colour}"/>`
+      : `<rect x="${(x(bits) - 5).toFixed(1)}" y="${(y(divergence) - 5).toFixed(1)}" width="10" height="10" fill="${colour}"/>`);
+    if (family === 'groups') {
+      out.push(text(x(bits) + (bits > most - 1 ? -10 : 10), y(divergence) - 7, what,
+        `fill="${colour}"${bits > most - 1 ? ' text-anchor="end"' : ''}`));
+    }
+  }
+  const middle = hansel[Math.floor(hansel.length / 3)];
+  out.push(text(x(middle.bits) - 12, y(middle.divergence) + 16, 'Hansel', `fill="${COLOURS.Hansel}" text-anchor="end"`));
+  return `${[...out, '</svg>'].join('\n')}\n`;
+}
