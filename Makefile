@@ -8,19 +8,32 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model encode decode decode_simd matvec
+CORE = layout crc32c head values model encode variant decode decode_group decode_simd decode_quads \
+       decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
-HOT = encode decode decode_simd values crc32c matvec
 
-# The wasm interface: web/codec.js calls these and nothing else.
-EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
-          crc32c scan quantize smallest_step split histogram fit entropy init plan \
-          encode_bound encode_streams finish write_head search_begin search_next matvec matvec_i8 \
-          widen fold most_folded symbol_start
-WASM_LINK = -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
-            -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base \
-            $(EXPORTS:%=-Wl,--export=hansel_%)
+# The wasm interface: web/codec.js calls these and nothing else. A page that only decodes loads
+# a module without the encoder.
+DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
+                 crc32c crc32c_combine matvec matvec_i8 widen
+ENCODE_EXPORTS = scan quantize smallest_step split histogram fit entropy init plan encode_bound \
+                 encode_streams finish write_head search_begin search_next fold most_folded
+WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
+            -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base
+
+# Small, except where speed shows in docs/BENCHMARKS.md: loops of values.c as vectors, but not
+# unrolled; no vectors for loops that are quicker without.
+WASM_OPT = -Oz
+WASM_OPT_decode = -O3
+WASM_OPT_simd_decode = -Os
+WASM_OPT_decode_simd = -O3
+WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
+WASM_OPT_matvec = -O3 -fno-vectorize
+WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1
+wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
+
+MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
 .PHONY: all build site setup demo test bench eval fuzz vectors clean
 all: build
@@ -30,7 +43,7 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: dist/hansel.wasm dist/hansel_simd.wasm dist/types/hansel.d.ts build/libhansel.a dist/site/index.html
+products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a dist/site/index.html
 
 setup:
 	@.ci/setup
@@ -42,22 +55,31 @@ build/%.o: src/%.c $(HEADERS) Makefile
 build/libhansel.a: $(CORE:%=build/%.o)
 	ar rcs $@ $^
 
+# $(1): suffix of the variant, $(2): its name, $(3): its flags
 define WASM_RULES
-build/$(1)/%.o: src/%.c $$(HEADERS) Makefile
-	@mkdir -p build/$(1)
-	$$(EMCC) $$(if $$(filter $$*,$$(HOT)),-O3,-Os) -std=c11 -Wall -Wextra -Werror $$(STRICT) $(2) -c $$< -o $$@
+build/wasm$(1)/%.o: src/%.c $$(HEADERS) Makefile
+	@mkdir -p build/wasm$(1)
+	$$(EMCC) $$(call wasm_opt,$(2),$$*) -std=c11 -Wall -Wextra -Werror $$(STRICT) $(3) -c $$< -o $$@
 
-dist/$(1).wasm: $$(CORE:%=build/$(1)/%.o) build/$(1)/wasm.o
+dist/hansel$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
 	@mkdir -p dist
-	$$(EMCC) -O3 $(2) $$^ $$(WASM_LINK) -o $$@
+	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) \
+	    $$(ENCODE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
+
+dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
+	@mkdir -p dist
+	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
 endef
-$(eval $(call WASM_RULES,hansel,))
-$(eval $(call WASM_RULES,hansel_simd,-msimd128))
-.PRECIOUS: build/hansel/%.o build/hansel_simd/%.o
+$(eval $(call WASM_RULES,,scalar,))
+$(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
+.PRECIOUS: build/wasm/%.o build/wasm_simd/%.o
 
 dist/types/hansel.d.ts: $(wildcard web/*.js web/demo/llama*.js) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
+
+min/hansel.js: $(wildcard web/*.js) .ci/minify.js node_modules/.installed
+	node .ci/minify.js
 
 # ---- the demo page ---------------------------------------------------------------
 
@@ -82,11 +104,11 @@ dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
 	node tools/vendor.js dist/demo/vendor
 	@touch $@
 
-dist/demo/samples/samples.json: tools/samples.js dist/hansel_simd.wasm
+dist/demo/samples/samples.json: tools/samples.js $(MODULES)
 	node tools/samples.js dist/demo/samples
 
 dist/site/index.html: tools/site.js $(wildcard web/*.js web/demo/* shaders/*) src/FORMAT.md \
-    dist/hansel.wasm dist/hansel_simd.wasm dist/demo/models/$(MODEL)/models.json \
+    $(MODULES) dist/demo/models/$(MODEL)/models.json \
     dist/demo/vendor/uplot.js dist/demo/samples/samples.json
 	node tools/site.js dist/site
 
@@ -112,7 +134,8 @@ build/native_test: $(NATIVE_TEST) $(TEST_HEADERS) build/libhansel.a
 
 build/native_test_asan: $(NATIVE_TEST) $(TEST_HEADERS) $(SOURCES) $(HEADERS)
 	@mkdir -p build
-	clang -O1 -g $(WARNINGS) $(STRICT) $(SANITIZE) -Isrc $(NATIVE_TEST) $(SOURCES) -lm -o $@
+	clang -O1 -g $(WARNINGS) $(STRICT) $(SANITIZE) -Isrc $(NATIVE_TEST) \
+	    $(filter-out src/variant.c,$(SOURCES)) -lm -o $@
 
 build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(MAKE_VECTORS) build/libhansel.a -o $@
@@ -155,4 +178,4 @@ eval: build
 	node tests/bench/eval.js $(EVAL)
 
 clean:
-	rm -rf build dist
+	rm -rf build dist min

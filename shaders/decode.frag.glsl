@@ -25,6 +25,9 @@ precision highp usampler2D;
 #ifndef WIDTH_LOG2
 #define WIDTH_LOG2 11
 #endif
+#ifndef TABLE_BLOCK
+#define TABLE_BLOCK 0 // where the table lies: 0 a texture, 1 a uniform block of 64 KiB
+#endif
 
 // ------------------------------------------------------------------------------------------------
 
@@ -55,7 +58,13 @@ struct Blob {
 uniform Blob blob;
 uniform usampler2D words;   // four to a texel
 uniform usampler2D cursors; // of the part's streams, and where the last ends
+#if TABLE_BLOCK
+layout(std140) uniform Slots {
+    uvec4 slots[4096]; // the first components
+};
+#else
 uniform usampler2D slots;
+#endif
 
 // All that changes while a stream is decoded.
 uvec4 state;   // in the tail: digits
@@ -77,8 +86,13 @@ uint load_word(uint index) {
     return (pair >> ((index & 1u) * HANSEL_WORD_BITS)) & 0xFFFFu;
 }
 
+// Texture units gather for a GPU. On a CPU each fetch is a call, and a block is plain memory.
 uint load_slot(uint slot) {
+#if TABLE_BLOCK
+    return slots[slot].x;
+#else
     return texelFetch(slots, texel_place(slot), 0).x;
+#endif
 }
 
 // The initial states, two words each.

@@ -49,3 +49,23 @@ static uint32_t crc_long(uint32_t crc, const uint8_t *src, size_t src_bytes) {
 uint32_t hansel_crc32c(uint32_t crc, const void *src, size_t src_bytes) {
     return ~(src_bytes < CRC_LONG_BYTES ? crc_short : crc_long)(~crc, src, src_bytes);
 }
+
+/* a * b mod the polynomial; the highest bit is x^0. */
+static uint32_t multiply(uint32_t a, uint32_t b) {
+    uint32_t product = 0;
+    for (; b; b <<= 1) {
+        product ^= a & (0u - (b >> 31));
+        a = a >> 1 ^ (CRC_POLYNOMIAL & (0u - (a & 1)));
+    }
+    return product;
+}
+
+/* Bytes behind it multiply a CRC by x^8 each; what initial and final xor add cancels out. */
+uint32_t hansel_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_bytes) {
+    uint32_t power = 0x00800000u; /* x^8 */
+    for (; second_bytes; second_bytes >>= 1) {
+        if (second_bytes & 1) first = multiply(first, power);
+        power = multiply(power, power);
+    }
+    return first ^ second;
+}

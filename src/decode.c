@@ -13,7 +13,7 @@
  * and since freq * (x >> 12) >= 2^4, one word is always enough. The last
  * tail_steps steps lie in the final states themselves, as plain digits.
  *
- * decode_simd.c is a faster twin for the long middle part of streams.
+ * decode_group.c is a faster twin for the long middle part of streams.
  * The shaders mirror rans_step, rans_refill, decode_step, decode_part, tail_symbol,
  * tail_step and decode_stream, in that order; tests/mirror.test.js sees to it.
  */

@@ -151,7 +151,7 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
  * hansel_decode_symbols() - head, checksums, padding and all streams of a blob
  * in memory. src is 4-byte aligned, src_bytes its exact size (one more is
  * HANSEL_ERR_TRAILING); dst_bytes must equal blob->weights. Errors as above.
- * Stack: one decoding table and little more (18 KiB).
+ * Stack: two decoding tables and a little more (40 KiB).
  */
 hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *src,
                                     size_t src_bytes, hansel_fault *fault);
@@ -175,6 +175,9 @@ uint32_t hansel_dtype_raw_bytes(uint32_t dtype);
 
 /* CRC-32C (Castagnoli, reflected 0x82F63B78) of src, continuing crc; start with 0. */
 uint32_t hansel_crc32c(uint32_t crc, const void *src, size_t src_bytes);
+
+/* The CRC-32C of two byte sequences end to end, from that of each and the size of the second. */
+uint32_t hansel_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_bytes);
 
 /* ---- encoding ---------------------------------------------------------- */
 

@@ -11,7 +11,9 @@
 #include "hansel.h"
 
 static inline uint32_t hansel_load16(const uint8_t *src) {
-    return (uint32_t)src[0] | (uint32_t)src[1] << 8;
+    uint16_t value;
+    memcpy(&value, src, 2);
+    return value;
 }
 
 static inline uint32_t hansel_load32(const uint8_t *src) {
@@ -27,8 +29,8 @@ static inline uint64_t hansel_load64(const uint8_t *src) {
 }
 
 static inline void hansel_store16(uint8_t *dst, uint32_t value) {
-    dst[0] = (uint8_t)value;
-    dst[1] = (uint8_t)(value >> 8);
+    uint16_t low = (uint16_t)value;
+    memcpy(dst, &low, 2);
 }
 
 static inline void hansel_store32(uint8_t *dst, uint32_t value) { memcpy(dst, &value, 4); }

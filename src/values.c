@@ -9,23 +9,23 @@
  */
 #include "layout.h"
 
-#define BLOCK 256 /* weights converted to binary32 at a time */
+#define BLOCK 1024 /* weights converted to binary32 at a time */
 #define SUMS 4    /* interleaved partial sums: breaks the chain of additions */
 
-static float float_from_bits(uint32_t bits) {
+static inline float float_from_bits(uint32_t bits) {
     float value;
     memcpy(&value, &bits, 4);
     return value;
 }
 
-static uint32_t bits_from_float(float value) {
+static inline uint32_t bits_from_float(float value) {
     uint32_t bits;
     memcpy(&bits, &value, 4);
     return bits;
 }
 
 /* binary16 to binary32, exact. A subnormal's value is its fraction times 2^-24. */
-static float float_from_half(uint32_t half) {
+static inline float float_from_half(uint32_t half) {
     uint32_t sign = (half & 0x8000u) << 16, rest = half & 0x7FFFu;
     if (rest < 0x0400u) {
         float value = (float)rest * (1.0f / 16777216.0f);
@@ -36,7 +36,7 @@ static float float_from_half(uint32_t half) {
 }
 
 /* binary32 to binary16, to nearest, ties to even. */
-static uint32_t half_from_float(float value) {
+static inline uint32_t half_from_float(float value) {
     uint32_t bits = bits_from_float(value), sign = bits >> 16 & 0x8000u, rest = bits & 0x7FFFFFFFu;
     if (rest > 0x7F800000u) return sign | 0x7E00u;
     if (rest >= 0x477FF000u) return sign | 0x7C00u; /* rounds to 2^16 or more */
@@ -49,7 +49,7 @@ static uint32_t half_from_float(float value) {
     return sign | ((rest - 0x38000000u + 0x0FFFu + (rest >> 13 & 1)) >> 13);
 }
 
-static uint32_t bfloat_from_float(float value) {
+static inline uint32_t bfloat_from_float(float value) {
     uint32_t bits = bits_from_float(value);
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (bits >> 16) | 0x40u;
     return (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
@@ -59,21 +59,19 @@ static float largest(uint32_t dtype) {
     return dtype == HANSEL_F16 ? 65504.0f : dtype == HANSEL_BF16 ? 3.38953139e38f : 3.40282347e38f;
 }
 
-/* step * q[i], as hansel_dequantize gives it: never infinite, rounded to dtype. */
-static void grid_values(float *dst, uint32_t dtype, float step, const float *q, size_t count) {
+/* step * q[i], never infinite in dtype, but not yet rounded to it. */
+static void grid_values(float *restrict dst, uint32_t dtype, float step, const float *restrict q,
+                        size_t count) {
     float limit = largest(dtype);
     size_t i;
     for (i = 0; i < count; i++) {
         float value = step * q[i];
         dst[i] = value > limit ? limit : value < -limit ? -limit : value;
     }
-    if (dtype == HANSEL_F16)
-        for (i = 0; i < count; i++) dst[i] = float_from_half(half_from_float(dst[i]));
-    if (dtype == HANSEL_BF16)
-        for (i = 0; i < count; i++) dst[i] = float_from_bits(bfloat_from_float(dst[i]) << 16);
 }
 
-static void load_floats(float *dst, uint32_t dtype, const uint8_t *src, size_t count) {
+static void load_floats(float *restrict dst, uint32_t dtype, const uint8_t *restrict src,
+                        size_t count) {
     size_t i;
     if (dtype == HANSEL_F32) {
         memcpy(dst, src, 4 * count);
@@ -81,6 +79,19 @@ static void load_floats(float *dst, uint32_t dtype, const uint8_t *src, size_t c
         for (i = 0; i < count; i++) dst[i] = float_from_bits(hansel_load16(src + 2 * i) << 16);
     } else {
         for (i = 0; i < count; i++) dst[i] = float_from_half(hansel_load16(src + 2 * i));
+    }
+}
+
+/* Rounds to dtype. */
+static void store_floats(uint8_t *restrict dst, uint32_t dtype, const float *restrict src,
+                         size_t count) {
+    size_t i;
+    if (dtype == HANSEL_F32) {
+        memcpy(dst, src, 4 * count);
+    } else if (dtype == HANSEL_BF16) {
+        for (i = 0; i < count; i++) hansel_store16(dst + 2 * i, bfloat_from_float(src[i]));
+    } else {
+        for (i = 0; i < count; i++) hansel_store16(dst + 2 * i, half_from_float(src[i]));
     }
 }
 
@@ -114,11 +125,11 @@ static int is_float(uint32_t dtype) {
 }
 
 /* A number's bits as an integer that is ordered as the numbers are, and back. */
-static int32_t order_of_bits(uint32_t bits) {
+static inline int32_t order_of_bits(uint32_t bits) {
     return (int32_t)(bits ^ ((uint32_t)((int32_t)bits >> 31) & 0x7FFFFFFFu));
 }
 
-static float float_from_order(int32_t order) {
+static inline float float_from_order(int32_t order) {
     return float_from_bits((uint32_t)order_of_bits((uint32_t)order));
 }
 
@@ -168,6 +179,7 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
     uint32_t size = hansel_dtype_bytes(dtype), outside = 0;
     float weights[BLOCK], indices[BLOCK], values[BLOCK];
     uint32_t bits[BLOCK];
+    uint8_t rounded[2 * BLOCK];
     double sums[SUMS] = {0, 0, 0, 0};
     uint32_t max_error = bits_from_float((float)stats->max_error);
     size_t done, n, i;
@@ -202,6 +214,10 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
             }
         }
         grid_values(values, dtype, step, indices, n);
+        if (dtype != HANSEL_F32) {
+            store_floats(rounded, dtype, values, n);
+            load_floats(values, dtype, rounded, n);
+        }
         add_squares(sums, weights, values, n);
         for (i = 0; i < n; i++) {
             /* Bits of positive numbers are ordered as the numbers are. */
@@ -227,17 +243,14 @@ hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbol
                                 float step) {
     float indices[BLOCK], values[BLOCK];
     uint8_t *bytes = dst;
+    uint32_t size = hansel_dtype_bytes(dtype);
     size_t done, n, i;
     if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
     for (done = 0; done < count; done += n) {
         n = count - done < BLOCK ? count - done : BLOCK;
         for (i = 0; i < n; i++) indices[i] = (float)(int8_t)symbols[done + i];
         grid_values(values, dtype, step, indices, n);
-        if (dtype == HANSEL_F32) memcpy(bytes + 4 * done, values, 4 * n);
-        else if (dtype == HANSEL_F16)
-            for (i = 0; i < n; i++) hansel_store16(bytes + 2 * (done + i), half_from_float(values[i]));
-        else
-            for (i = 0; i < n; i++) hansel_store16(bytes + 2 * (done + i), bits_from_float(values[i]) >> 16);
+        store_floats(bytes + done * size, dtype, values, n);
     }
     return HANSEL_OK;
 }

@@ -173,6 +173,7 @@ describe('hansel', function () {
       ['encode', 'in.safetensors', '--precision', '13'],
       ['encode', 'in.safetensors', '--threads', '0'],
       ['encode', 'in.safetensors', '--threads', '257'],
+      ['decode', 'in.safetensors', '--threads', '0'], ['verify', 'in.safetensors', '--threads', 'x'],
       ['encode', 'in.safetensors', '-o', '-', '--json'],
       ['decode', 'in.safetensors', '-o', '-', '--json'],
       ['encode', '-'], ['decode', '-'], ['encode', 'http://127.0.0.1:1/x.safetensors'],

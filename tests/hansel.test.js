@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { Codec } from '../web/codec.js';
 import { encodeTo, memorySpool } from '../web/encode.js';
 import { CODES, STATUS } from '../web/errors.js';
-import { convert } from '../web/floats.js';
+import { convert } from '../web/convert.js';
 import { HanselError, encode, open } from '../web/hansel.js';
 import { stampHeader } from '../web/manifest.js';
 import { buildHeader, dtypeBits, readHeader } from '../web/safetensors.js';

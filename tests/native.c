@@ -289,7 +289,8 @@ int main(int argc, char **argv) {
     } alone[] = {
         {"crc32c", test_crc32c},       {"fit", test_fit},           {"search", test_search}, {"fold", test_fold},
         {"quantize", test_quantize},   {"planes", test_planes},     {"histogram", test_histogram},
-        {"arguments", test_arguments}, {"refusals", test_refusals}, {"all equal", test_all_equal}};
+        {"arguments", test_arguments}, {"refusals", test_refusals}, {"all equal", test_all_equal},
+        {"variants", test_variants}};
     size_t i;
     long before = 0;
     if (argc != 2) {
@@ -303,8 +304,14 @@ int main(int argc, char **argv) {
         before = passed + failed;                                                                  \
         fflush(stdout);                                                                            \
     } while (0)
-    for (i = 0; i < sizeof with_files / sizeof *with_files; i++)
-        RUN(with_files[i].name, with_files[i].run(argv[1]));
+    for (variant = HANSEL_SCALAR; variant < HANSEL_VARIANTS; variant++) {
+        printf("%s: %s\n", variant_names[variant],
+               hansel_has_variant(variant) ? "" : "not on this processor");
+        if (!hansel_has_variant(variant)) continue;
+        for (i = 0; i < sizeof with_files / sizeof *with_files; i++)
+            RUN(with_files[i].name, with_files[i].run(argv[1]));
+    }
+    variant = HANSEL_SCALAR;
     for (i = 0; i < sizeof alone / sizeof *alone; i++) RUN(alone[i].name, alone[i].run());
     RUN("F16", test_halves(HANSEL_F16));
     RUN("BF16", test_halves(HANSEL_BF16));

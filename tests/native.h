@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "decoder.h"
 #include "formula.h"
 
 typedef struct bytes {
@@ -22,6 +23,8 @@ typedef struct vector {
 } vector;
 
 extern const char *current; /* what is being tested, for messages */
+extern hansel_variant variant; /* the decoder that hansel_decode_streams() takes */
+extern const char *const variant_names[HANSEL_VARIANTS];
 void check(int is_right, const char *format, ...);
 
 void *allocate(size_t size);
@@ -40,5 +43,6 @@ void test_fold(void);
 void test_quantize(void);
 void test_halves(uint32_t dtype);
 void test_planes(void);
+void test_variants(void);
 
 #endif

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { launch } from './gpu/chromium.js';
 import { serve } from '../web/serve.js';
 
@@ -11,6 +12,25 @@ const root = new URL('..', import.meta.url).pathname;
 const run = (cwd, file, ...args) => execFileSync(file, args, {
   cwd, encoding: 'utf8', env: { ...process.env, npm_config_offline: 'true' },
 });
+
+/** The static imports of a module, itself included: what a page waits for. */
+async function loadedBy(path) {
+  const seen = new Map();
+  const visit = async (file) => {
+    if (seen.has(file)) return;
+    const text = await readFile(file);
+    seen.set(file, text);
+    const imports = text.toString().matchAll(/(?:^|[;}\n])\s*(?:import|export)[^;"'()]*?["'](\.[^"']+)["']/g);
+    for (const [, name] of imports) await visit(join(dirname(file), name));
+  };
+  await visit(path);
+  const texts = [...seen.values()];
+  return {
+    files: texts.length,
+    bytes: texts.reduce((sum, text) => sum + text.length, 0),
+    gzipped: texts.reduce((sum, text) => sum + gzipSync(text, { level: 9 }).length, 0),
+  };
+}
 
 describe('npm package', function () {
   this.timeout(120000);
@@ -30,11 +50,30 @@ describe('npm package', function () {
 
   it('holds what it needs and nothing else', () => {
     for (const path of ['README.md', 'LICENSE', 'web/hansel.js', 'web/cli.js', 'src/FORMAT.md',
-      'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/types/hansel.d.ts']) {
+      'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/decode.wasm', 'dist/decode_simd.wasm',
+      'dist/types/hansel.d.ts', 'min/hansel.js', 'min/worker.js']) {
       assert.ok(files.includes(path), `${path} is missing`);
     }
     const extra = files.filter((path) => /^(tests|build|node_modules|\.ci|web\/demo\/models|dist\/demo\/models|dist\/site)\//.test(path));
     assert.deepEqual(extra, []);
+  });
+
+  it('is small: the modules, and what a page loads to decode', async () => {
+    const installed = join(folder, 'node_modules/hansel');
+    const limits = {
+      'decode.wasm': 16, 'decode_simd.wasm': 20, 'hansel.wasm': 24, 'hansel_simd.wasm': 28,
+    };
+    const sizes = {};
+    for (const [name, kib] of Object.entries(limits)) {
+      sizes[name] = (await readFile(join(installed, 'dist', name))).length;
+      assert.ok(sizes[name] <= 1024 * kib, `${name}: ${sizes[name]} bytes`);
+    }
+    for (const entry of ['web/hansel.js', 'min/hansel.js']) {
+      const loaded = await loadedBy(join(installed, entry));
+      sizes[entry] = `${loaded.files} files, ${loaded.bytes} bytes, ${loaded.gzipped} gzipped`;
+      if (entry.startsWith('min/')) assert.ok(loaded.gzipped <= 16 * 1024, sizes[entry]);
+    }
+    console.log(Object.entries(sizes).map(([name, size]) => `      ${name}: ${size}`).join('\n'));
   });
 
   it('runs the README\'s snippet', async () => {
@@ -77,20 +116,27 @@ try { await model.decode('x'); } catch (error) { if (error instanceof HanselErro
       const page = await browser.openPage();
       await writeFile(join(folder, 'page.html'), '<!doctype html><title>page</title><link rel="icon" href="data:,">');
       await page.playwright.goto(`${server.url}page.html`);
-      const result = await page.run(async () => {
-        const { open } = await import('/node_modules/hansel/web/hansel.js');
-        const model = await open('/s.hansel.safetensors');
-        const weights = await model.decode('w');
-        const symbols = await model.symbols('w');
-        const same = [];
-        for (const kind of ['webgpu', 'webgl']) {
-          const back = await import(`/node_modules/hansel/web/${kind}.js`);
-          const w = await (await back[kind]()).load(model, 'w');
-          same.push((await w.symbols()).every((q, i) => q === symbols[i]));
-        }
-        return [weights.length, symbols.length, model.tensors.get('w').mode, ...same];
-      });
-      assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid', true, true]);
+      for (const built of ['web', 'min']) {
+        const result = await page.run(async (built) => {
+          const { open, encode, HanselError } = await import(`/node_modules/hansel/${built}/hansel.js`);
+          const model = await open('/s.hansel.safetensors');
+          const weights = await model.decode('w');
+          const symbols = await model.symbols('w');
+          const same = [];
+          for (const kind of ['webgpu', 'webgl']) {
+            const back = await import(`/node_modules/hansel/${built}/${kind}.js`);
+            const w = await (await back[kind]()).load(model, 'w');
+            same.push((await w.symbols()).every((q, i) => q === symbols[i]));
+          }
+          const data = new Int8Array(1 << 20).map((_, i) => i * i % 7);
+          const tensors = { w: { dtype: 'I8', shape: [1024, 1024], data } };
+          const files = [await encode(tensors, { threads: 2 }), await encode(tensors)];
+          same.push(files[0].every((byte, i) => byte === files[1][i]));
+          same.push(await encode(tensors, { threads: 0 }).catch((e) => e instanceof HanselError));
+          return [weights.length, symbols.length, model.tensors.get('w').mode, ...same];
+        }, built);
+        assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid', true, true, true, true]);
+      }
     } finally {
       await browser.close();
       await server.close();

@@ -12,7 +12,7 @@ import { extname, join } from 'node:path';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 /** Modules of Node, which a page never loads. */
-const NODE_ONLY = ['cli.js', 'commands.js', 'node_file.js', 'serve.js', 'sample.js'];
+const NODE_ONLY = ['cli.js', 'commands.js', 'node_file.js', 'path_source.js', 'serve.js', 'sample.js'];
 
 const [to] = process.argv.slice(2);
 if (!to) {
@@ -28,7 +28,9 @@ for (const name of await readdir(join(ROOT, 'web'))) {
 await cp(join(ROOT, 'web/demo'), join(made, 'web/demo'), { recursive: true });
 await cp(join(ROOT, 'shaders'), join(made, 'shaders'), { recursive: true });
 await cp(join(ROOT, 'dist/demo'), join(made, 'dist/demo'), { recursive: true });
-for (const name of ['hansel.wasm', 'hansel_simd.wasm']) await cp(join(ROOT, 'dist', name), join(made, 'dist', name));
+for (const name of await readdir(join(ROOT, 'dist'))) {
+  if (extname(name) === '.wasm') await cp(join(ROOT, 'dist', name), join(made, 'dist', name));
+}
 await mkdir(join(made, 'src'));
 for (const name of ['src/FORMAT.md', 'LICENSE']) await cp(join(ROOT, name), join(made, name));
 

@@ -19,9 +19,10 @@ const HELP = `hansel - entropy-coded neural-network weights in safetensors files
   hansel encode IN [-o OUT] [--step D | --bits B | --error E | --lossless]
          [--saturate] [--include RE] [--exclude RE] [--stream-length S]
          [--precision P] [--threads N] [--force] [--quiet] [--json]
-  hansel decode IN [-o OUT] [--dtype T] [--force] [--quiet] [--json]
+  hansel decode IN [-o OUT] [--dtype T] [--threads N] [--force] [--quiet]
+         [--json]
   hansel info   IN [--json]
-  hansel verify IN [--against ORIGINAL] [--quiet] [--json]
+  hansel verify IN [--against ORIGINAL] [--threads N] [--quiet] [--json]
   hansel sample OUT [--rows N] [--force] [--quiet] [--json]
   hansel serve  [DIR] [--port P] [--host H]
 
@@ -56,9 +57,9 @@ const OPTIONS = {
     output: 's', step: 's', bits: 's', error: 's', lossless: 'b', saturate: 'b', include: 's',
     exclude: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b', json: 'b',
   },
-  decode: { output: 's', dtype: 's', force: 'b', quiet: 'b', json: 'b' },
+  decode: { output: 's', dtype: 's', threads: 's', force: 'b', quiet: 'b', json: 'b' },
   info: { quiet: 'b', json: 'b' },
-  verify: { against: 's', quiet: 'b', json: 'b' },
+  verify: { against: 's', threads: 's', quiet: 'b', json: 'b' },
   sample: { rows: 's', force: 'b', quiet: 'b', json: 'b' },
   serve: { port: 's', host: 's', quiet: 'b' },
 };
@@ -95,6 +96,9 @@ function whole(text, name, low, high) {
   }
   return Number(text);
 }
+
+/** @param {{threads?: any}} values */
+const threadsOf = ({ threads }) => whole(threads, 'threads', 1, 256) ?? availableParallelism();
 
 /** @param {any} text @param {string} name */
 function pattern(text, name) {
@@ -163,7 +167,7 @@ const COMMANDS = {
       include: pattern(values.include, 'include'), exclude: pattern(values.exclude, 'exclude'),
       streamLength: whole(values['stream-length'], 'stream-length', 4, 2 ** 31 - 1),
       precision: whole(values.precision, 'precision', 8, 12),
-      threads: whole(values.threads, 'threads', 1, 256) ?? availableParallelism(),
+      threads: threadsOf(values),
       force: Boolean(values.force), signal, onProgress,
     });
     end();
@@ -196,7 +200,7 @@ const COMMANDS = {
     if (to === undefined) throw usage('-o OUT is needed');
     if (to === '-' && values.json) throw usage('--json and -o - both want standard output');
     const { bytes, kept } = await decodeCommand(from, to, {
-      dtype: values.dtype, force: Boolean(values.force), signal, onProgress,
+      dtype: values.dtype, force: Boolean(values.force), threads: threadsOf(values), signal, onProgress,
     });
     end();
     if (values.json) print({ bytes, kept, files: [to] });
@@ -220,7 +224,9 @@ const COMMANDS = {
   },
 
   async verify({ values, files: [from], signal, onProgress, report, end }) {
-    const results = [...await verifyCommand(from, { against: values.against, signal, onProgress })];
+    const results = [...await verifyCommand(from, {
+      against: values.against, threads: threadsOf(values), signal, onProgress,
+    })];
     end();
     if (values.json) {
       print({ ok: true, tensors: Object.fromEntries(results) });

@@ -99,9 +99,12 @@ export class Codec {
     this.wasm = new Wasm(module);
   }
 
-  /** @param {{simd?: boolean}} [options] @returns {Promise<Codec>} */
-  static async create({ simd } = {}) {
-    return new Codec(await loadModule(simd));
+  /**
+   * @param {{simd?: boolean, decoder?: boolean}} [options] as loadModule(); a decoder cannot encode
+   * @returns {Promise<Codec>}
+   */
+  static async create(options) {
+    return new Codec(await loadModule(options));
   }
 
   /**
@@ -139,6 +142,14 @@ export class Codec {
       crc = wasm.scoped(() => wasm.call.hansel_crc32c(crc, wasm.put(part), part.length)) >>> 0;
     }
     return crc;
+  }
+
+  /**
+   * @param {number} first CRC-32C of some bytes @param {number} second of those that follow them
+   * @param {number} secondBytes how many those are @returns {number} of both
+   */
+  crc32cCombine(first, second, secondBytes) {
+    return this.wasm.call.hansel_crc32c_combine(first, second, BigInt(secondBytes)) >>> 0;
   }
 
   /* ---- decoding ---- */
@@ -202,40 +213,62 @@ export class Codec {
    * @param {Uint8Array} words those streams' words
    * @param {number} count of weights in those streams
    * @param {string} [dtype] 'F32', 'F16' or 'BF16'; symbols when left out
-   * @returns {Uint8Array<ArrayBuffer>}
+   * @param {Uint8Array} [into] receives them
+   * @returns {Uint8Array<ArrayBuffer>} into, or an array of its own
    */
-  decodeStreams(blob, cursors, first, words, count, dtype) {
+  decodeStreams(blob, cursors, first, words, count, dtype, into) {
     const { wasm } = this;
     return wasm.scoped(() => {
       const fault = wasm.zero(24);
       const struct = wasm.put(blob.struct);
       const table = wasm.alloc(4 * MAX_SLOTS);
-      const symbols = wasm.alloc(count);
+      const symbols = wasm.room(count, dtype ? undefined : into);
       if (blob.streamCount) wasm.call.hansel_build_table(table, struct);
       const at = wasm.put(new Uint8Array(cursors.buffer, cursors.byteOffset, cursors.byteLength));
       this.check(wasm.call.hansel_decode_streams(symbols, count, struct, table, at, first,
         Math.max(cursors.length - 1, 0), wasm.put(words), words.length, fault), fault, 'stream');
-      if (!dtype) return wasm.get(symbols, count);
+      if (!dtype) return wasm.get(symbols, count, into);
       const bytes = count * dtypeBytes(dtype);
-      const values = wasm.alloc(bytes);
+      const values = wasm.room(bytes, into);
       wasm.call.hansel_dequantize(values, DTYPES[/** @type {'F32'} */ (dtype)], symbols, count,
         blob.step);
-      return wasm.get(values, bytes);
+      return wasm.get(values, bytes, into);
     });
   }
 
   /**
-   * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
-   * @returns {Uint8Array<ArrayBuffer>} elements, as hansel_join()
+   * decodeStreams(), and the words' checksum.
+   * @param {Blob} blob @param {Uint32Array} cursors @param {number} first @param {Uint8Array} words
+   * @param {number} count @param {string} [dtype] @param {Uint8Array} [into]
+   * @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
    */
-  join(dtype, symbols, raw) {
+  decodePart(blob, cursors, first, words, count, dtype, into) {
+    const bytes = this.decodeStreams(blob, cursors, first, words, count, dtype, into);
+    return { bytes, crc: this.crc32c(words) };
+  }
+
+  /**
+   * join(), and the raw bytes' checksum.
+   * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
+   * @param {Uint8Array} [into] @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
+   */
+  joinPart(dtype, symbols, raw, into) {
+    return { bytes: this.join(dtype, symbols, raw, into), crc: this.crc32c(raw) };
+  }
+
+  /**
+   * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
+   * @param {Uint8Array} [into] receives them
+   * @returns {Uint8Array<ArrayBuffer>} elements, as hansel_join(); into, or an array of its own
+   */
+  join(dtype, symbols, raw, into) {
     const { wasm } = this;
     return wasm.scoped(() => {
       const bytes = symbols.length * dtypeBytes(dtype);
-      const values = wasm.alloc(bytes);
+      const values = wasm.room(bytes, into);
       wasm.call.hansel_join(values, DTYPES[/** @type {'F32'} */ (dtype)], wasm.put(symbols),
         wasm.put(raw), symbols.length);
-      return wasm.get(values, bytes);
+      return wasm.get(values, bytes, into);
     });
   }
 
@@ -250,7 +283,6 @@ export class Codec {
    */
   multiplyStreams(blob, cursors, first, words, start, count, raw, x, batch, y) {
     const { wasm } = this;
-    const { rows, columns } = blob;
     wasm.scoped(() => {
       const fault = wasm.zero(24);
       const struct = wasm.put(blob.struct);
@@ -268,21 +300,52 @@ export class Codec {
         weights = wasm.alloc(4 * count);
         wasm.call.hansel_widen(weights, dtype, joined, count);
       }
-      const row = Math.floor(start / columns);
-      const touched = Math.ceil((start + count) / columns) - row;
-      const vector = wasm.put(new Uint8Array(x.buffer, x.byteOffset, x.byteLength));
-      const sums = wasm.zero(4 * touched * batch);
-      const big = [start, count, columns].map(BigInt);
-      if (x instanceof Int8Array) wasm.call.hansel_matvec_i8(sums, weights, ...big, vector);
-      else {
-        wasm.call.hansel_matvec(sums, BigInt(touched), weights, isFloat ? 1 : 0, ...big, vector, batch);
-      }
-      const part = x instanceof Int8Array ? new Int32Array(wasm.memory.buffer, sums, touched)
-        : new Float32Array(wasm.memory.buffer, sums, touched * batch);
-      for (let b = 0; b < batch; b++) {
-        for (let r = 0; r < touched; r++) y[b * rows + row + r] += part[b * touched + r];
-      }
+      this.#addProduct(weights, isFloat, start, count, blob, x, batch, y);
     });
+  }
+
+  /**
+   * Like multiplyStreams, but for weights that are not coded.
+   * @param {{dtype: string, rows: number, columns: number}} matrix of F32, F16, BF16 or I8
+   * @param {Uint8Array} bytes of the weights from start on @param {number} start
+   * @param {number} count @param {Float32Array | Int8Array} x
+   * @param {number} batch @param {Float32Array | Int32Array} y
+   */
+  multiplyPlain({ dtype, rows, columns }, bytes, start, count, x, batch, y) {
+    const { wasm } = this;
+    wasm.scoped(() => {
+      let weights = wasm.put(bytes);
+      if (dtype === 'F16' || dtype === 'BF16') {
+        const wide = wasm.alloc(4 * count);
+        wasm.call.hansel_widen(wide, DTYPES[dtype], weights, count);
+        weights = wide;
+      }
+      this.#addProduct(weights, dtype !== 'I8', start, count, { rows, columns }, x, batch, y);
+    });
+  }
+
+  /**
+   * @param {number} weights where they are: float32, or int8 @param {boolean} isFloat
+   * @param {number} start @param {number} count @param {{rows: number, columns: number}} matrix
+   * @param {Float32Array | Int8Array} x @param {number} batch
+   * @param {Float32Array | Int32Array} y
+   */
+  #addProduct(weights, isFloat, start, count, { rows, columns }, x, batch, y) {
+    const { wasm } = this;
+    const row = Math.floor(start / columns);
+    const touched = Math.ceil((start + count) / columns) - row;
+    const vector = wasm.put(new Uint8Array(x.buffer, x.byteOffset, x.byteLength));
+    const sums = wasm.zero(4 * touched * batch);
+    const big = [start, count, columns].map(BigInt);
+    if (x instanceof Int8Array) wasm.call.hansel_matvec_i8(sums, weights, ...big, vector);
+    else {
+      wasm.call.hansel_matvec(sums, BigInt(touched), weights, isFloat ? 1 : 0, ...big, vector, batch);
+    }
+    const part = x instanceof Int8Array ? new Int32Array(wasm.memory.buffer, sums, touched)
+      : new Float32Array(wasm.memory.buffer, sums, touched * batch);
+    for (let b = 0; b < batch; b++) {
+      for (let r = 0; r < touched; r++) y[b * rows + row + r] += part[b * touched + r];
+    }
   }
 
   /* ---- encoding ---- */
@@ -480,6 +543,15 @@ export class Codec {
         lengths: new Uint32Array(wasm.get(lengths, 4 * count).buffer),
       };
     });
+  }
+
+  /**
+   * encodeStreams(), and the words' checksum.
+   * @param {Parameters<Codec['encodeStreams']>} args
+   */
+  encodePart(...args) {
+    const part = this.encodeStreams(...args);
+    return { ...part, crc: this.crc32c(part.words) };
   }
 
   /**

@@ -1,8 +1,9 @@
 /** What the command line's commands do; web/cli.js parses and prints. Node only. */
 import { basename, dirname, join } from 'node:path';
+import { convert } from './convert.js';
 import { encodeTo, inputsOf } from './encode.js';
 import { HanselError, checkAborted } from './errors.js';
-import { convert, isConvertible, typedArray } from './floats.js';
+import { isConvertible, typedArray } from './floats.js';
 import { open } from './model.js';
 import { OutputFile, checkFree, fileSpool, readJson } from './node_file.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
@@ -112,12 +113,13 @@ export async function encodeCommand(from, to, options) {
 
 /**
  * hansel decode: a plain safetensors file.
- * @param {string} from @param {string} to @param {Common & {dtype?: string}} options
+ * @param {string} from @param {string} to
+ * @param {Common & {dtype?: string, threads?: number}} options
  * @returns {Promise<{bytes: number, kept: string[]}>} kept: tensors that have no such dtype and
  *   were written in their own
  */
-export async function decodeCommand(from, to, { force, dtype, signal, onProgress }) {
-  const model = await open(from, { signal });
+export async function decodeCommand(from, to, { force, dtype, threads, signal, onProgress }) {
+  const model = await open(from, { threads, signal });
   /** @type {string[]} */
   const kept = [];
   const output = await orClose(model, () => OutputFile.create(to, force));
@@ -228,11 +230,12 @@ async function compare(model, original, name, signal) {
 /**
  * hansel verify.
  * @param {string} from
- * @param {{against?: string, signal?: AbortSignal, onProgress?: OnProgress}} options
+ * @param {{against?: string, threads?: number, signal?: AbortSignal, onProgress?: OnProgress}}
+ *   options
  * @returns {Promise<Map<string, Difference | null>>} null without an original
  */
-export async function verifyCommand(from, { against, signal, onProgress }) {
-  const model = await open(from, { signal });
+export async function verifyCommand(from, { against, threads, signal, onProgress }) {
+  const model = await open(from, { threads, signal });
   const original = against === undefined ? null
     : await orClose(model, () => open(against, { signal }));
   /** @type {Map<string, Difference | null>} */

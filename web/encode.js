@@ -3,17 +3,21 @@
  * out the file. Memory holds a few slices and one tensor's stream lengths; what
  * is coded goes to a spool, since sizes come before bytes in the file.
  */
-import { DTYPES, SLICE, dtypeBytes } from './codec.js';
+import { Codec, DTYPES, SLICE, dtypeBytes } from './codec.js';
 import { HanselError, checkAborted } from './errors.js';
 import { allocate } from './http.js';
 import { formatManifest, stampHeader } from './manifest.js';
-import { createPool, mapOrdered } from './pool.js';
+import { checkThreads, createPool, mapOrdered } from './pool.js';
 import { buildHeader, dtypeBits, elementCount } from './safetensors.js';
+import { takeTurn } from './turn.js';
 
 /** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
 const MIN_VECTOR = 65536;
 /** Bytes of a tensor kept in memory while a step is searched, to read it only once. */
 const KEEP_BYTES = 64 << 20;
+
+/** Tensors of fewer weights are coded by the calling thread. */
+const MIN_THREADED = 1 << 19;
 
 /** HANSEL_RATE_ROUNDS of src/hansel.h. */
 const RATE_ROUNDS = 4;
@@ -109,7 +113,7 @@ function checkOptions(options) {
   if (!whole(streamLength, 4, 2 ** 31 - 1)) {
     throw bad('impossible stream length', 'a whole number from 4', streamLength);
   }
-  if (!whole(threads, 1, 256)) throw bad('impossible number of threads', '1 to 256', threads);
+  checkThreads(threads);
   if (![undefined, 1, 2, 4].includes(options.weightsPerSymbol)) {
     throw bad('impossible weightsPerSymbol', '1, 2 or 4', options.weightsPerSymbol);
   }
@@ -312,7 +316,7 @@ export class TensorEncoder {
 
   /**
    * A codec method over all streams, in parallel; results in order.
-   * @param {Blob} planned @param {'encodeStreams' | 'foldedCounts'} method @param {boolean} clamp
+   * @param {Blob} planned @param {'encodePart' | 'foldedCounts'} method @param {boolean} clamp
    */
   overStreams(planned, method, clamp) {
     return mapOrdered(this.streamRanges(planned), this.pool.width,
@@ -324,7 +328,8 @@ export class TensorEncoder {
   /**
    * Codes all streams.
    * @param {Blob} planned @param {Spool} spool
-   * @returns {Promise<{blob: Blob, head: Uint8Array}>} the head comes before the spooled bytes
+   * @returns {Promise<{blob: Blob, head: Uint8Array, crc: number}>} the head comes before the spooled
+   *   bytes, whose CRC-32C is crc
    */
   async code(planned, spool) {
     const { codec, input: { dtype }, options } = this;
@@ -334,10 +339,11 @@ export class TensorEncoder {
       crc = codec.crc32c(bytes, crc);
       await spool.write(bytes);
     };
-    const parts = this.overStreams(planned, 'encodeStreams', Boolean(options.saturate));
+    const parts = this.overStreams(planned, 'encodePart', Boolean(options.saturate));
     for await (const { first, end, part } of parts) {
       lengths.set(part.lengths, first);
-      await emit(part.words);
+      crc = codec.crc32cCombine(crc, part.crc, part.words.length);
+      await spool.write(part.words);
       this.report('code', end);
     }
     const blob = codec.finish(planned, lengths);
@@ -346,12 +352,13 @@ export class TensorEncoder {
       for await (const { bytes } of this.slices()) await emit(codec.splitRaw(dtype, bytes));
       await emit(new Uint8Array(-blob.weights * blob.rawBytes & 15));
     }
-    return { blob, head: codec.writeHead(blob, lengths, crc) };
+    return { blob, head: codec.writeHead(blob, lengths, crc), crc };
   }
 
   /**
    * @param {Spool} spool receives the bytes after the head
-   * @returns {Promise<{report: Report, head: Uint8Array | null}>} no head: pass it through
+   * @returns {Promise<{report: Report, head: Uint8Array | null, crc: number}>} no head: pass it
+   *   through
    */
   async encode(spool) {
     const { input, options } = this;
@@ -364,9 +371,9 @@ export class TensorEncoder {
       weights: this.weights, rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0,
       relativeError: 0, maxError: 0,
     };
-    if (mode === 'pass-through') return { report, head: null };
-    if (!this.weights) return { report: { ...report, reason: 'no weights' }, head: null };
-    if (input.shape.length > 8) return { report: { ...report, reason: 'more than 8 dimensions' }, head: null };
+    if (mode === 'pass-through') return { report, head: null, crc: 0 };
+    if (!this.weights) return { report: { ...report, reason: 'no weights' }, head: null, crc: 0 };
+    if (input.shape.length > 8) return { report: { ...report, reason: 'more than 8 dimensions' }, head: null, crc: 0 };
     let step = 0;
     let range = { low: 0, high: 0, sumSquares: 0 };
     if (mode === 'grid') {
@@ -378,14 +385,14 @@ export class TensorEncoder {
       if (step === 0) {
         report.reason = options.bits === undefined ? 'no step of 256 levels errs so little'
           : 'no step costs so little';
-        if (options.bits !== undefined) return { report, head: null };
+        if (options.bits !== undefined) return { report, head: null, crc: 0 };
         mode = 'lossless'; // which certainly errs no more
       }
     }
     let found = await this.planFirst(mode, step, range);
     ({ step } = found.blob);
-    if (found.bits / 8 >= rawBytes && !options.always) return { report: { ...report, reason: 'no gain' }, head: null };
-    let { blob, head } = await this.code(found.blob, spool);
+    if (found.bits / 8 >= rawBytes && !options.always) return { report: { ...report, reason: 'no gain' }, head: null, crc: 0 };
+    let { blob, head, crc } = await this.code(found.blob, spool);
     for (let round = 0; mode === 'grid' && options.bits !== undefined && round < RATE_ROUNDS; round++) {
       // The plan was an estimate, the goal is a promise.
       const excess = blob.blobBytes * 8 / this.weights - options.bits;
@@ -394,14 +401,15 @@ export class TensorEncoder {
       await spool.clear();
       step = Math.fround(wider);
       found = await this.plan(mode, step);
-      ({ blob, head } = await this.code(found.blob, spool));
+      ({ blob, head, crc } = await this.code(found.blob, spool));
     }
     if (blob.blobBytes >= rawBytes && !options.always) {
       await spool.clear();
-      return { report: { ...report, reason: 'no gain' }, head: null };
+      return { report: { ...report, reason: 'no gain' }, head: null, crc: 0 };
     }
     return {
       head,
+      crc,
       report: {
         ...report, mode, step, bytes: blob.blobBytes, saturated: found.saturated,
         entropyBits: this.codec.entropy(found.counts) + 8 * blob.rawBytes,
@@ -429,20 +437,16 @@ const rounded = (value) => Number(value.toFixed(6));
  */
 export async function encodeTo(inputs, options, spools) {
   checkOptions(options);
-  const pool = await createPool(options.threads ?? 1);
-  try {
-    return await encodeAll(inputs, options, spools, pool);
-  } finally {
-    await pool.close();
-  }
+  const codec = await Codec.create();
+  return encodeAll(inputs, options, spools, codec);
 }
 
 /**
  * @param {Iterable<Input>} inputs @param {EncodeOptions} options
- * @param {{data: Spool, payload: Spool}} spools @param {Pool} pool
+ * @param {{data: Spool, payload: Spool}} spools @param {Codec} core
  */
-async function encodeAll(inputs, options, { data, payload }, pool) {
-  const core = pool.codec;
+async function encodeAll(inputs, options, { data, payload }, core) {
+  const pools = [createPool(core), createPool(core, options.threads)];
   const all = [...inputs];
   const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
   /** @type {Map<string, Report>} */
@@ -464,13 +468,19 @@ async function encodeAll(inputs, options, { data, payload }, pool) {
     }
     const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ weights) => options
       .onProgress?.({ done: done + (phase === 'code' ? weights : 0), total, tensor: name, phase });
-    const encoder = new TensorEncoder(pool, input, options, progress);
+    const isLarge = elementCount(input.shape, name) >= MIN_THREADED;
+    const encoder = new TensorEncoder(pools[isLarge ? 1 : 0], input, options, progress);
     try {
-      const { report, head } = await encoder.encode(payload);
+      const { report, head, crc } = await encoder.encode(payload);
       reports.set(name, report);
       if (head) {
-        await write(name, head);
-        for await (const chunk of payload.chunks()) await write(name, chunk);
+        crcs.set(name, core.crc32cCombine(core.crc32c(head), crc, report.bytes - head.length));
+        await data.write(head);
+        for await (const chunk of payload.chunks()) {
+          await takeTurn();
+          checkAborted(options.signal);
+          await data.write(chunk);
+        }
         await payload.clear();
       } else {
         passed.push(input);
@@ -585,6 +595,7 @@ export async function encode(tensors, options = {}) {
   file.set(header);
   let at = header.length;
   for await (const chunk of data.chunks()) {
+    await takeTurn();
     file.set(chunk, at);
     at += chunk.length;
   }

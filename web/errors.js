@@ -21,7 +21,7 @@ export const STATUS = Object.freeze([
 ]);
 
 /** Codes that only JavaScript raises, with their meaning. */
-export const CODES = Object.freeze({
+export const CODES = /* @__PURE__ */ Object.freeze({
   HANSEL_ERR_SAFETENSORS: 'not a valid safetensors file',
   HANSEL_ERR_MANIFEST: 'the manifest in __metadata__ is missing, malformed or contradicts the file',
   HANSEL_ERR_INDEX: 'a sharded checkpoint\'s index is malformed or contradicts its shards',
@@ -34,6 +34,7 @@ export const CODES = Object.freeze({
   HANSEL_ERR_EXISTS: 'the output exists; --force overwrites it',
   HANSEL_ERR_USAGE: 'wrong usage of the command line',
   HANSEL_ERR_MEMORY: 'not enough memory',
+  HANSEL_ERR_WORKER: 'a worker thread died or was ended',
   HANSEL_ERR_ADAPTER: 'no such GPU interface here, or it gave no device',
   HANSEL_ERR_LOST: 'the GPU was lost; load again',
   HANSEL_ERR_SHADER: 'a shader was not accepted',

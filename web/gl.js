@@ -4,12 +4,15 @@
  */
 import { readTextAsset } from './asset.js';
 import { HanselError } from './errors.js';
+import { isSoftware } from './renderer.js';
 
 /** Width of the textures that serve as arrays: what every WebGL2 has. WIDTH_LOG2 in the shaders. */
 const WIDTH_LOG2 = 11;
 /** 4096 slots must fit a texture. */
 const LEAST_SIZE = 64;
 const DRAW_STEPS = 1 << 16;
+/** A decoding table as a uniform block: a vec4 to an entry, as std140 has it. */
+const TABLE_BYTES = 16 * 4096;
 const PRELUDE = '#version 300 es\n';
 
 /**
@@ -42,6 +45,10 @@ export class GlContext {
   attachments = 4;
   /** Steps that are decoded at a time: by default 64 MiB of symbols, to be put in order. */
   bandSteps = 1 << 24;
+  /** Whether a CPU pretends to be the GPU. */
+  isSoftware = false;
+  /** Whether decoding tables are uniform blocks: define TABLE_BLOCK. */
+  hasTableBlock = false;
   /** Log2 of the width of the textures that serve as arrays. */
   widthLog2 = WIDTH_LOG2;
   /** Steps of a stream that one draw of a product decodes, at most: watchdogs stop long draws. */
@@ -98,6 +105,11 @@ export class GlContext {
     this.textureSize = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE), textureSize);
     this.layers = Math.min(gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS), layers);
     this.widthLog2 = Math.min(WIDTH_LOG2, Math.floor(Math.log2(this.textureSize)));
+    const info = gl.getExtension('WEBGL_debug_renderer_info');
+    this.isSoftware = isSoftware(
+      String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER)));
+    this.hasTableBlock = this.isSoftware
+      && gl.getParameter(gl.MAX_UNIFORM_BLOCK_SIZE) >= TABLE_BYTES;
     this.#framebuffer = gl.createFramebuffer();
     this.#vertexArray = gl.createVertexArray();
     const most = Math.min(attachments, gl.getParameter(gl.MAX_DRAW_BUFFERS),
@@ -227,6 +239,24 @@ export class GlContext {
     return texture;
   }
 
+  /**
+   * A decoding table, where shaders read it best.
+   * @param {Uint32Array} table at most 4096 entries
+   * @returns {WebGLTexture | WebGLBuffer} for bind(), as slots
+   */
+  table(table) {
+    if (!this.hasTableBlock) return this.filled(table);
+    const { gl } = this;
+    const spread = new Uint32Array(TABLE_BYTES / 4);
+    table.forEach((entry, slot) => { spread[4 * slot] = entry; });
+    const buffer = gl.createBuffer();
+    this.objects.add(buffer);
+    gl.bindBuffer(gl.UNIFORM_BUFFER, buffer);
+    gl.bufferData(gl.UNIFORM_BUFFER, spread, gl.STATIC_DRAW);
+    gl.bindBuffer(gl.UNIFORM_BUFFER, null);
+    return buffer;
+  }
+
   /** Texels that a texture may have as an array. */
   get arrayTexels() {
     return this.textureSize << this.widthLog2;
@@ -322,10 +352,12 @@ export class GlContext {
     return words.subarray(4 * (at - first * width), 4 * (at - first * width + count));
   }
 
-  /** @param {WebGLTexture | null | undefined} texture */
+  /** @param {WebGLTexture | WebGLBuffer | null | undefined} texture */
   free(texture) {
     // Those of a lost context are no longer in the set.
-    if (texture && this.objects.delete(texture)) this.gl.deleteTexture(texture);
+    if (!texture || !this.objects.delete(texture)) return;
+    if (texture instanceof WebGLTexture) this.gl.deleteTexture(texture);
+    else this.gl.deleteBuffer(texture);
   }
 
   /* ---- programs ---- */
@@ -336,7 +368,9 @@ export class GlContext {
    * @throws {HanselError} HANSEL_ERR_SHADER with the compiler's log
    */
   program(file, defines = {}) {
-    const all = { WIDTH_LOG2: this.widthLog2, ...defines };
+    const all = {
+      WIDTH_LOG2: this.widthLog2, TABLE_BLOCK: this.hasTableBlock ? 1 : 0, ...defines,
+    };
     const key = `${file} ${JSON.stringify(all)}`;
     let found = this.#programs.get(key);
     if (!found) {
@@ -412,6 +446,10 @@ export class GlContext {
   bind({ program, places }, inputs) {
     const { gl } = this;
     Object.entries(inputs).forEach(([name, texture], unit) => {
+      if (name === 'slots' && this.hasTableBlock) {
+        gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, texture);
+        return;
+      }
       if (!places.has(name)) places.set(name, gl.getUniformLocation(program, name));
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture(name === 'src' ? gl.TEXTURE_2D_ARRAY : gl.TEXTURE_2D, texture);
@@ -466,6 +504,7 @@ export class GlContext {
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.useProgram(null);
     gl.bindVertexArray(null);
+    gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, null);
     for (let unit = 7; unit-- > 0;) {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture(gl.TEXTURE_2D, null);
@@ -476,11 +515,7 @@ export class GlContext {
   /** Frees everything, and the context unless it or its canvas is yours. */
   destroy() {
     const { gl } = this;
-    for (const object of this.objects) {
-      if (gl.isTexture(object)) gl.deleteTexture(object);
-      else gl.deleteBuffer(object);
-    }
-    this.objects.clear();
+    for (const object of [...this.objects]) this.free(object);
     gl.deleteFramebuffer(this.#framebuffer);
     gl.deleteVertexArray(this.#vertexArray);
     this.#isLost = true; // for the matrices

@@ -1,24 +1,27 @@
 /**
  * Reading: a safetensors file, or a sharded checkpoint, whose tensors may be
  * coded. Tensors are fetched and decoded in slices, so that no more than the
- * result and two chunks are in memory.
+ * result and two chunks are in memory (with worker threads, four slices a thread).
  */
-import { Codec, FIXED_BYTES } from './codec.js';
+import { ByteReader } from './byte_reader.js';
+import { Codec, FIXED_BYTES, dtypeBytes } from './codec.js';
 import { HanselError, checkAborted } from './errors.js';
-import { convert, isConvertible, typedArray } from './floats.js';
-import { parseJson } from './json.js';
+import { isConvertible, typedArray } from './floats.js';
 import { readManifest } from './manifest.js';
+import { checkThreads, createPool, mapOrdered } from './pool.js';
 import { dtypeBits, elementCount, readHeader } from './safetensors.js';
 import { allocate } from './http.js';
-import { checkRows, decodeRows } from './rows.js';
 import { openSource } from './source.js';
 import { takeTurn } from './turn.js';
-import { WasmBackend } from './wasm_backend.js';
 
-/** Weights and bytes that are decoded at a time, unless one stream is larger. */
-const BATCH = 1 << 20;
 /** Bytes in which most heads end. */
 const HEAD_BYTES = 1 << 14;
+/** Weights and bytes that are decoded at a time, unless one stream is larger: a millisecond's work. */
+const BATCH = 1 << 18;
+/** ... by workers, where each costs two messages. */
+const WORKER_BATCH = 1 << 19;
+/** Tensors of fewer weights are decoded by the calling thread. */
+const MIN_THREADED = 1 << 20;
 
 /**
  * @typedef {object} Tensor
@@ -44,73 +47,6 @@ const HEAD_BYTES = 1 << 14;
  */
 
 /**
- * How a tensor is coded, and where its bytes go.
- * @typedef {object} Head
- * @property {number} precision bits of probability
- * @property {number} weightsPerSymbol of the coder: 1, 2 or 4
- * @property {Map<number, number>} frequencies of the weights' grid indices, -128 to 127 (of
- *   lossless tensors: of the coded bytes, as signed ones), without those of frequency 0; they sum
- *   to weightsPerSymbol * 2^precision
- * @property {number} streams
- * @property {{fixed: number, table: number, directory: number, payload: number, raw: number,
- *   padding: number}} bytes that add up to the tensor's: fixed fields and shape, frequencies,
- *   stream lengths, streams, raw plane, and what rounds them up to 16
- */
-
-/** Takes exact byte counts from a stream of chunks. */
-class ByteReader {
-  /** @param {AsyncIterable<Uint8Array>} chunks */
-  constructor(chunks) {
-    this.chunks = chunks[Symbol.asyncIterator]();
-    /** @type {Uint8Array} */
-    this.rest = new Uint8Array(0);
-  }
-
-  /** @param {number} count @returns {Promise<Uint8Array>} valid until the next take */
-  async take(count) {
-    if (this.rest.length >= count) {
-      const bytes = this.rest.subarray(0, count);
-      this.rest = this.rest.subarray(count);
-      return bytes;
-    }
-    const bytes = new Uint8Array(count);
-    let filled = 0;
-    for (;;) {
-      const part = this.rest.subarray(0, count - filled);
-      bytes.set(part, filled);
-      this.rest = this.rest.subarray(part.length);
-      filled += part.length;
-      if (filled === count) return bytes;
-      const { done, value } = await this.chunks.next();
-      if (done) {
-        throw new HanselError('HANSEL_ERR_TRUNCATED', 'the coded tensor is cut short', {
-          expected: `${count} bytes`, got: filled,
-        });
-      }
-      this.rest = value;
-    }
-  }
-
-  /** @param {number} most @returns {Promise<Uint8Array>} what is there, at least one byte */
-  async some(most) {
-    while (!this.rest.length) {
-      const { done, value } = await this.chunks.next();
-      if (done) {
-        throw new HanselError('HANSEL_ERR_TRUNCATED', 'the coded tensor is cut short', {
-          expected: `${most} bytes more`, got: 'none',
-        });
-      }
-      this.rest = value;
-    }
-    return this.take(Math.min(this.rest.length, most));
-  }
-
-  close() {
-    return this.chunks.return?.();
-  }
-}
-
-/**
  * A range, its beginning by a small read: most heads are in it, and no transfer has to be broken off.
  * @param {Source} source @param {number} start @param {number} end @param {AbortSignal} [signal]
  */
@@ -131,9 +67,11 @@ function locate(error, name) {
 
 /** An open file. Make one with open(). */
 export class Model {
-  /** @param {Codec} codec */
-  constructor(codec) {
+  /** @param {Codec} codec @param {number} [threads] */
+  constructor(codec, threads = 1) {
     this.codec = codec;
+    /** What decodes small tensors, and large ones. */
+    this.pools = [createPool(codec), createPool(codec, threads)];
     /** Name to what it is, in file order. @type {Map<string, Tensor>} */
     this.tensors = new Map();
     /** The files' metadata, Hansel's own entry left out. @type {Map<string, string>} */
@@ -230,7 +168,7 @@ export class Model {
   /**
    * The head of a coded tensor, read and checked; the payload is not.
    * @param {string} name @param {{signal?: AbortSignal}} [options]
-   * @returns {Promise<Head>}
+   * @returns {Promise<import('./head.js').Head>}
    * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
    */
   async head(name, { signal } = {}) {
@@ -238,6 +176,7 @@ export class Model {
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(readAfterHead(source, start, end, signal));
     try {
+      const { describeHead } = await import('./head.js');
       return describeHead((await this.#readHead(name, reader)).blob);
     } catch (error) {
       throw locate(error, name);
@@ -318,31 +257,36 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_TENSOR, _DTYPE, what the source or the C core throws
    */
   slices(name, options = {}) {
-    return this.#slices(name, options, false);
+    return this.#slices(name, options, {});
   }
 
   /**
    * @param {string} name @param {ReadOptions} options
-   * @param {boolean} brief leave out what needs no check: weights that are all equal, of which a
-   *   small file can claim very many
+   * @param {{isBrief?: boolean, out?: Uint8Array}} how isBrief leaves out what needs no check:
+   *   weights that are all equal, of which a small file can claim very many; out is where the whole
+   *   tensor goes, and slices are views of it
    * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>}
    */
-  async* #slices(name, options, brief) {
+  async* #slices(name, options, { isBrief = false, out }) {
     const tensor = this.tensor(name);
     const { signal, onProgress } = options;
     const dtype = this.#target(name, options.dtype);
-    const { source, start, end } = this.place(name);
     const isGrid = tensor.mode === 'grid';
+    const isConverted = !isGrid && dtype !== tensor.dtype;
+    const { source, start, end } = this.place(name);
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
+      const converter = isConverted ? await import('./convert.js') : null;
+      const direct = isConverted ? undefined : out;
       const parts = tensor.mode === 'pass-through'
-        ? this.#passThrough(name, reader)
-        : this.#decode(name, reader, isGrid ? dtype : tensor.dtype, brief);
+        ? this.#passThrough(name, reader, direct)
+        : this.#decode(name, reader, isGrid ? dtype : tensor.dtype, isBrief, direct);
       let done = 0;
       for await (const bytes of parts) {
         await takeTurn();
         checkAborted(signal);
-        const slice = isGrid ? bytes : convert(bytes, tensor.dtype, dtype);
+        const slice = converter ? converter.convert(bytes, tensor.dtype, dtype) : bytes;
+        if (out && isConverted) out.set(slice, done * dtypeBits(dtype) / 8);
         yield { start: done, bytes: slice };
         done += slice.length * 8 / dtypeBits(dtype);
         onProgress?.({ done, total: tensor.weights, tensor: name });
@@ -354,60 +298,79 @@ export class Model {
     }
   }
 
-  /** @param {string} name @param {ByteReader} reader */
-  async* #passThrough(name, reader) {
+  /** @param {string} name @param {ByteReader} reader @param {Uint8Array} [out] */
+  async* #passThrough(name, reader, out) {
     const { start, end, crc } = this.place(name);
     let found = 0;
     for (let at = start; at < end;) {
-      const bytes = (await reader.take(Math.min(BATCH, end - at))).slice();
+      let bytes = await reader.take(Math.min(BATCH, end - at));
       if (crc !== null) found = this.codec.crc32c(bytes, found);
+      if (out) out.set(bytes, at - start);
+      bytes = out ? out.subarray(at - start, at - start + bytes.length) : bytes.slice();
       at += bytes.length;
       yield bytes;
     }
     checkCrc(crc ?? found, found);
   }
 
+  /** What decodes tensors of so many weights. @param {number} weights */
+  #pool(weights) {
+    return this.pools[weights < MIN_THREADED ? 0 : 1];
+  }
+
   /** @param {string} name @param {ByteReader} reader @param {string} dtype
-   * @param {boolean} brief */
-  async* #decode(name, reader, dtype, brief) {
+   * @param {boolean} isBrief @param {Uint8Array} [out] */
+  async* #decode(name, reader, dtype, isBrief, out) {
     const { codec } = this;
     const { blob, head } = await this.#readHead(name, reader);
     const isGrid = blob.mode === 'grid';
-    const symbols = blob.rawBytes ? allocate(blob.weights, name) : null;
-    const isSkipped = brief && !blob.streamCount && !symbols;
+    const symbols = blob.rawBytes ? allocate(blob.weights, name) : undefined;
+    const isSkipped = isBrief && !blob.streamCount && !symbols;
     let crc = 0;
-    let at = 0;
-    const batches = isSkipped ? [] : this.#batches(blob, head, reader,
-      isGrid && dtype !== 'I8' ? dtype : undefined);
-    for await (const { words, bytes } of batches) {
-      crc = codec.crc32c(words, crc);
-      if (symbols) symbols.set(bytes, at);
-      else yield bytes;
-      at += bytes.length;
+    const target = isGrid && dtype !== 'I8' ? dtype : undefined;
+    for await (const part of isSkipped ? [] : this.#parts(blob, head, reader, target, symbols ?? out)) {
+      crc = codec.crc32cCombine(crc, part.crc, part.size);
+      if (!symbols) yield part.bytes;
     }
     crc = codec.crc32c(await this.#padding(reader, 2 * blob.wordCount), crc);
     if (symbols) {
-      for (at = 0; at < blob.weights; at += BATCH) {
-        const some = symbols.subarray(at, at + BATCH);
-        const raw = await reader.take(some.length * blob.rawBytes);
-        crc = codec.crc32c(raw, crc);
-        yield codec.join(blob.dtype, some, raw);
+      for await (const part of this.#joined(blob, symbols, reader, out)) {
+        crc = codec.crc32cCombine(crc, part.crc, part.size);
+        yield part.bytes;
       }
       crc = codec.crc32c(await this.#padding(reader, blob.weights * blob.rawBytes), crc);
     }
     checkCrc(blob.payloadCrc, crc);
   }
 
-  /** Ranges of streams, decoded. @param {Blob} blob @param {Uint8Array} head
-   * @param {ByteReader} reader @param {string} [dtype] */
-  async* #batches(blob, head, reader, dtype) {
+  /**
+   * Ranges of streams, decoded in order.
+   * @param {Blob} blob @param {Uint8Array} head @param {ByteReader} reader @param {string} [dtype]
+   * @param {Uint8Array} [out] the whole tensor's bytes
+   * @returns {AsyncGenerator<{bytes: Uint8Array, crc: number, size: number}>} crc is of `size` bytes
+   *   of words
+   */
+  #parts(blob, head, reader, dtype, out) {
+    const pool = this.#pool(blob.weights);
+    const size = dtype ? dtypeBytes(dtype) : 1;
+    const ranges = this.#ranges(blob, head, reader, pool);
+    return mapOrdered(ranges, pool.width, async ({ first, start, count, cursors, words }) => {
+      const into = out?.subarray(size * start, size * (start + count));
+      const part = await pool.run('decodePart', [blob, cursors, first, words, count, dtype], into);
+      return { ...part, size: words.length };
+    });
+  }
+
+  /** Ranges of streams: count weights from start on. @param {Blob} blob @param {Uint8Array} head
+   * @param {ByteReader} reader @param {import('./pool.js').Pool} pool */
+  async* #ranges(blob, head, reader, { width }) {
     const { codec } = this;
+    const batch = width > 1 ? WORKER_BATCH : BATCH;
     const cursors = codec.readCursors(blob, head);
     if (!blob.streamCount) {
-      for (let at = 0; at < blob.weights; at += BATCH) {
-        const words = new Uint8Array(0);
-        const count = Math.min(BATCH, blob.weights - at);
-        yield { words, bytes: codec.decodeStreams(blob, cursors, 0, words, count, dtype) };
+      const words = new Uint8Array(0);
+      for (let start = 0; start < blob.weights; start += batch) {
+        yield { first: 0, start, count: Math.min(batch, blob.weights - start), cursors, words };
       }
       return;
     }
@@ -417,17 +380,34 @@ export class Model {
       last = first + 1;
       for (; last < blob.streamCount; last++) {
         const next = codec.streamStart(blob, last + 1);
-        if (next - start > BATCH || 2 * (cursors[last + 1] - cursors[first]) > BATCH) break;
+        if (next - start > batch || 2 * (cursors[last + 1] - cursors[first]) > batch) break;
         end = next;
       }
       const words = await reader.take(2 * (cursors[last] - cursors[first]));
-      yield {
-        words,
-        bytes: codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words,
-          end - start, dtype),
-      };
+      yield { first, start, count: end - start, cursors: cursors.slice(first, last + 1), words };
       start = end;
     }
+  }
+
+  /**
+   * Weights of lossless floats: coded plane and raw plane together.
+   * @param {Blob} blob @param {Uint8Array} symbols @param {ByteReader} reader
+   * @param {Uint8Array} [out] the whole tensor's bytes
+   */
+  #joined(blob, symbols, reader, out) {
+    const pool = this.#pool(blob.weights);
+    const size = dtypeBytes(blob.dtype);
+    const pieces = async function* () {
+      for (let at = 0; at < blob.weights; at += BATCH) {
+        const some = symbols.subarray(at, at + BATCH);
+        yield { at, some, raw: await reader.take(some.length * blob.rawBytes) };
+      }
+    };
+    return mapOrdered(pieces(), pool.width, async ({ at, some, raw }) => {
+      const into = out?.subarray(size * at, size * (at + some.length));
+      const part = await pool.run('joinPart', [blob.dtype, some, raw], into);
+      return { ...part, size: raw.length };
+    });
   }
 
   /** @param {ByteReader} reader @param {number} bytes what is padded to 16 */
@@ -453,11 +433,7 @@ export class Model {
     const tensor = this.tensor(name);
     const dtype = this.#target(name, options.dtype);
     const out = allocate(Math.ceil(tensor.weights * dtypeBits(dtype) / 8), name);
-    let at = 0;
-    for await (const { bytes } of this.slices(name, options)) {
-      out.set(bytes, at);
-      at += bytes.length;
-    }
+    for await (const slice of this.#slices(name, options, { out })) void slice;
     return typedArray(dtype, /** @type {ArrayBuffer} */ (out.buffer));
   }
 
@@ -477,6 +453,8 @@ export class Model {
   async rows(name, first, count, { dtype: wanted, signal } = {}) {
     const { dtype: own, shape, mode } = this.tensor(name);
     const dtype = this.#target(name, wanted);
+    const [{ checkRows, decodeRows }, { convert }] = await Promise.all(
+      [import('./rows.js'), import('./convert.js')]);
     checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
     const { source, start } = this.place(name);
     try {
@@ -548,17 +526,18 @@ export class Model {
       const out = allocate(blob.weights, name);
       let at = 0;
       let crc = 0;
-      for await (const { words, bytes } of this.#batches(blob, head, reader)) {
+      for await (const part of this.#parts(blob, head, reader, undefined, out)) {
         await takeTurn();
         checkAborted(signal);
-        crc = this.codec.crc32c(words, crc);
-        out.set(bytes, at);
-        at += bytes.length;
+        crc = this.codec.crc32cCombine(crc, part.crc, part.size);
+        at += part.bytes.length;
         onProgress?.({ done: at, total: blob.weights, tensor: name });
       }
       // The raw plane is not asked for, but the checksum covers it.
       for (let left = blob.blobBytes - blob.headBytes - 2 * blob.wordCount; left > 0;) {
         const chunk = await reader.some(left);
+        await takeTurn();
+        checkAborted(signal);
         crc = this.codec.crc32c(chunk, crc);
         left -= chunk.length;
       }
@@ -574,12 +553,13 @@ export class Model {
   /**
    * y = W x on the CPU, decoding as it goes. Fetches the coded tensor each time: to multiply often,
    * keep it with `new WasmBackend().load(model, name)` of hansel/gpu.
-   * @param {string} name @param {Float32Array} x `columns` elements
+   * @param {string} name @param {import('./products.js').Vector} x `columns` elements
    * @param {{bias?: Float32Array, signal?: AbortSignal}} [options] bias: rows
    * @returns {Promise<Float32Array>} rows
    * @throws {HanselError} HANSEL_ERR_DTYPE, _ARGUMENT, as decode()
    */
   async matvec(name, x, { bias, signal } = {}) {
+    const { WasmBackend } = await import('./wasm_backend.js');
     const matrix = await new WasmBackend().load(this, name, { signal });
     return matrix.matvec(x, { bias });
   }
@@ -603,48 +583,13 @@ export class Model {
         throw locate(error, name);
       }
     }
-    for await (const { bytes } of this.#slices(name, { signal }, true)) void bytes;
+    for await (const slice of this.#slices(name, { signal }, { isBrief: true })) void slice;
   }
 
   /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */
   async close() {
     await Promise.all(this.sources.map((source) => source.close()));
   }
-}
-
-/**
- * How often each weight's symbol occurs in the coder's symbols, which may hold several.
- * @param {Blob} blob @returns {Map<number, number>}
- */
-function weightFrequencies({ freq, origin, fold }) {
-  const found = new Map();
-  const bits = 8 / fold;
-  for (const [index, f] of freq.entries()) {
-    for (let k = 0; f && k < fold; k++) {
-      const symbol = (origin + (fold > 1 ? index >> bits * k & 2 ** bits - 1 : index)) << 24 >> 24;
-      found.set(symbol, (found.get(symbol) ?? 0) + f);
-    }
-  }
-  return found;
-}
-
-/** @param {Blob} blob @returns {Head} */
-function describeHead(blob) {
-  const { precision, freq, origin, alphabetSize, streamCount, shape, weights, fold } = blob;
-  const table = streamCount ? Math.ceil(alphabetSize * precision / 8) : 0;
-  const directory = Math.ceil(streamCount * blob.lengthBits / 8);
-  const fixed = FIXED_BYTES + 8 * shape.length;
-  const [payload, raw] = [2 * blob.wordCount, weights * blob.rawBytes];
-  return {
-    precision,
-    weightsPerSymbol: fold,
-    frequencies: weightFrequencies(blob),
-    streams: streamCount,
-    bytes: {
-      fixed, table, directory, payload, raw,
-      padding: blob.blobBytes - fixed - table - directory - payload - raw,
-    },
-  };
 }
 
 /** @param {number} expected @param {number} got */
@@ -689,37 +634,15 @@ function describeTensor(name, stored, entry) {
 }
 
 /**
- * Names of the shards in an index file.
- * @param {Source} source @param {AbortSignal} [signal]
- * @returns {Promise<{shards: string[], weightMap: Map<string, string>}>}
- */
-async function readIndex(source, signal) {
-  const bytes = await source.read(0, source.size, { signal });
-  const code = 'HANSEL_ERR_INDEX';
-  let text = '';
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new HanselError(code, 'the index is not UTF-8', { where: source.name, cause });
-  }
-  const index = parseJson(text.trimEnd(), { code, maxDepth: 64 });
-  const map = index instanceof Map ? index.get('weight_map') : undefined;
-  if (!(map instanceof Map) || [...map.values()].some((file) => typeof file !== 'string')) {
-    throw new HanselError(code, 'the index has no weight_map of strings', { where: source.name });
-  }
-  const weightMap = /** @type {Map<string, string>} */ (map);
-  return { shards: [...new Set(weightMap.values())], weightMap };
-}
-
-/**
  * Opens a safetensors file, coded or not, or a checkpoint's model.safetensors.index.json.
  * Reads headers only; weights are fetched when asked for.
  *
- * @param {Uint8Array | ArrayBuffer | InstanceType<typeof globalThis.Blob> | URL | string} from a URL (the server must answer Range
- *   requests), a Blob or File, bytes, or in Node a path; retained until close()
- * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, simd?: boolean,
- *   resumable?: boolean}} [options] onProgress counts files; simd forces a WebAssembly build;
- *   resumable keeps what a stopped read has received, so that the next one asks for the rest only
+ * @param {Uint8Array | ArrayBuffer | InstanceType<typeof globalThis.Blob> | URL | string} from
+ *   a URL (the server must answer Range requests), a Blob or File, bytes, or in Node a path; retained until close()
+ * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, threads?: number,
+ *   simd?: boolean, resumable?: boolean}} [options] onProgress counts files; threads: workers to
+ *   spread large tensors over, 1, the default, uses none; simd forces a WebAssembly build; resumable
+ *   keeps what a stopped read has received, so that the next one asks for the rest only
  * @returns {Promise<Model>}
  * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _MANIFEST, _INDEX, _TRUNCATED, _CHECKSUM, _VERSION
  *   for bad files; HANSEL_ERR_SOURCE, _HTTP, _ABORTED for what cannot be read
@@ -728,15 +651,22 @@ async function readIndex(source, signal) {
  * for (const [name, { shape, bits }] of model.tensors) console.log(name, shape, bits);
  * const weights = await model.decode('w'); // Float32Array
  */
-export async function open(from, { signal, onProgress, simd, resumable } = {}) {
-  const model = new Model(await Codec.create({ simd }));
+export async function open(from, { signal, onProgress, threads = 1, simd, resumable } = {}) {
+  checkThreads(threads);
+  const loading = Codec.create({ simd, decoder: true });
+  loading.catch(() => {}); // reported below, if the source can be opened
   const source = await openSource(/** @type {any} */ (from), { signal, resumable });
+  const model = await loading.then((codec) => new Model(codec, threads)).catch(async (error) => {
+    await source.close();
+    throw error;
+  });
   try {
     if (!/\.json$/i.test(source.name)) {
       await model.addFile(source, signal);
       onProgress?.({ done: 1, total: 1, tensor: '' });
       return model;
     }
+    const { checkIndex, readIndex } = await import('./shards.js');
     const { shards, weightMap } = await readIndex(source, signal);
     await source.close();
     for (const [i, shard] of shards.entries()) {
@@ -749,19 +679,5 @@ export async function open(from, { signal, onProgress, simd, resumable } = {}) {
     await source.close();
     await model.close();
     throw error;
-  }
-}
-
-/** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
-function checkIndex(model, shards, weightMap) {
-  for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
-    const source = model.places.get(name)?.source;
-    const found = source && shards[model.sources.indexOf(source)];
-    const expected = weightMap.get(name);
-    if (found !== expected) {
-      throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
-        expected: expected ?? 'not indexed', got: found ?? 'in no shard', where: name,
-      });
-    }
   }
 }

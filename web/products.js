@@ -1,5 +1,6 @@
 /** What the products of all back ends share: the checks of what goes in. */
 import { HanselError } from './errors.js';
+import { convert } from './convert.js';
 import { rowSteps } from './parts.js';
 
 /** Vectors of a batch, at most. */
@@ -7,10 +8,15 @@ export const MAX_BATCH = 64;
 /** Columns whose integer products certainly fit in 32 bits: 2^31 / 128 / 128. */
 export const MAX_I8_COLUMNS = 131071;
 
+/** @typedef {ArrayBufferView & {readonly length: number,
+ *   readonly [Symbol.toStringTag]: 'Float16Array'}} Halves where the engine has Float16Array */
+/** @typedef {Float32Array | Uint16Array | Halves} Vector F32, or F16: a Uint16Array holds bits */
+
 /**
  * Checks a product's input; the same for all back ends.
- * @param {{rows: number, columns: number, name: string}} matrix @param {any} x
- * @param {'Float32Array' | 'Int8Array'} type @param {number} batch
+ * @param {{rows?: number, columns: number, name: string}} matrix @param {any} x
+ * @param {'Float32Array' | 'Int8Array' | 'Float32Array, or Uint16Array or Float16Array of F16'} type
+ * @param {number} batch
  * @throws {HanselError} HANSEL_ERR_ARGUMENT
  */
 export function checkVector({ columns, name }, x, type, batch) {
@@ -20,10 +26,34 @@ export function checkVector({ columns, name }, x, type, batch) {
     throw bad('impossible batch', `1 to ${MAX_BATCH} vectors`, batch);
   }
   const found = Object.prototype.toString.call(x).slice(8, -1);
-  if (found !== type) throw bad('the vector has the wrong type', type, found);
+  if (!type.split(/\W+/).includes(found)) throw bad('the vector has the wrong type', type, found);
   if (x.length !== batch * columns) {
     throw bad('the vector has the wrong length', `${batch * columns} elements`, x.length);
   }
+}
+
+/**
+ * Checks the vectors of a floating-point product.
+ * @param {{rows?: number, columns: number, name: string}} matrix @param {any} x @param {number} batch
+ * @returns {Float32Array | Uint16Array} x, or the bits of its halves
+ * @throws {HanselError} HANSEL_ERR_ARGUMENT
+ */
+export function checkFloats(matrix, x, batch) {
+  checkVector(matrix, x, 'Float32Array, or Uint16Array or Float16Array of F16', batch);
+  return x instanceof Float32Array || x instanceof Uint16Array ? x
+    : new Uint16Array(x.buffer, x.byteOffset, x.length);
+}
+
+/**
+ * Checks how a product on the GPU is given its vectors.
+ * @param {string} xDtype @param {boolean} integer @param {string} name
+ * @throws {HanselError} HANSEL_ERR_DTYPE
+ */
+export function checkXDtype(xDtype, integer, name) {
+  if (xDtype === 'F32' || (xDtype === 'F16' && !integer)) return;
+  throw new HanselError('HANSEL_ERR_DTYPE', 'no products with vectors of this dtype', {
+    expected: integer ? 'no xDtype with integer' : 'F32 or F16', got: xDtype, where: name,
+  });
 }
 
 /**
@@ -54,7 +84,14 @@ export function checkFloat({ mode, dtype }, name) {
   });
 }
 
-/** Vectors padded to whole steps. @template {Float32Array | Int8Array} T
+/** Vectors as F32, exactly. @param {Float32Array | Uint16Array} x @returns {Float32Array} */
+export function widened(x) {
+  if (x instanceof Float32Array) return x;
+  const bytes = new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+  return new Float32Array(/** @type {ArrayBuffer} */ (convert(bytes, 'F16', 'F32').buffer));
+}
+
+/** Vectors padded to whole steps. @template {Float32Array | Uint16Array | Int8Array} T
  * @param {T} x @param {number} columns @param {number} batch @returns {T} x itself if nothing is padded */
 export function padVectors(x, columns, batch) {
   const stride = 4 * rowSteps(columns);

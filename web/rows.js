@@ -3,8 +3,8 @@
  * the rows are read and decoded.
  */
 import { dtypeBytes } from './codec.js';
+import { convert } from './convert.js';
 import { HanselError } from './errors.js';
-import { convert } from './floats.js';
 import { allocate } from './http.js';
 import { takeTurn } from './turn.js';
 

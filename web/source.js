@@ -65,8 +65,9 @@ export async function openSource(x, { signal, resumable } = {}) {
     const text = String(x);
     const inNode = Boolean(globalThis.process?.versions?.node);
     const isUrl = /^(https?|blob|data):/i.test(text);
-    if (inNode && !isUrl) return makeSource(await pathBackend(x));
-    return makeSource(await urlBackend(text, signal), resumable);
+    if (!inNode || isUrl) return makeSource(await urlBackend(text, signal), resumable);
+    const { pathBackend } = await import('./path_source.js');
+    return makeSource(await pathBackend(x));
   }
   throw new HanselError('HANSEL_ERR_ARGUMENT', 'not a source', {
     expected: 'Uint8Array, ArrayBuffer, Blob, URL or string', got: typeof x,
@@ -187,55 +188,6 @@ function blobBackend(blob) {
       if (bytes.length !== end - start) throw changedSize(end - start, bytes.length, name);
       return bytes;
     },
-  };
-}
-
-/**
- * @param {string | URL} x a path or a file: URL
- * @returns {Promise<Backend>}
- */
-async function pathBackend(x) {
-  const [fs, url, path] = await Promise.all([
-    import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:fs/promises'),
-    import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:url'),
-    import(/* webpackIgnore: true */ /* @vite-ignore */ 'node:path'),
-  ]);
-  const name = String(x).startsWith('file:') ? url.fileURLToPath(x) : String(x);
-  const failed = (/** @type {unknown} */ cause) => new HanselError('HANSEL_ERR_SOURCE',
-    `cannot be read: ${/** @type {Error} */ (cause).message}`, { where: name, cause });
-  const about = await fs.stat(name).catch((cause) => { throw failed(cause); });
-  if (!about.isFile()) { // before opening it: that blocks for a pipe
-    throw new HanselError('HANSEL_ERR_SOURCE', 'not a regular file', { where: name });
-  }
-  const file = await fs.open(name, 'r').catch((cause) => { throw failed(cause); });
-  const opened = await file.stat({ bigint: true });
-  const size = Number(opened.size);
-  return {
-    size,
-    name,
-    async read(start, end, signal) {
-      const bytes = allocate(end - start, name);
-      try {
-        for (let done = 0, got = 0; done < bytes.length; done += got) {
-          checkAborted(signal);
-          const want = Math.min(bytes.length - done, 2 ** 30); // one read(2) stops at 2 GiB
-          ({ bytesRead: got } = await file.read(bytes, done, want, start + done));
-          if (got === 0) throw changedSize(end - start, done, name);
-        }
-        const now = await file.stat({ bigint: true });
-        if (now.size !== opened.size) throw changedSize(size, Number(now.size), name);
-        if (now.mtimeNs !== opened.mtimeNs) {
-          throw new HanselError('HANSEL_ERR_CHANGED', 'was written to while it was read', {
-            where: name,
-          });
-        }
-      } catch (error) {
-        throw error instanceof HanselError ? error : failed(error);
-      }
-      return bytes;
-    },
-    sibling: (parts) => url.pathToFileURL(path.join(path.dirname(name), ...parts)),
-    close: () => file.close(),
   };
 }
 

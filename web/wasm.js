@@ -16,10 +16,18 @@ const SIMD_PROBE = Uint8Array.of(
 /** @type {Map<string, Promise<WebAssembly.Module>>} */
 const modules = new Map();
 
+/** What they were compiled from. @type {WeakMap<WebAssembly.Module, Uint8Array<ArrayBuffer>>} */
+const sources = new WeakMap();
+/** Their twins with shared memory. @type {WeakMap<WebAssembly.Module, Promise<WebAssembly.Module>>} */
+const twins = new WeakMap();
+
 /** @param {string} file @returns {Promise<WebAssembly.Module>} */
 async function compile(file) {
   try {
-    return await WebAssembly.compile(await readAsset(`dist/${file}`));
+    const bytes = await readAsset(`dist/${file}`);
+    const module = await WebAssembly.compile(bytes);
+    sources.set(module, bytes);
+    return module;
   } catch (error) {
     modules.delete(file);
     throw error;
@@ -31,20 +39,57 @@ export const hasSimd = () => WebAssembly.validate(SIMD_PROBE);
 
 /**
  * The compiled module, shared by all instances.
- * @param {boolean} [simd] force a build; by default the best one that runs here
+ * @param {{simd?: boolean, decoder?: boolean}} [options] simd forces a build, by default the best
+ *   one that runs here; decoder: without the encoder, unless the whole is there already
  * @returns {Promise<WebAssembly.Module>}
  */
-export function loadModule(simd = hasSimd()) {
-  const file = simd ? 'hansel_simd.wasm' : 'hansel.wasm';
+export function loadModule({ simd = hasSimd(), decoder = false } = {}) {
+  const suffix = simd ? '_simd.wasm' : '.wasm';
+  const whole = `hansel${suffix}`;
+  const file = decoder && !modules.has(whole) ? `decode${suffix}` : whole;
   const module = modules.get(file) ?? compile(file);
   modules.set(file, module);
   return module;
+}
+
+/**
+ * The same module with a memory that other threads can read and write, for places where that is
+ * allowed. The code is the same; what differs is one flag of the memory section.
+ * @param {WebAssembly.Module} module of loadModule()
+ * @returns {Promise<WebAssembly.Module>} the module itself if it did not come from there
+ */
+export function shareModule(module) {
+  const bytes = sources.get(module);
+  if (!bytes) return Promise.resolve(module);
+  let twin = twins.get(module);
+  if (!twin) {
+    twin = WebAssembly.compile(withSharedMemory(bytes));
+    twins.set(module, twin);
+  }
+  return twin;
+}
+
+/** @param {Uint8Array} bytes a module with one memory that has a maximum */
+function withSharedMemory(bytes) {
+  const copy = new Uint8Array(bytes);
+  for (let at = 8; at < copy.length;) {
+    const id = copy[at++];
+    let size = 0;
+    for (let shift = 0, byte = 128; byte & 128; shift += 7) {
+      byte = copy[at++];
+      size |= (byte & 127) << shift;
+    }
+    if (id === 5) copy[at + 1] |= 2; // count, then flags: 1 has a maximum, 2 is shared
+    at += size;
+  }
+  return copy;
 }
 
 /** One instance: its functions, and a stack of memory. */
 export class Wasm {
   /** @param {WebAssembly.Module} module */
   constructor(module) {
+    this.module = module;
     const { exports } = new WebAssembly.Instance(module);
     /** @type {Record<string, (...args: any[]) => any>} */
     this.call = /** @type {any} */ (exports);
@@ -88,8 +133,17 @@ export class Wasm {
     return at;
   }
 
-  /** @param {Uint8Array} bytes copied in @returns {number} its address */
+  /**
+   * @param {number} bytes @param {Uint8Array} [into] where the result is to go
+   * @returns {number} its address if it lies in this memory, else that of room for it
+   */
+  room(bytes, into) {
+    return into && into.buffer === this.memory.buffer ? into.byteOffset : this.alloc(bytes);
+  }
+
+  /** @param {Uint8Array} bytes copied in, unless they are there @returns {number} its address */
   put(bytes) {
+    if (bytes.buffer === this.memory.buffer) return bytes.byteOffset;
     const at = this.alloc(bytes.length);
     new Uint8Array(this.memory.buffer, at, bytes.length).set(bytes);
     return at;
@@ -102,9 +156,26 @@ export class Wasm {
     return at;
   }
 
-  /** A copy. @param {number} at @param {number} bytes @returns {Uint8Array<ArrayBuffer>} */
-  get(at, bytes) {
-    return new Uint8Array(this.memory.buffer, at, bytes).slice();
+  /**
+   * A copy.
+   * @param {number} at @param {number} bytes @param {Uint8Array} [into] where to; of that size
+   * @returns {Uint8Array<ArrayBuffer>} into, or an array of its own
+   */
+  get(at, bytes, into) {
+    const found = new Uint8Array(this.memory.buffer, at, bytes);
+    if (!into) return new Uint8Array(found); // its buffer is not shared, be the memory so
+    if (into.buffer !== found.buffer || into.byteOffset !== at) into.set(found);
+    return /** @type {Uint8Array<ArrayBuffer>} */ (into);
+  }
+
+  /**
+   * Keeps memory for good.
+   * @param {number} bytes @returns {number} its address
+   */
+  reserve(bytes) {
+    const at = this.alloc(bytes);
+    this.base = this.top;
+    return at;
   }
 
   /** Little-endian access; stale once memory grows, so fetch it after the last alloc. */

@@ -6,27 +6,34 @@ import { HanselError, checkAborted } from './errors.js';
 import { typedArray } from './floats.js';
 import { allocate } from './http.js';
 import { decodeTarget } from './parts.js';
-import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector, widened } from './products.js';
 import { checkRows, decodeRows } from './rows.js';
 import { takeTurn } from './turn.js';
+import { loadWasmPlain } from './wasm_plain.js';
 
 /** Weights decoded at a time: what stays in a core's cache. */
 const BATCH = 1 << 16;
 
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
+/** @typedef {import('./products.js').Vector} Vector */
 
 /** Opened by gpu(), or with new. */
 export class WasmBackend {
   kind = /** @type {const} */ ('wasm');
 
   /**
+   * Loads a tensor; if it is not coded, a WasmPlainMatrix.
    * @param {Model} model @param {string} name
    * @param {{signal?: AbortSignal,
    *   onProgress?: (progress: {done: number, total: number, tensor: string}) => void}} [options]
-   * @returns {Promise<WasmMatrix>} @throws {HanselError} as Model.decode()
+   * @returns {Promise<WasmMatrix | import('./wasm_plain.js').WasmPlainMatrix>}
+   * @throws {HanselError} as Model.decode()
    */
   async load(model, name, { signal, onProgress } = {}) {
+    if (model.tensor(name).mode === 'pass-through') {
+      return loadWasmPlain(model, name, { signal, onProgress });
+    }
     const { blob, cursors, chunks } = await model.payload(name, { signal });
     const payload = allocate(blob.blobBytes - blob.headBytes, name);
     let done = 0;
@@ -106,24 +113,24 @@ export class WasmMatrix {
     return { ok: /** @type {const} */ (true) };
   }
 
-  /** As WebGpuMatrix.matvec(). @param {Float32Array} x @param {{bias?: Float32Array}} [options] */
+  /** As WebGpuMatrix.matvec(). @param {Vector} x @param {{bias?: Float32Array}} [options] */
   matvec(x, { bias } = {}) {
     return this.matmul(x, 1, { bias });
   }
 
   /**
    * As WebGpuMatrix.matmul().
-   * @param {Float32Array} x @param {number} batch @param {{bias?: Float32Array}} [options]
+   * @param {Vector} x @param {number} batch @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>}
    */
   async matmul(x, batch, { bias } = {}) {
     this.checkAlive();
     const { blob, rows } = this;
     checkFloat(blob, this.name);
-    checkVector(this, x, 'Float32Array', batch);
+    const vectors = widened(checkFloats(this, x, batch));
     if (bias) checkVector({ rows, columns: rows, name: `${this.name} bias` }, bias, 'Float32Array', 1);
     const y = new Float32Array(rows * batch);
-    await this.#multiply(x, batch, y);
+    await this.#multiply(vectors, batch, y);
     const scale = blob.mode === 'grid' ? blob.step : 1;
     for (let i = 0; i < y.length; i++) y[i] = y[i] * scale + (bias ? bias[i % rows] : 0);
     return y;

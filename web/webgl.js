@@ -11,7 +11,8 @@ import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
   rowSteps, streamStep, symbolColumns, unpad,
 } from './parts.js';
-import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
+import { loadWebGlPlain } from './webgl_plain.js';
 import { GlProducts } from './webgl_products.js';
 
 /** Texels read back at a time: 16 MiB. */
@@ -25,6 +26,7 @@ const UNIT = 8;
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
 /** @typedef {import('./parts.js').Part} Part */
+/** @typedef {import('./products.js').Vector} Vector */
 /** @typedef {import('./gl.js').GlOptions} GlOptions */
 /** @typedef {Part & {words: WebGLTexture | null, raw: WebGLTexture | null,
  *   cursors: WebGLTexture | null, symbols: WebGLTexture | null}} GlPart */
@@ -44,10 +46,10 @@ const UNIT = 8;
  * Opens WebGL2, in a page or a worker.
  *
  * With `gl` of your own: calls leave default bindings (no program, framebuffer, vertex array,
- * PIXEL_*_BUFFER, nor textures and samplers on units 0 to 6, unit 0 active), and change viewport,
- * pixelStorei, colorMask (all true) and capabilities (all that affect drawing disabled). Errors you
- * left in getError() are dropped. Call preventDefault() in your webglcontextlost listener, or the
- * context never comes back.
+ * PIXEL_*_BUFFER, uniform buffer 0, nor textures and samplers on units 0 to 6, unit 0 active), and
+ * change viewport, pixelStorei, colorMask (all true) and capabilities (all that affect drawing
+ * disabled). Errors you left in getError() are dropped. Call preventDefault() in your
+ * webglcontextlost listener, or the context never comes back.
  * @param {GlOptions} [options]
  * @returns {Promise<WebGl>}
  * @throws {HanselError} HANSEL_ERR_ADAPTER when there is none
@@ -67,15 +69,19 @@ export class WebGl extends GlContext {
   kind = /** @type {const} */ ('webgl');
 
   /**
-   * Loads a coded tensor: its bytes go to the GPU as they arrive, as they lie in the file.
+   * Loads a tensor: its bytes go to the GPU as they arrive, as they lie in the file. If it is not
+   * coded, what comes is a GlPlainMatrix.
    * @param {Model} model retained by the matrix, for verify() @param {string} name
    * @param {{signal?: AbortSignal,
    *   onProgress?: (progress: {done: number, total: number, tensor: string}) => void}} [options]
    *   progress in bytes
-   * @returns {Promise<WebGlMatrix>}
+   * @returns {Promise<WebGlMatrix | import('./webgl_plain.js').GlPlainMatrix>}
    * @throws {HanselError} HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.decode()
    */
   async load(model, name, { signal, onProgress } = {}) {
+    if (model.tensor(name).mode === 'pass-through') {
+      return loadWebGlPlain(this, model, name, { signal, onProgress });
+    }
     await this.ready();
     const { blob, cursors, chunks } = await model.payload(name, { signal });
     const matrix = new WebGlMatrix(this, model, name, blob);
@@ -104,7 +110,7 @@ export class WebGl extends GlContext {
 export class WebGlMatrix {
   /** @type {GlPart[]} */
   parts = [];
-  /** The decoding table, an R32UI array. @type {WebGLTexture | null} */
+  /** The decoding table: GlContext.table(). @type {WebGLTexture | WebGLBuffer | null} */
   table = null;
   /** @type {Promise<GlPart[]> | null} */
   #decoding = null;
@@ -154,7 +160,7 @@ export class WebGlMatrix {
         symbols: null,
       });
     }
-    if (blob.streamCount) this.table = gpu.filled(this.model.codec.buildTable(blob));
+    if (blob.streamCount) this.table = gpu.table(this.model.codec.buildTable(blob));
   }
 
   /** Where the payload's bytes go. */
@@ -454,7 +460,7 @@ export class WebGlMatrix {
   }
 
   /**
-   * As WebGpuMatrix.matvec(). @param {Float32Array} x @param {{bias?: Float32Array}} [options]
+   * As WebGpuMatrix.matvec(). @param {Vector} x @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>} rows
    */
   async matvec(x, { bias } = {}) {
@@ -463,7 +469,7 @@ export class WebGlMatrix {
 
   /**
    * As WebGpuMatrix.matmul(). NaN, infinity and subnormal numbers are as good as the GPU's.
-   * @param {Float32Array} x @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
+   * @param {Vector} x @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>} batch vectors of `rows` elements
    * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST, _MEMORY
    */
@@ -471,9 +477,9 @@ export class WebGlMatrix {
     this.checkAlive();
     const { rows, name } = this;
     checkFloat(this.blob, name);
-    checkVector(this, x, 'Float32Array', batch);
+    const vectors = checkFloats(this, x, batch);
     if (bias) checkVector({ rows, columns: rows, name: `${name} bias` }, bias, 'Float32Array', 1);
-    const { buffer, byteOffset, length } = await this.products.run(x, batch, bias, false);
+    const { buffer, byteOffset, length } = await this.products.run(vectors, batch, bias, false);
     return new Float32Array(buffer, byteOffset, length);
   }
 

@@ -5,12 +5,12 @@
  * Vectors lie in RGBA32UI textures that serve as arrays (rows of 2^gpu.widthLog2
  * texels): four elements to a texel, as bits of float32 or int32, each vector
  * padded with zeros to whole texels. x and y are laid out alike, so one layer's y is
- * the next one's x.
+ * the next one's x. Vectors of float16 lie in RG32UI textures likewise: four to a texel.
  */
 import { DTYPES } from './codec.js';
 import { HanselError } from './errors.js';
 import { rowSteps, symbolColumns } from './parts.js';
-import { checkFloat, checkInteger, padVectors } from './products.js';
+import { checkFloat, checkInteger, checkXDtype, padVectors } from './products.js';
 
 const TILE = 4;
 const KIND = { float: 0, integer: 1, lossless: 2 };
@@ -19,7 +19,8 @@ const KIND = { float: 0, integer: 1, lossless: 2 };
 /** @typedef {import('./gl.js').Program} Program */
 /**
  * @typedef {object} GlProductArguments
- * @property {WebGLTexture} x vectors of `columns` float32 (int32 from -128 to 127 with integer)
+ * @property {WebGLTexture} x vectors of `columns` float32 (float16 with xDtype 'F16', int32 from -128
+ *   to 127 with integer)
  * @property {WebGLTexture} y not x: receives vectors of `rows` float32 (int32 with integer)
  * @property {number} [xOffset] texels @property {number} [yOffset] texels
  * @property {number} [xStride] texels from vector to vector; default: columns / 4, rounded up
@@ -28,6 +29,8 @@ const KIND = { float: 0, integer: 1, lossless: 2 };
  * @property {WebGLTexture} [bias] a vector of `rows` float32, added to every y; not with integer
  * @property {boolean} [integer] exact int32 sums of grid indices (or I8 weights) times x, not
  *   scaled by the step
+ * @property {'F32' | 'F16'} [xDtype] of x, unless integer; F32 by default. F16 gives exactly what the
+ *   same numbers give as F32
  */
 /**
  * How the sums lie in their texture: see reduce.frag.glsl.
@@ -55,8 +58,10 @@ export class GlProducts {
   #programs = new Map();
   /** By tile. @type {Map<number, Scratch>} */
   #scratch = new Map();
+  /** Vectors that were widened. @type {{texture: WebGLTexture, texels: number} | null} */
+  #wide = null;
   /** For a tensor without streams.
-   * @type {{words: WebGLTexture, cursors: WebGLTexture, table: WebGLTexture} | null} */
+   * @type {{words: WebGLTexture, cursors: WebGLTexture, table: WebGLTexture | WebGLBuffer} | null} */
   #pretended = null;
 
   /** @param {WebGlMatrix} matrix */
@@ -105,11 +110,16 @@ export class GlProducts {
     };
   }
 
-  /** Compiles what encode() will need, for one kind of product. @param {boolean} integer */
-  async prepare(integer) {
-    const { gpu } = this.matrix;
+  /**
+   * Compiles what encode() will need, for one kind of product.
+   * @param {boolean} integer @param {'F32' | 'F16'} [xDtype]
+   */
+  async prepare(integer, xDtype = 'F32') {
+    const { gpu, name } = this.matrix;
     this.matrix.checkAlive();
+    checkXDtype(xDtype, integer, name);
     await gpu.guard(async () => {
+      if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
         const variant = this.#variant(integer, tile);
         this.#programs.set(JSON.stringify(variant), await gpu.program('matvec.frag.glsl', variant));
@@ -125,29 +135,22 @@ export class GlProducts {
    * @param {GlProductArguments} argument
    * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST
    */
-  encode({
-    x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias, integer = false,
-  }) {
+  encode(argument) {
+    const { integer = false, xDtype = 'F32' } = argument;
     const { matrix } = this;
     const { gpu, blob } = matrix;
     matrix.checkAlive();
+    checkXDtype(xDtype, integer, matrix.name);
+    const { x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias } = xDtype === 'F16'
+      ? this.widen(argument) : argument;
     (integer ? checkInteger : checkFloat)(blob, matrix.name);
     const reduce = this.#programs.get('reduce');
     const most = batch === 1 || integer ? 1 : TILE;
     const compute = this.#programs.get(JSON.stringify(this.#variant(integer, most)));
     const stride = yStride ?? rowSteps(blob.rows);
-    const isPrepared = reduce && compute;
-    if (!isPrepared || x === y || (integer && bias) || stride < rowSteps(blob.rows)) {
-      throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
-        expected: 'prepare() awaited before, y not x, no bias with integer, room for a vector of y',
-        got: isPrepared ? `${x === y ? 'x' : 'y'}, ${bias ? 'a bias' : 'no bias'}, ${stride} texels`
-          : 'not prepared', where: matrix.name,
-      });
-    }
-    if (!blob.rows) return;
+    this.checkArguments(Boolean(reduce && compute), argument, stride);
+    if (!blob.rows || !reduce || !compute) return;
     const plan = this.#plan(most);
-    const scale = new Uint32Array(Float32Array.of(
-      !integer && blob.mode === 'grid' ? blob.step : 1).buffer)[0];
     for (let first = 0; first < batch; first += most) {
       const count = Math.min(most, batch - first);
       const xStep = xStride ?? matrix.rowSteps;
@@ -155,17 +158,83 @@ export class GlProducts {
         'product.x_start': xOffset + first * xStep, 'product.x_stride': xStep,
         'product.last': count - 1,
       });
-      const start = yOffset + first * stride;
-      gpu.fill(reduce, { src: sums, bias: bias ?? x }, {
-        'reduction.y_start': start, 'reduction.y_stride': stride, 'reduction.vectors': count,
-        'reduction.tile': most, 'reduction.rows': blob.rows, 'reduction.pieces': this.pieces,
-        'reduction.rows_per_stream': this.rowsPerStream, 'reduction.pass_rows': plan.passRows,
-        'reduction.segments': plan.segments, 'reduction.texels': plan.texels,
-        'reduction.grid_log2': plan.log2, 'reduction.layers': plan.layers,
-        'reduction.block_rows': plan.height, 'reduction.is_integer': integer ? 1 : 0,
-        'reduction.has_bias': bias ? 1 : 0, 'reduction.scale_bits': scale,
-      }, y, start, (count - 1) * stride + rowSteps(blob.rows));
+      this.reduce(reduce, sums, {
+        ...plan, first, count, tile: most, y, yOffset, stride, bias, x, integer,
+        scale: !integer && blob.mode === 'grid' ? blob.step : 1, pieces: this.pieces,
+        rowsPerStream: this.rowsPerStream,
+      });
     }
+  }
+
+  /**
+   * What encode() cannot do. @param {boolean} isPrepared @param {GlProductArguments} argument
+   * @param {number} stride of y, in texels @throws {HanselError} HANSEL_ERR_ARGUMENT
+   */
+  checkArguments(isPrepared, { x, y, bias, integer = false }, stride) {
+    const { rows, name } = this.matrix;
+    if (isPrepared && x !== y && !(integer && bias) && stride >= rowSteps(rows)) return;
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
+      expected: 'prepare() awaited before, y not x, no bias with integer, room for a vector of y',
+      got: isPrepared ? `${x === y ? 'x' : 'y'}, ${bias ? 'a bias' : 'no bias'}, ${stride} texels`
+        : 'not prepared', where: name,
+    });
+  }
+
+  /**
+   * Makes vectors of a tile's sums.
+   * @param {Program} program reduce.frag.glsl @param {WebGLTexture} sums
+   * @param {{first: number, count: number, tile: number, y: WebGLTexture, yOffset: number,
+   *   stride: number, bias: WebGLTexture | undefined, x: WebGLTexture, integer: boolean,
+   *   scale: number, pieces: number, rowsPerStream: number} & Omit<Plan, 'isSplit' | 'passes' |
+   *   'blocks'>} how first: vector of the batch; count: vectors; x: stands in for a bias
+   */
+  reduce(program, sums, {
+    first, count, tile, y, yOffset, stride, bias, x, integer, scale, pieces, rowsPerStream, passRows,
+    segments, texels, layers, log2, height,
+  }) {
+    const { gpu, rows } = this.matrix;
+    const start = yOffset + first * stride;
+    gpu.fill(program, { src: sums, bias: bias ?? x }, {
+      'reduction.y_start': start, 'reduction.y_stride': stride, 'reduction.vectors': count,
+      'reduction.tile': tile, 'reduction.rows': rows, 'reduction.pieces': pieces,
+      'reduction.rows_per_stream': rowsPerStream, 'reduction.pass_rows': passRows,
+      'reduction.segments': segments, 'reduction.texels': texels, 'reduction.grid_log2': log2,
+      'reduction.layers': layers, 'reduction.block_rows': height,
+      'reduction.is_integer': integer ? 1 : 0, 'reduction.has_bias': bias ? 1 : 0,
+      'reduction.scale_bits': new Uint32Array(Float32Array.of(scale).buffer)[0],
+    }, y, start, (count - 1) * stride + rowSteps(rows));
+  }
+
+  async prepareWidening() {
+    this.#programs.set('widen', await this.matrix.gpu.program('widen.frag.glsl'));
+  }
+
+  /**
+   * Makes x float32, once for all rows: cheaper than in the products' shaders.
+   * @param {GlProductArguments} argument with xDtype 'F16'
+   * @returns {GlProductArguments} the same, with xDtype 'F32'
+   */
+  widen(argument) {
+    const { x, xOffset = 0, xStride, batch = 1 } = argument;
+    const { gpu, name, rowSteps: steps } = this.matrix;
+    const program = this.#programs.get('widen');
+    if (!program) {
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
+        expected: "prepare(false, 'F16') awaited before", got: 'not prepared', where: name,
+      });
+    }
+    const texels = steps * batch;
+    if (!this.#wide || this.#wide.texels < texels) {
+      gpu.free(this.#wide?.texture);
+      this.#wide = null;
+      this.#wide = { texture: this.#vectors(texels), texels };
+    }
+    const { texture } = this.#wide;
+    gpu.fill(program, { halves: x }, {
+      'widening.texels': texels, 'widening.steps': Math.max(steps, 1), 'widening.start': xOffset,
+      'widening.stride': xStride ?? steps,
+    }, texture, 0, texels);
+    return { ...argument, x: texture, xOffset: 0, xStride: steps, xDtype: 'F32' };
   }
 
   /**
@@ -262,7 +331,7 @@ export class GlProducts {
     this.#pretended ??= {
       words: gpu.filled(new Uint32Array(8).fill(65536)),
       cursors: gpu.filled(new Uint32Array(blob.rows + 1)),
-      table: gpu.filled(new Uint32Array(256).map(
+      table: gpu.table(new Uint32Array(256).map(
         (_, slot) => slot << 20 | blob.origin << 12 | 256)),
     };
     return this.#pretended;
@@ -272,13 +341,19 @@ export class GlProducts {
 
   /**
    * Vectors as a texture of yours: free it with gpu.free().
-   * @param {Float32Array | Int8Array} x batch vectors of `size` elements, not retained
+   * @param {Float32Array | Uint16Array | Int8Array} x batch vectors of `size` elements, not retained;
+   *   a Uint16Array holds float16 bits, for xDtype 'F16'
    * @param {number} [batch] @param {number} [size] `columns` by default; rows for a bias
    * @returns {WebGLTexture} @throws {HanselError} HANSEL_ERR_LIMIT
    */
   input(x, batch = 1, size = this.matrix.columns) {
     const { gpu } = this.matrix;
     const padded = padVectors(x, size, batch);
+    if (padded instanceof Uint16Array) {
+      const texture = this.#vectors(batch * rowSteps(size), gpu.gl.RG32UI);
+      gpu.write(texture, 2, 0, new Uint32Array(padded.slice().buffer));
+      return texture;
+    }
     const texture = this.#vectors(batch * rowSteps(size));
     gpu.write(texture, 4, 0, padded instanceof Float32Array
       ? new Uint32Array(padded.buffer, padded.byteOffset, padded.length)
@@ -294,8 +369,8 @@ export class GlProducts {
     return this.#vectors(batch * rowSteps(this.matrix.rows));
   }
 
-  /** @param {number} texels */
-  #vectors(texels) {
+  /** @param {number} texels @param {number} [format] */
+  #vectors(texels, format = this.matrix.gpu.gl.RGBA32UI) {
     const { gpu, name } = this.matrix;
     this.matrix.checkAlive();
     if (texels > gpu.arrayTexels) {
@@ -303,7 +378,7 @@ export class GlProducts {
         expected: `at most ${4 * gpu.arrayTexels} elements`, got: 4 * texels, where: name,
       });
     }
-    return gpu.array(texels, gpu.gl.RGBA32UI);
+    return gpu.array(texels, format);
   }
 
   /**
@@ -322,13 +397,13 @@ export class GlProducts {
   }
 
   /**
-   * @param {Float32Array | Int8Array} x @param {number} batch
+   * @param {Float32Array | Uint16Array | Int8Array} x @param {number} batch
    * @param {Float32Array | undefined} bias @param {boolean} integer
    * @returns {Promise<Uint32Array>} bits
    */
   async run(x, batch, bias, integer) {
     const { gpu, rows, columns } = this.matrix;
-    await this.prepare(integer);
+    await this.prepare(integer, x instanceof Uint16Array ? 'F16' : 'F32');
     const out = new Uint32Array(batch * rows);
     if (!rows) return out;
     // As many vectors at a time as a texture holds.
@@ -348,7 +423,7 @@ export class GlProducts {
   }
 
   /**
-   * @param {Float32Array | Int8Array} x @param {number} batch
+   * @param {Float32Array | Uint16Array | Int8Array} x @param {number} batch
    * @param {Float32Array | undefined} bias @param {boolean} integer @returns {Promise<Uint32Array>}
    */
   async #once(x, batch, bias, integer) {
@@ -363,6 +438,7 @@ export class GlProducts {
       const y = keep(this.output(batch));
       this.encode({
         x: keep(this.input(x, batch)), y, batch, integer,
+        xDtype: x instanceof Uint16Array ? 'F16' : 'F32',
         bias: bias && keep(this.input(bias, 1, rows)),
       });
       return await this.read(y, batch);
@@ -377,7 +453,9 @@ export class GlProducts {
       for (const texture of [sums, ...states, ...places]) gpu.free(texture);
     }
     for (const texture of Object.values(this.#pretended ?? {})) gpu.free(texture);
+    gpu.free(this.#wide?.texture);
     this.#scratch.clear();
+    this.#wide = null;
     this.#pretended = null;
   }
 }

@@ -11,7 +11,8 @@ import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
   rowSteps, streamStep, unpad,
 } from './parts.js';
-import { checkFloat, checkInteger, checkVector } from './products.js';
+import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
+import { loadWebGpuPlain } from './webgpu_plain.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
 /** Bytes read back at a time. */
@@ -21,6 +22,7 @@ const NO_FAULT = 0xffffffff;
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./codec.js').Blob} Blob */
 /** @typedef {import('./parts.js').Part} Part */
+/** @typedef {import('./products.js').Vector} Vector */
 /** @typedef {Part & {words: GPUBuffer | null, raw: GPUBuffer | null, cursors: GPUBuffer | null,
  *   symbols: GPUBuffer | null}} GpuPart */
 /**
@@ -276,15 +278,19 @@ export class WebGpu {
   }
 
   /**
-   * Loads a coded tensor: its bytes go to the GPU as they arrive, as they lie in the file.
+   * Loads a tensor: its bytes go to the GPU as they arrive, as they lie in the file. If it is not
+   * coded, what comes is a PlainMatrix.
    * @param {Model} model retained by the matrix, for verify() @param {string} name
    * @param {{signal?: AbortSignal,
    *   onProgress?: (progress: {done: number, total: number, tensor: string}) => void}} [options]
    *   progress in bytes
-   * @returns {Promise<WebGpuMatrix>}
+   * @returns {Promise<WebGpuMatrix | import('./webgpu_plain.js').PlainMatrix>}
    * @throws {HanselError} HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.decode()
    */
   async load(model, name, { signal, onProgress } = {}) {
+    if (model.tensor(name).mode === 'pass-through') {
+      return loadWebGpuPlain(this, model, name, { signal, onProgress });
+    }
     await this.ready();
     const { blob, cursors, chunks } = await model.payload(name, { signal });
     const matrix = new WebGpuMatrix(this, model, name, blob);
@@ -576,7 +582,8 @@ export class WebGpuMatrix {
   /**
    * y = W x, decoding as it goes. The error is that of binary32 sums in the kernel's order: relative
    * to the norm, below 1e-5 for 4096 columns. NaN and infinity go where arithmetic takes them.
-   * @param {Float32Array} x `columns` elements @param {{bias?: Float32Array}} [options] bias: rows
+   * x in F16 gives exactly what the same numbers give in F32.
+   * @param {Vector} x `columns` elements @param {{bias?: Float32Array}} [options] bias: rows
    * @returns {Promise<Float32Array>} rows
    * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _DESTROYED, _LOST, _MEMORY
    */
@@ -586,16 +593,16 @@ export class WebGpuMatrix {
 
   /**
    * Like matvec, for a batch: each weight is decoded once for every four vectors.
-   * @param {Float32Array} x batch vectors of `columns` elements, one after the other
+   * @param {Vector} x batch vectors of `columns` elements, one after the other
    * @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>} batch vectors of `rows` elements
    */
   async matmul(x, batch, { bias } = {}) {
     this.checkAlive();
     checkFloat(this.blob, this.name);
-    checkVector(this, x, 'Float32Array', batch);
+    const vectors = checkFloats(this, x, batch);
     if (bias) checkVector({ ...this, columns: this.rows, name: `${this.name} bias` }, bias, 'Float32Array', 1);
-    return new Float32Array(await this.products.run(x, batch, bias, false));
+    return new Float32Array(await this.products.run(vectors, batch, bias, false));
   }
 
   /**

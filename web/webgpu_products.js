@@ -5,7 +5,7 @@
 import { DTYPES } from './codec.js';
 import { HanselError } from './errors.js';
 import { rowSteps } from './parts.js';
-import { checkFloat, checkInteger, padVectors } from './products.js';
+import { checkFloat, checkInteger, checkXDtype, padVectors } from './products.js';
 
 /** Invocations of a workgroup. */
 export const GROUP_SIZE = 64;
@@ -18,8 +18,8 @@ const KIND = { f32: 0, i8: 1, lossless: 2 };
 /** @typedef {import('./webgpu.js').WebGpuMatrix} WebGpuMatrix */
 /**
  * @typedef {object} ProductArguments
- * @property {GPUBuffer} x usage STORAGE: vectors of `columns` float32 (int8 with integer), each
- *   padded with zeros to a multiple of 4 elements
+ * @property {GPUBuffer} x usage STORAGE: vectors of `columns` float32 (float16 with xDtype 'F16', int8
+ *   with integer), each padded with zeros to a multiple of 4 elements
  * @property {GPUBuffer} y usage STORAGE, not x: receives vectors of `rows` float32 (int32)
  * @property {number} [xOffset] elements, a multiple of 4 @property {number} [yOffset] elements
  * @property {number} [xStride] elements from vector to vector, a multiple of 4; default: padded columns
@@ -27,6 +27,8 @@ const KIND = { f32: 0, i8: 1, lossless: 2 };
  * @property {number} [batch] vectors, 1 to 64
  * @property {GPUBuffer} [bias] usage STORAGE: rows float32, added to every vector; not with integer
  * @property {boolean} [integer] int8 x, exact int32 y, not scaled by the step
+ * @property {'F32' | 'F16'} [xDtype] of x, unless integer; F32 by default. F16 gives exactly what the
+ *   same numbers give as F32
  */
 
 /** The products of one matrix. */
@@ -37,8 +39,8 @@ export class Products {
   #pipelines = new Map();
   /** @type {GPUBuffer | null} */
   #none = null;
-  /** @type {GPUBuffer | null} */
-  #pieceSums = null;
+  /** Scratch by use, the largest last. @type {Map<string, GPUBuffer[]>} */
+  #rooms = new Map();
 
   /** @param {WebGpuMatrix} matrix */
   constructor(matrix) {
@@ -49,14 +51,19 @@ export class Products {
     this.pieces = Math.max(blob.pieces, 1);
   }
 
-  /** Compiles what encode() will need, for one kind of product. @param {boolean} integer */
-  async prepare(integer) {
-    const { gpu, blob } = this.matrix;
+  /**
+   * Compiles what encode() will need, for one kind of product.
+   * @param {boolean} integer @param {'F32' | 'F16'} [xDtype]
+   */
+  async prepare(integer, xDtype = 'F32') {
+    const { gpu, blob, name } = this.matrix;
+    checkXDtype(xDtype, integer, name);
     const kind = integer ? KIND.i8 : this.floatKind;
     const dot = gpu.hasPackedDot ? 'dot_packed.wgsl' : 'dot_plain.wgsl';
     // A tensor without streams is decoded from made-up ones: WebGpuMatrix.allocate().
     const slotBits = blob.streamCount ? blob.precision : 8;
     await gpu.guard(async () => {
+      if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
         this.#pipelines.set(`${kind} ${tile}`, await gpu.pipeline([dot, 'matvec.wgsl'], 'matvec_streams', {
           slot_bits: slotBits, slot_count: 1 << slotBits, group_size: GROUP_SIZE, kind, tile,
@@ -92,9 +99,11 @@ export class Products {
    * Records the product into a compute pass of yours; prepare() must have been awaited.
    * @param {GPUComputePassEncoder} pass @param {ProductArguments} argument
    */
-  encode(pass, {
-    x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias, integer = false,
-  }) {
+  encode(pass, argument) {
+    const { integer = false, xDtype = 'F32' } = argument;
+    checkXDtype(xDtype, integer, this.matrix.name);
+    const { x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias } = xDtype === 'F16'
+      ? this.widen(pass, argument) : argument;
     const { matrix, pieces } = this;
     const { gpu, blob } = matrix;
     matrix.checkAlive();
@@ -114,7 +123,7 @@ export class Products {
     this.#none ??= gpu.buffer(16, GPUBufferUsage.STORAGE, 'unused');
     const none = this.#none;
     const isWhole = pieces === 1;
-    const sums = isWhole ? y : this.#sums(batch);
+    const sums = isWhole ? y : this.#room('sums of pieces', 4 * batch * rows * pieces);
     const scale = { f32: kind === KIND.f32 ? (blob.mode === 'grid' ? blob.step : 1) / 4096 : 1 };
     const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
     const tile = integer || batch === 1 ? 1 : TILE;
@@ -137,24 +146,57 @@ export class Products {
     gpu.record(pass, reduce, [reduction, sums, bias ?? none, y], rows * batch);
   }
 
-  /** Room for the sums of pieces. @param {number} batch */
-  #sums(batch) {
-    const { gpu, blob } = this.matrix;
-    const bytes = 4 * batch * blob.rows * this.pieces;
-    if (!this.#pieceSums || this.#pieceSums.size < bytes) {
-      gpu.free(this.#pieceSums);
-      this.#pieceSums = gpu.buffer(bytes, GPUBufferUsage.STORAGE, 'sums of pieces');
-    }
-    return this.#pieceSums;
+  async prepareWidening() {
+    this.#pipelines.set('widen', await this.matrix.gpu.pipeline(['widen.wgsl'], 'widen_vectors', {
+      group_size: GROUP_SIZE,
+    }));
   }
 
   /**
-   * @param {Float32Array | Int8Array} x @param {number} batch @param {Float32Array | undefined} bias
-   * @param {boolean} integer @returns {Promise<ArrayBuffer>}
+   * Records that x becomes float32, once for all rows: cheaper than in the products' kernels.
+   * @param {GPUComputePassEncoder} pass @param {ProductArguments} argument with xDtype 'F16'
+   * @returns {ProductArguments} the same, with xDtype 'F32'
+   */
+  widen(pass, argument) {
+    const { x, xOffset = 0, xStride, batch = 1 } = argument;
+    const { gpu, blob: { columns }, name } = this.matrix;
+    this.matrix.checkAlive();
+    const steps = rowSteps(columns);
+    const stride = xStride ?? 4 * steps;
+    const pipeline = this.#pipelines.get('widen');
+    if (xOffset % 4 || stride % 4 || !pipeline) {
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
+        expected: "prepare(false, 'F16') awaited before, xOffset and xStride multiples of 4",
+        got: `${xOffset}, ${stride}${pipeline ? '' : ', not prepared'}`, where: name,
+      });
+    }
+    const wide = this.#room('widened x', 16 * steps * batch);
+    gpu.record(pass, pipeline, [this.#uniform([steps * batch, GROUP_COLUMNS, steps, xOffset / 4,
+      stride / 4]), x, wide], steps * batch);
+    return { ...argument, x: wide, xOffset: 0, xStride: 4 * steps, xDtype: 'F32' };
+  }
+
+  /**
+   * Scratch that lives until destroy(), since a pass that was recorded may still need it.
+   * @param {string} use @param {number} bytes at least
+   */
+  #room(use, bytes) {
+    const rooms = this.#rooms.get(use) ?? [];
+    const last = rooms[rooms.length - 1];
+    if (last && last.size >= bytes) return last;
+    rooms.push(this.matrix.gpu.buffer(Math.max(bytes, 2 * (last?.size ?? 0)), GPUBufferUsage.STORAGE, use));
+    this.#rooms.set(use, rooms);
+    return rooms[rooms.length - 1];
+  }
+
+  /**
+   * @param {Float32Array | Uint16Array | Int8Array} x @param {number} batch
+   * @param {Float32Array | undefined} bias @param {boolean} integer @returns {Promise<ArrayBuffer>}
    */
   async run(x, batch, bias, integer) {
     const { gpu, blob } = this.matrix;
-    await this.prepare(integer);
+    const xDtype = x instanceof Uint16Array ? 'F16' : 'F32';
+    await this.prepare(integer, xDtype);
     const usage = GPUBufferUsage.STORAGE;
     return gpu.guard(async () => {
       const padded = padVectors(x, blob.columns, batch);
@@ -166,7 +208,7 @@ export class Products {
       try {
         const encoder = gpu.device.createCommandEncoder();
         const pass = encoder.beginComputePass();
-        this.encode(pass, { x: scratch[0], y: scratch[1], batch, bias: scratch[2], integer });
+        this.encode(pass, { x: scratch[0], y: scratch[1], batch, bias: scratch[2], integer, xDtype });
         pass.end();
         gpu.device.queue.submit([encoder.finish()]);
         if (!blob.rows) return new ArrayBuffer(0);
@@ -181,7 +223,8 @@ export class Products {
     const { gpu } = this.matrix;
     for (const buffer of this.#uniforms.values()) gpu.free(buffer);
     gpu.free(this.#none);
-    gpu.free(this.#pieceSums);
+    for (const buffer of [...this.#rooms.values()].flat()) gpu.free(buffer);
+    this.#rooms.clear();
     this.#uniforms.clear();
   }
 }

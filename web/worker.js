@@ -1,18 +1,38 @@
-/** A thread of web/pool.js: runs codec methods and posts what they return. */
+/** A thread of web/workers.js: runs codec methods and posts what they return. */
 import { Codec } from './codec.js';
 
-const codec = Codec.create();
 const isNode = Boolean(globalThis.process?.versions?.node);
-const port = isNode ? (await import('node:worker_threads')).parentPort : globalThis;
+const port = isNode ? (await import(
+  /* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads')).parentPort : globalThis;
+
+/** By the number of their module. @type {Map<number, Codec>} */
+const codecs = new Map();
 
 /** @param {any} result @returns {Transferable[]} the buffers it owns */
-const buffers = (result) => Object.values(result ?? {})
-  .flatMap((value) => (ArrayBuffer.isView(value) ? [/** @type {ArrayBuffer} */ (value.buffer)] : []));
+const buffers = (result) => Object.values(result ?? {}).flatMap((value) => (
+  ArrayBuffer.isView(value) ? [/** @type {ArrayBuffer} */ (value.buffer)] : []));
 
-/** @param {{id: number, method: string, args: unknown[]}} call */
-async function answer({ id, method, args }) {
+/**
+ * @param {{id: number, number: number, module?: WebAssembly.Module, slots?: number[],
+ *   method: string, args: any[]}} call a module to come: its memory and the addresses of slots of so
+ *   many bytes are the answer; or a call, whose arguments can lie in slots
+ */
+function answer({ id, number, module, slots = [], method, args }) {
   try {
-    const result = (/** @type {any} */ (await codec))[method](...args);
+    if (module) {
+      const { wasm } = codecs.set(number, new Codec(module)).get(number) ?? {};
+      const at = slots.map((bytes) => wasm?.reserve(bytes));
+      /** @type {any} */ (port).postMessage({
+        id, result: { memory: at.length ? wasm?.memory.buffer : null, slots: at },
+      });
+      return;
+    }
+    const codec = /** @type {any} */ (codecs.get(number));
+    const { buffer } = codec.wasm.memory;
+    const found = args.map((arg) => (
+      arg?.slot === undefined ? arg : new Uint8Array(buffer, arg.slot, arg.size)));
+    const result = codec[method](...found);
+    if (result?.bytes?.buffer === buffer) delete result.bytes; // the caller knows where they are
     /** @type {any} */ (port).postMessage({ id, result }, buffers(result));
   } catch (error) {
     const { code = 'HANSEL_ERR_MEMORY', message, expected, got, position } = /** @type {any} */ (error);
@@ -22,3 +42,4 @@ async function answer({ id, method, args }) {
 
 if (isNode) /** @type {any} */ (port).on('message', answer);
 else globalThis.onmessage = (/** @type {MessageEvent} */ event) => answer(event.data);
+/** @type {any} */ (port).postMessage(null);

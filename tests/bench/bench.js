@@ -24,6 +24,7 @@ import { encodeTo, memorySpool } from '../../web/encode.js';
 import { open } from '../../web/hansel.js';
 import { CODERS, initZstd, native, wasmCore } from './coders.js';
 import { SETS, entropyOf, makeData } from './data.js';
+import { measurePage } from './page.js';
 import { plot, report, spread } from './report.js';
 import { decodeSlices, encodeSlices, joinParts } from './slices.js';
 
@@ -99,8 +100,8 @@ async function firstDecode({ data }, repeats) {
   const symbols = data.subarray(0, 1 << 20);
   const file = joinParts(encodeSlices(await Codec.create(), symbols, [256, 4096]));
   const none = () => /** @type {number[]} */ ([]);
-  const builds = await Promise.all(['hansel.wasm', 'hansel_simd.wasm'].map(async (name) => (
-    { name, code: await readAsset(`dist/${name}`), compile: none(), first: none(), warm: none() }
+  const builds = await Promise.all(['decode.wasm', 'decode_simd.wasm'].map(async (name) => (
+    { name, bytes: (await readAsset(`dist/${name}`)).length, code: await readAsset(`dist/${name}`), compile: none(), first: none(), warm: none() }
   )));
   for (let i = 0; i < repeats; i++) {
     for (const { code, compile, first, warm } of builds) {
@@ -119,8 +120,8 @@ async function firstDecode({ data }, repeats) {
       first.push(decoded - compiled);
     }
   }
-  return builds.map(({ name, compile, first, warm }) => ({
-    name, symbols: symbols.length, compile: spread(compile), first: spread(first),
+  return builds.map(({ name, bytes, compile, first, warm }) => ({
+    name, bytes, symbols: symbols.length, compile: spread(compile), first: spread(first),
     warm: spread(warm),
   }));
 }
@@ -190,8 +191,7 @@ function ask(command, ...args) {
 
 async function describeMachine() {
   const system = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  const { version } = JSON.parse(await readFile(
-    join(root, 'node_modules/@bokuweb/zstd-wasm/package.json'), 'utf8'));
+  const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
   const changed = ask('git', 'status', '--porcelain', '--', 'src', 'web', 'tests', 'Makefile');
   return {
     cpu: cpus()[0].model, cores: cpus().length, memory: totalmem(),
@@ -200,7 +200,8 @@ async function describeMachine() {
     versions: {
       node: process.versions.node, v8: process.versions.v8, emcc: ask('emcc', '--version'),
       gcc: ask('gcc', '--version'), zlib: process.versions.zlib, brotli: process.versions.brotli,
-      'zstd-wasm': version,
+      'zstd-wasm': devDependencies['@bokuweb/zstd-wasm'], fflate: devDependencies.fflate,
+      fzstd: devDependencies.fzstd,
     },
     revision: ask('git', 'rev-parse', '--short', 'HEAD') + (changed ? ' and changes' : ''),
     date: new Date().toISOString().slice(0, 10),
@@ -237,12 +238,14 @@ async function runAll(quick) {
     const lengths = await streamLengths(up16, repeats);
     say('first decode');
     const first = await firstDecode(up16, Math.max(repeats, 7));
+    say('a page');
+    const page = await measurePage(quick);
     say('sizes');
     const bySize = await sizes(up16, repeats, quick);
     say('done');
     return {
       command: `node tests/bench/bench.js${quick ? ' --quick' : ''}`, quick, repeats, machine, sets,
-      lengths, first, sizes: bySize,
+      lengths, first, page, sizes: bySize,
     };
   } finally {
     await rm(folder, { recursive: true });

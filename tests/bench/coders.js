@@ -1,10 +1,13 @@
 /** Everything that is timed on the data sets, behind one interface. */
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import {
   brotliCompressSync, brotliDecompressSync, constants, gunzipSync, gzipSync,
 } from 'node:zlib';
 import * as zstd from '@bokuweb/zstd-wasm';
+import { gunzipSync as fflate } from 'fflate';
+import { decompress as fzstd } from 'fzstd';
 import { Codec } from '../../web/codec.js';
 import { encode, open } from '../../web/hansel.js';
 import { decodeSlices, encodeSlices, joinParts, readHead } from './slices.js';
@@ -13,6 +16,10 @@ const run = promisify(execFile);
 const NATIVE = new URL('../../build/bench', import.meta.url).pathname;
 
 /** @typedef {import('./data.js').Task} Task */
+/** What build/bench can run here: its decoders, by name. */
+const VARIANTS = existsSync(NATIVE)
+  ? execFileSync(NATIVE, ['--variants']).toString().trim().split('\n') : [];
+
 /** @typedef {{bytes: number, encode?: number, decode?: number}} Round coded bytes; seconds */
 /**
  * @typedef {object} Session one coder, ready to work on one data set
@@ -59,7 +66,7 @@ function session(data, { encode: forth, decode: back, bytes }) {
 
 /**
  * build/bench, which checks by itself; one process a round.
- * @param {'streams' | 'blob'} part @param {number} streamLength
+ * @param {string} part a name that it prints @param {number} streamLength
  * @returns {Coder['prepare']}
  */
 export const native = (part, streamLength) => async ({ data, shape, path }) => ({
@@ -68,9 +75,12 @@ export const native = (part, streamLength) => async ({ data, shape, path }) => (
     const { stdout } = await run(NATIVE, [path, ...shape, streamLength, 1].map(String));
     const lines = stdout.trim().split('\n').map((line) => JSON.parse(line));
     const line = lines.find(({ name }) => name === part);
-    const { bits, encode_Msps: [enc], decode_Msps: [dec] } = line;
+    const { bits, encode_Msps: [enc] = [], decode_Msps: [dec] } = line;
     const millions = data.length / 1e6;
-    return { bytes: bits * data.length / 8, encode: millions / enc, decode: millions / dec };
+    return {
+      bytes: bits * data.length / 8, encode: enc ? millions / enc : undefined,
+      decode: millions / dec,
+    };
   },
 });
 
@@ -135,8 +145,8 @@ const api = (threads) => async ({ data, shape }) => {
   const tensor = { dtype: 'I8', shape, data };
   return session(data, {
     encode: async () => { file = await encode({ w: tensor }, { lossless: true, threads }); },
-    decode: threads > 1 ? undefined : async () => {
-      const model = await open(file);
+    decode: async () => {
+      const model = await open(file, { threads });
       const { buffer } = await model.decode('w');
       await model.close();
       return new Uint8Array(buffer);
@@ -192,6 +202,22 @@ const memcpy = async ({ data }) => {
   });
 };
 
+/** @type {Coder['prepare']} */
+const zstdInScript = async ({ data }) => {
+  const coded = new Uint8Array(zstd.compress(data, 3));
+  const out = new Uint8Array(data.length);
+  return session(data, { decode: () => fzstd(coded, out), bytes: () => coded.length });
+};
+
+/** @type {Coder['prepare']} */
+const gzipInScript = async ({ data }) => {
+  const coded = gzipSync(data, { level: 6 });
+  const out = new Uint8Array(data.length);
+  return session(data, {
+    decode: () => fflate(coded, { out }), bytes: () => coded.length,
+  });
+};
+
 /** Must be awaited before zstd is used. */
 export const initZstd = () => zstd.init();
 export { zstd };
@@ -211,6 +237,10 @@ export const CODERS = [
     name: 'Hansel native, streams, S=1024', ours: true, prepare: native('streams', 1024),
     timed: 'as "native, streams", with 1024 symbols a stream; all others have 4096',
   },
+  ...VARIANTS.map((variant) => ({
+    name: `Hansel native, streams, ${variant}`, ours: true, prepare: native(variant, 4096),
+    timed: 'as "native, streams", by one decoder where that takes the best',
+  })),
   {
     name: 'Hansel wasm scalar, core', ours: true, prepare: wasmCore(false, 4096),
     timed: 'hansel_encode_streams; hansel_decode_streams; data in wasm memory, one call each',
@@ -238,7 +268,7 @@ export const CODERS = [
   },
   {
     name: 'Hansel API, 2 threads', ours: true, prepare: api(2),
-    timed: 'encode() with threads: 2, their start and end included',
+    timed: 'as "API, 1 thread", with threads: 2; they stay between rounds',
   },
   {
     name: 'gzip -6 (zlib)', timed: 'node:zlib, native, synchronous, in memory',
@@ -257,6 +287,14 @@ export const CODERS = [
   {
     name: 'zstd -3 (wasm)', timed: '@bokuweb/zstd-wasm compress and decompress, copies included',
     prepare: library((data) => zstd.compress(data, 3), (coded) => zstd.decompress(coded)),
+  },
+  {
+    name: 'fflate (JavaScript)', prepare: gzipInScript,
+    timed: 'gunzipSync of gzip -6, into memory used before',
+  },
+  {
+    name: 'fzstd (JavaScript)', prepare: zstdInScript,
+    timed: 'decompress of zstd -3, into memory used before',
   },
   {
     name: 'zstd -19 (wasm), 4 MiB', prepare: zstd19,

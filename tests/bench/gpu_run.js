@@ -1,9 +1,9 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
-import { encode, open } from '../../web/hansel.js';
 import { PlainMatrix } from '../../web/plain.js';
 import { sampleRows64 } from '../../web/sample.js';
 import { webgpu } from '../../web/webgpu.js';
-import { spread } from './report.js';
+import { glProducts } from './gl_run.js';
+import { clock, coded, indices, measure, ratio, speed } from './jobs.js';
 
 const GROUP_SIZE = 64;
 /** Milliseconds that a timed pass takes at least: shorter ones are repeated in it. */
@@ -23,14 +23,7 @@ const LENGTHS = [256, 512, 1024, 2048, 4096];
  * @property {number} streamLength @property {number} bits a weight
  * @property {Spread} plain @property {Spread} coded @property {Spread} ratio of coded to plain
  */
-/**
- * @typedef {object} Job
- * @property {string} name
- * @property {number} weights decoded, written or multiplied each time
- * @property {(pass: GPUComputePassEncoder) => void} [encode] what is timed on the GPU
- * @property {() => Promise<number>} [run] or what times itself, by the clock: seconds
- * @property {number[]} [times] seconds, a round each
- */
+/** @typedef {import('./jobs.js').Job} Job */
 
 /** Times compute passes: by timestamps where they make sense, else by the clock. */
 class Timer {
@@ -90,23 +83,6 @@ class Timer {
   }
 }
 
-/** @param {Timer} timer @param {Job[]} jobs @param {number} rounds */
-async function measure(timer, jobs, rounds) {
-  const repeats = [];
-  for (const job of jobs) repeats.push(await timer.prepare(job));
-  for (const job of jobs) job.times = [];
-  for (let i = 0; i < rounds; i++) {
-    for (const [k, job] of jobs.entries()) job.times?.push(await timer.time(job, repeats[k]));
-  }
-}
-
-/** @param {Job} job @returns {Spread} millions a second */
-const speed = ({ times = [], weights }) => spread(times.map((time) => weights / time / 1e6));
-
-/** How much faster a is, round by round. @param {Job} a @param {Job} b */
-const ratio = (a, b) => spread((a.times ?? []).map((time, i) => (
-  (b.times?.[i] ?? NaN) / b.weights * a.weights / time)));
-
 /** The first of the reference matrix's random numbers. @param {number} count */
 function normals(count) {
   const out = new Float32Array(count);
@@ -116,15 +92,6 @@ function normals(count) {
   }
   return out;
 }
-
-/** @param {Float32Array} from @param {number} sigma */
-const indices = (from, sigma) => Int8Array.from(from,
-  (x) => Math.max(-128, Math.min(127, Math.round(sigma * x))));
-
-/** @param {Int8Array} data @param {number[]} shape
- * @param {import('../../web/encode.js').EncodeOptions} options */
-const coded = async (data, shape, options) => open(
-  await encode({ w: { dtype: 'I8', shape, data } }, { always: true, ...options }));
 
 /** A bind group and its dispatch. @param {WebGpu} gpu @param {GPUComputePipeline} pipeline
  * @param {GPUBuffer[]} buffers by binding @param {number} groups */
@@ -200,13 +167,6 @@ async function decodeKernels(gpu, w, data) {
     }
   }
   return { jobs, free: () => made.forEach((buffer) => gpu.free(buffer)) };
-}
-
-/** @param {() => Promise<unknown>} body */
-async function clock(body) {
-  const start = performance.now();
-  await body();
-  return (performance.now() - start) / 1000;
 }
 
 /**
@@ -317,18 +277,28 @@ export async function runGpu({ quick = false, adapter, say = () => {} }) {
   const from = normals(quick ? shape[0] * shape[1] : large[0] * large[1]);
   const start = from.subarray(0, shape[0] * shape[1]);
   const decode = await decoding(context, start, shape, webgl);
-  webgl?.destroy();
   const multiplied = [];
+  const glMultiplied = [];
   for (const [bits, sigma] of GRIDS) {
     say(`products, about ${bits} bits`);
     const rows = await products(context, indices(start, sigma), shape,
       { lengths: [4096, 1024], batches: [1, 4, 16, 0] });
     if (!quick) {
       rows.push(...await products(context, indices(from, sigma), large,
-        { lengths: [4096], batches: [1, 4, 0] }));
+        { lengths: [4096], batches: [1, 4, 16, 0] }));
     }
     multiplied.push({ grid: bits, sigma, rows });
+    if (!webgl) continue;
+    say(`products on WebGL2, about ${bits} bits`);
+    const what = { lengths: [4096, 1024], batches: [1, 4, 16, 0] };
+    const found = await glProducts(webgl, rounds, indices(start, sigma), shape, what);
+    if (!quick) {
+      found.push(...await glProducts(webgl, rounds, indices(from, sigma), large,
+        { lengths: [4096], batches: [1, 4, 16] }));
+    }
+    glMultiplied.push({ grid: bits, sigma, rows: found });
   }
+  webgl?.destroy();
   say('stream lengths');
   const lengths = await products(context, indices(start, 4), shape,
     { lengths: LENGTHS, batches: [1] });
@@ -338,7 +308,7 @@ export async function runGpu({ quick = false, adapter, say = () => {} }) {
     layout: new PlainMatrix(gpu, { dtype: 'I8', rows: 1, columns: 1, rowPitch: 4 }).layout,
     adapter: Object.fromEntries(['vendor', 'architecture', 'device', 'description', 'driver',
       'backend'].map((key) => [key, info[key] ?? ''])),
-    decode, products: multiplied, lengths,
+    decode, products: multiplied, glProducts: glMultiplied, lengths,
   };
   gpu.destroy();
   return results;

@@ -2,6 +2,7 @@
  * native.c - times the C core on int8 symbols.
  *
  *   build/bench FILE ROWS COLUMNS STREAM_LENGTH REPEATS
+ *   build/bench --variants         names the decoders that this processor can run
  *
  * FILE holds ROWS * COLUMNS bytes. Prints one JSON line for each of
  *
@@ -9,6 +10,8 @@
  *            all streams in one call, everything in memory
  *   blob     hansel_encode_blob and hansel_decode_symbols: also histogram, model,
  *            directory, head and checksum
+ *   scalar, quads, avx2
+ *            hansel_decode_streams by one decoder, where "streams" takes the best
  *
  * with bits per symbol of the whole blob, and millions of symbols per second as
  * [least, median, most] over REPEATS rounds, which follow one untimed round.
@@ -22,11 +25,18 @@
 #include <string.h>
 #include <time.h>
 
-#include "hansel.h"
+#include "decoder.h"
 
 #define MAX_REPEATS 1000
 
-enum { ENCODE_STREAMS, ENCODE_BLOB, DECODE_STREAMS, DECODE_BLOB, COPY, PARTS };
+enum { ENCODE_STREAMS, ENCODE_BLOB, DECODE_BLOB, COPY, DECODE_STREAMS, /* by each variant */
+       PARTS = DECODE_STREAMS + HANSEL_VARIANTS };
+
+static const char *const variant_names[HANSEL_VARIANTS] = {"scalar", "quads", "avx2"};
+
+/* In place of src/variant.c's. */
+static hansel_variant variant;
+hansel_variant hansel_best_variant(void) { return variant; }
 
 static double seconds[PARTS][MAX_REPEATS];
 
@@ -75,10 +85,17 @@ int main(int argc, char **argv)
     uint8_t *src, *dst, *coded, *room, *scratch;
     hansel_blob blob;
     hansel_options options;
+    hansel_variant best = HANSEL_SCALAR;
     int repeats, round;
     FILE *file;
 
-    if (argc != 6) fail("usage: bench FILE ROWS COLUMNS STREAM_LENGTH REPEATS");
+    for (variant = HANSEL_SCALAR; variant < HANSEL_VARIANTS; variant++) {
+        if (!hansel_has_variant(variant)) continue;
+        best = variant;
+        if (argc == 2 && !strcmp(argv[1], "--variants")) printf("%s\n", variant_names[variant]);
+    }
+    if (argc == 2 && !strcmp(argv[1], "--variants")) return 0;
+    if (argc != 6) fail("usage: bench FILE ROWS COLUMNS STREAM_LENGTH REPEATS | --variants");
     shape[0] = strtoull(argv[2], NULL, 10);
     shape[1] = strtoull(argv[3], NULL, 10);
     stream_length = (uint32_t)strtoul(argv[4], NULL, 10);
@@ -110,32 +127,35 @@ int main(int argc, char **argv)
 
     for (round = -1; round < repeats; round++) {
         int slot = round < 0 ? 0 : round;
-        double t[PARTS + 1];
-        int part, ok;
+        double t[3];
+        int ok;
 
-        t[ENCODE_STREAMS] = now();
+        t[0] = now();
         written = hansel_encode_streams(room, room_bytes, lengths, &blob, 0, blob.stream_count,
                                         src, count);
-        t[ENCODE_BLOB] = now();
+        t[1] = now();
         ok = hansel_encode_blob(coded, bound, &blob_bytes, scratch, scratch_bytes, HANSEL_I8, 2,
                                 shape, src, &options, NULL) == HANSEL_OK;
-        t[DECODE_STREAMS] = now();
+        t[2] = now();
         if (!ok || written != 2 * (size_t)blob.word_count || blob_bytes != blob.blob_bytes ||
             memcmp(room, coded + blob.head_bytes, written))
             fail("the encoders disagree");
+        seconds[ENCODE_STREAMS][slot] = t[1] - t[0];
+        seconds[ENCODE_BLOB][slot] = t[2] - t[1];
         memset(dst, 0, count);
 
-        for (part = ENCODE_STREAMS; part <= ENCODE_BLOB; part++)
-            seconds[part][slot] = t[part + 1] - t[part];
+        for (variant = HANSEL_SCALAR; variant <= best; variant++) {
+            if (!hansel_has_variant(variant)) continue;
+            t[0] = now();
+            hansel_build_table(table, &blob);
+            ok = hansel_decode_streams(dst, count, &blob, table, cursors, 0, blob.stream_count,
+                                       coded + blob.head_bytes, written, NULL) == HANSEL_OK;
+            seconds[DECODE_STREAMS + variant][slot] = now() - t[0];
+            if (!ok || memcmp(dst, src, count)) fail("hansel_decode_streams is wrong");
+            memset(dst, 0, count);
+        }
 
-        t[0] = now();
-        hansel_build_table(table, &blob);
-        ok = hansel_decode_streams(dst, count, &blob, table, cursors, 0, blob.stream_count,
-                                   coded + blob.head_bytes, written, NULL) == HANSEL_OK;
-        seconds[DECODE_STREAMS][slot] = now() - t[0];
-        if (!ok || memcmp(dst, src, count)) fail("hansel_decode_streams is wrong");
-        memset(dst, 0, count);
-
+        variant = best;
         t[0] = now();
         ok = hansel_decode_symbols(dst, count, coded, blob_bytes, NULL) == HANSEL_OK;
         seconds[DECODE_BLOB][slot] = now() - t[0];
@@ -148,6 +168,15 @@ int main(int argc, char **argv)
         if (memcmp(dst, src, count)) fail("memcpy is wrong"); /* also keeps the copy */
     }
 
+    for (variant = HANSEL_SCALAR; variant <= best; variant++) {
+        double times[MAX_REPEATS];
+        if (!hansel_has_variant(variant)) continue;
+        memcpy(times, seconds[DECODE_STREAMS + variant], sizeof times);
+        printf("{\"name\": \"%s\", \"bits\": %.6f", variant_names[variant],
+               8.0 * (double)blob_bytes / (double)count);
+        print_speeds("decode_Msps", times, repeats, (double)count);
+        printf("}\n");
+    }
     for (round = 0; round < 2; round++) {
         double copy[MAX_REPEATS];
         memcpy(copy, seconds[COPY], sizeof copy);
@@ -155,7 +184,7 @@ int main(int argc, char **argv)
                8.0 * (double)blob_bytes / (double)count);
         print_speeds("encode_Msps", seconds[round ? ENCODE_BLOB : ENCODE_STREAMS], repeats,
                      (double)count);
-        print_speeds("decode_Msps", seconds[round ? DECODE_BLOB : DECODE_STREAMS], repeats,
+        print_speeds("decode_Msps", seconds[round ? DECODE_BLOB : DECODE_STREAMS + (int)best], repeats,
                      (double)count);
         print_speeds("memcpy_Msps", copy, repeats, (double)count);
         printf("}\n");

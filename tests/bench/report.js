@@ -37,7 +37,7 @@ function machineText({ command, machine, repeats, quick }) {
     `Node ${versions.node} (V8 ${versions.v8});`,
     `Hansel by gcc ${gcc} -O3 (no -march) and Emscripten ${emcc};`,
     `zlib ${versions.zlib}, brotli ${versions.brotli},`,
-    `@bokuweb/zstd-wasm ${versions['zstd-wasm']}.`,
+    `@bokuweb/zstd-wasm ${versions['zstd-wasm']}, fflate ${versions.fflate}, fzstd ${versions.fzstd}.`,
     `${repeats} rounds after an uncounted one; load ${load.toFixed(2)} before the start.`,
     ...(quick ? ['A quick run, with little data: read it with care.'] : []),
   ].join('\n');
@@ -65,12 +65,14 @@ const times = ([least, median, most]) => (
   `${median.toPrecision(2)} (${least.toPrecision(2)}-${most.toPrecision(2)})`);
 
 /** @param {GpuReport['runs'][0]} run one renderer */
-function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, lengths }) {
+function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, glProducts, lengths }) {
   const names = Object.values(adapter).filter(Boolean).join(', ');
   const [rows, columns] = shape;
-  const productRows = products.flatMap(({ rows: found }) => found.map((row) => [
+  const productTable = (/** @type {typeof products} */ grids) => table([['bits', 'matrix', 'S',
+    'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
+  ...grids.flatMap(({ rows: found }) => found.map((row) => [
     row.bits.toFixed(2), `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
-    ranged(row.plain), ranged(row.coded), times(row.ratio)]));
+    ranged(row.plain), ranged(row.coded), times(row.ratio)]))]);
   return `### WebGPU, ${where}
 
 ${names}; timed by ${timer}, ${rounds} rounds after warming up.
@@ -86,9 +88,15 @@ ${table([['what', 'S', 'bits', 'M symbols/s', 'to the prototype'],
 The plain kernel multiplies the same weights as int8 bytes (shaders/matvec_plain.wgsl, a row to a${
   layout === 'group' ? ' workgroup' : 'n invocation'}).
 
-${table([['bits', 'matrix', 'S', 'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
-    ...productRows])}
+${productTable(products)}
+${glProducts.length ? `
+#### Products on WebGL2
 
+The same with fragment shaders (shaders/matvec.frag.glsl, matvec_plain.frag.glsl), timed by the clock
+until a fence is passed.
+
+${productTable(glProducts)}
+` : ''}
 #### The length of streams
 
 Batch 1, ${rows} x ${columns}.
@@ -112,7 +120,7 @@ ${runs.map(gpuText).join('\n\n')}
 
 /** @param {Results} results @returns {string} Markdown */
 export function report(results) {
-  const { sets, lengths, first, sizes, gpu } = results;
+  const { sets, lengths, first, page, sizes, gpu } = results;
   const timers = sets[0].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
   const milliseconds = (/** @type {Spread} */ values) => `${values[1].toFixed(2)} (${
     values[0].toFixed(2)}-${values[2].toFixed(2)})`;
@@ -150,8 +158,19 @@ ${first[0].symbols} symbols of up16 through web/codec.js. Compile is WebAssembly
 that no cache knows; first is the instance and its first decode, before V8 has optimized the code;
 warm the twelfth decode of the same instance.
 
-${table([['module', 'compile', 'first', 'warm'], ...first.map((row) => (
-    [row.name, milliseconds(row.compile), milliseconds(row.first), milliseconds(row.warm)]))])}
+${table([['module', 'bytes', 'compile', 'first', 'warm'], ...first.map((row) => (
+    [row.name, row.bytes, ...[row.compile, row.first, row.warm].map(milliseconds)]))])}
+
+### In a page, in milliseconds
+
+Headless Chromium, a new browser each time, the file in memory, ${page[0].symbols} symbols of up16.
+Load is the import of min/hansel.js; open includes fetching and compiling the module; first is the
+first decode, warm the best of five more, encode the best of two. Task is the longest time that the
+page's thread was kept busy at a stretch, in processor time; a frame has 16.7 ms.
+
+${table([['where', 'threads', 'load', 'open', 'first', 'warm', 'encode', 'task'],
+    ...page.map((row) => [row.where, row.threads,
+      ...[row.load, row.open, row.first, row.warm, row.encode, row.task].map(milliseconds)])])}
 
 ### Cost against size
 

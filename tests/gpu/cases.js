@@ -87,7 +87,7 @@ export async function makeCase({ dtype, shape, distribution, sigma, seed, option
     if (dtype === 'F16') {
       data = Uint16Array.from(indices, (q) => (q < 0 ? 0x8000 : 0) | 0x3000 + Math.abs(q) * 37);
       if (!options.lossless) {
-        const { convert } = await import('../../web/floats.js');
+        const { convert } = await import('../../web/convert.js');
         data = new Uint16Array(convert(new Uint8Array(floats.buffer), 'F32', 'F16').buffer);
       }
     }

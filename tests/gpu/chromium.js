@@ -133,17 +133,20 @@ export class TestPage {
  *
  * The executable is $CHROMIUM or Debian's. Nothing falls back: without it the call fails.
  *
- * @param {{args?: string[], root?: string}} [options]
- *   args: replaces the flags, for instance to test a hardware GPU; root: folder to serve
+ * @param {{args?: string[], root?: string, headers?: Record<string, string>}} [options]
+ *   args: replaces the flags, for instance to test a hardware GPU; root: folder to serve; headers:
+ *   of every answer, by default those that isolate a page
  * @returns {Promise<{
  *   url: string,
  *   version: string,
  *   openPage: (path?: string) => Promise<TestPage>,
+ *   trace: (page: TestPage) => Promise<void>,
+ *   endTrace: () => Promise<Buffer>,
  *   close: () => Promise<void>,
  * }>}
  */
-export async function launch({ args = FLAGS, root = ROOT } = {}) {
-  const server = await openServer(root);
+export async function launch({ args = FLAGS, root = ROOT, headers } = {}) {
+  const server = await openServer(root, headers);
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
@@ -168,6 +171,10 @@ export async function launch({ args = FLAGS, root = ROOT } = {}) {
       }
       return testPage;
     },
+    trace: (page) => browser.startTracing(page.playwright, {
+      categories: ['toplevel', 'blink.user_timing', 'disabled-by-default-devtools.timeline'],
+    }),
+    endTrace: () => browser.stopTracing(),
     async close() {
       await browser.close();
       await server.close();

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { encode, open } from '../../web/hansel.js';
 import { loadPlain, pickLayout } from '../../web/plain.js';
+import { WasmBackend } from '../../web/wasm_backend.js';
 import { webgpu } from '../../web/webgpu.js';
 import { launch } from './chromium.js';
 import { openDawn } from './dawn.js';
-import { BAD_PLAIN, badPlain, checkDecoded, checkPlain } from './plain_cases.js';
+import { BAD_PLAIN, badPlain, checkDecoded, checkLoad, checkPlain } from './plain_cases.js';
+import { checkHalves } from './products_cases.js';
 
 /** @param {{count: number, problems: string[], worst: number}} result @param {string} where
  * @param {number} [least] products */
@@ -32,13 +34,27 @@ describe('plain products', function () {
     assert.equal(gpu.buffers.size, 0);
   });
 
+  it('wasm', async () => {
+    const wasm = new WasmBackend();
+    pass(await checkPlain(wasm), 'wasm', 150);
+    assert.deepEqual(await checkLoad(wasm), []);
+    assert.deepEqual(await badPlain(wasm), BAD_PLAIN.wasm);
+    assert.deepEqual(await checkHalves(wasm, undefined, { exclude: /w/ }), []);
+  });
+
+  it('load() takes every tensor, and vectors in F16', async () => {
+    assert.deepEqual(await checkLoad(gpu), []);
+    assert.deepEqual(await checkHalves(gpu, undefined, { exclude: /w/ }), []);
+    assert.equal(gpu.buffers.size, 0);
+  });
+
   it('multiplies a decoded matrix where it lies', async () => {
     assert.deepEqual(await checkDecoded(gpu), []);
     assert.equal(gpu.buffers.size, 0);
   });
 
   it('refuses bad input', async () => {
-    assert.deepEqual(await badPlain(gpu), BAD_PLAIN);
+    assert.deepEqual(await badPlain(gpu), BAD_PLAIN.webgpu);
     assert.equal(gpu.buffers.size, 0);
   });
 
@@ -91,8 +107,36 @@ describe('plain products', function () {
       });
       pass(found, 'Chromium');
       assert.deepEqual(found.decoded, []);
-      assert.deepEqual(found.bad, BAD_PLAIN);
+      assert.deepEqual(found.bad, BAD_PLAIN.webgpu);
       assert.equal(found.left, 0);
     });
+
+    // The second: matrices in parts, batches in groups.
+    for (const limits of [{}, { textureSize: 128, attachments: 4, layers: 8 }]) {
+      it(`webgl, limits ${JSON.stringify(limits)}`, async () => {
+        const found = await page.run(async (given, { withTestGl }) => {
+          const { webgl } = await import('/web/webgl.js');
+          const cases = await import('/tests/gpu/plain_cases.js');
+          const { checkHalves: halves } = await import('/tests/gpu/products_cases.js');
+          return withTestGl({ check: false }, async (gl) => {
+            const own = await webgl({ gl, limits: given });
+            const result = {
+              ...await cases.checkPlain(own), decoded: await cases.checkDecodedTexture(own),
+              load: await cases.checkLoad(own), bad: await cases.badPlain(own),
+              halves: await halves(own, undefined, { exclude: /w/ }), left: own.objects.size,
+            };
+            own.destroy();
+            return result;
+          });
+        }, limits);
+        pass(found, `WebGL2, ${JSON.stringify(limits)}`, limits.textureSize ? 500 : 800);
+        assert.deepEqual(found.decoded, []);
+        assert.deepEqual(found.load, []);
+        assert.deepEqual(found.bad, BAD_PLAIN.webgl);
+        assert.deepEqual(found.halves, []);
+        assert.equal(found.left, 0);
+        assert.equal(found.parts > 2, Boolean(limits.textureSize));
+      });
+    }
   });
 });

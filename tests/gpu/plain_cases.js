@@ -1,7 +1,10 @@
 /** Conformance of products on matrices that are not coded, in a page or in Node. */
 import { encode, open } from '../../web/hansel.js';
-import { convert, typedArray } from '../../web/floats.js';
-import { PlainMatrix, loadPlain } from '../../web/plain.js';
+import { convert } from '../../web/convert.js';
+import { typedArray } from '../../web/floats.js';
+import {
+  GlPlainMatrix, PlainMatrix, WasmPlainMatrix, loadPlain,
+} from '../../web/plain.js';
 import { random } from './cases.js';
 
 const SHAPES = [[64, 1024], [37, 1001], [1, 4096], [513, 1], [333, 3], [131, 126], [5, 20011],
@@ -64,8 +67,32 @@ function spaced(bytes, rowBytes, pitch) {
 }
 
 /**
- * Every shape, dtype and layout: float products within 1e-5 of float64, integer ones exact.
- * @param {import('../../web/webgpu.js').WebGpu} gpu @param {string[]} [dtypes]
+ * A matrix in memory of ours on this back end, and what frees it.
+ * @param {any} gpu @param {Uint8Array} bytes @param {any} description
+ */
+function ownMatrix(gpu, bytes, description) {
+  if (gpu.kind === 'webgpu') {
+    const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    const buffer = gpu.filled(bytes, STORAGE | COPY_SRC, 'test');
+    return { w: PlainMatrix.fromBuffer(gpu, { ...description, buffer }), free: () => gpu.free(buffer) };
+  }
+  const words = new Uint32Array(4 * Math.ceil(bytes.length / 16));
+  new Uint8Array(words.buffer).set(bytes);
+  const texture = gpu.array(words.length / 4, gpu.gl.RGBA32UI);
+  gpu.write(texture, 4, 0, words);
+  return { w: GlPlainMatrix.fromTexture(gpu, { ...description, texture }), free: () => gpu.free(texture) };
+}
+
+/** Bytes that a row and its part may have. @param {any} gpu */
+const roomOf = (gpu) => ({
+  webgpu: () => [gpu.bindingBytes, gpu.bindingBytes], wasm: () => [Infinity, Infinity],
+  webgl: () => [4 * gpu.arrayTexels - 16, 16 * gpu.arrayTexels],
+}[/** @type {'wasm'} */ (gpu.kind)]());
+
+/**
+ * Every shape, dtype and layout: float products within 1e-5 of float64, integer ones exact, decoded
+ * values the file's.
+ * @param {any} gpu a back end @param {string[]} [dtypes]
  */
 export async function checkPlain(gpu, dtypes = DTYPES) {
   /** @type {string[]} */
@@ -73,7 +100,8 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
   let count = 0;
   let worst = 0;
   let parts = 0;
-  const check = async (/** @type {PlainMatrix} */ w, /** @type {any} */ values,
+  const [rowRoom, room] = roomOf(gpu);
+  const check = async (/** @type {any} */ w, /** @type {any} */ values,
     /** @type {string} */ what, /** @type {number} */ seed) => {
     const { rows, columns, scale } = w;
     const r = random(seed);
@@ -96,6 +124,9 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
       const at = product(values, rows, x, 1).findIndex((y, i) => y !== got[i]);
       if (at >= 0) problems.push(`${what}: integer row ${at} is ${got[at]}`);
     }
+    const decoded = await w.decode();
+    if (decoded.length !== values.length || !values.every((/** @type {number} */ v,
+      /** @type {number} */ i) => v === decoded[i])) problems.push(`${what}: decode() differs`);
     w.destroy();
   };
   for (const [i, shape] of [...SHAPES, ...LARGE].entries()) {
@@ -107,21 +138,28 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
         columns === TINY);
       const model = await open(await encode({ w: { dtype, shape, data } }, { exclude: /w/ }));
       const rowBytes = columns * BYTES[dtype];
-      if (rowBytes > gpu.bindingBytes) continue;
-      for (const layout of /** @type {const} */ (['group', 'invocation'])) {
-        const w = await loadPlain(gpu, model, 'w', { layout });
-        parts = Math.max(parts, w.parts.length);
+      if (rowBytes > rowRoom) continue;
+      const layouts = /** @type {const} */ (['group', 'invocation']);
+      for (const layout of gpu.kind === 'wasm' ? [undefined] : layouts) {
+        const w = await (layout ? loadPlain(gpu, model, 'w', { layout }) : gpu.load(model, 'w'));
+        parts = Math.max(parts, w.parts?.length ?? 1);
+        const verdict = await w.verify();
+        if (!verdict.ok) problems.push(`verify: ${JSON.stringify(verdict)}`);
+        const half = dtype === 'I8' ? undefined : 'F16';
+        const [a, b] = [await w.decode({ dtype: half }), await model.decode('w', { dtype: half })];
+        if (a.some((/** @type {number} */ v, /** @type {number} */ at) => v !== b[at])) {
+          problems.push(`${dtype} ${shape}: decode() to ${half} differs`);
+        }
         await check(w, values, `${dtype} ${shape} ${layout}`, 10 * i + k);
         // Twice: 4 bytes more than needed, and 16-byte rows.
         for (const unit of [4, 16]) {
           const rowPitch = Math.ceil(rowBytes / unit) * unit + unit;
           const bytes = spaced(new Uint8Array(data.buffer), rowBytes, rowPitch);
-          if (isLarge || bytes.length > gpu.bindingBytes) continue;
-          const buffer = gpu.filled(bytes, GPUBufferUsage.STORAGE, 'test');
-          await check(PlainMatrix.fromBuffer(gpu, {
-            buffer, dtype, rows, columns, rowPitch, layout, scale: 0.75,
-          }), values, `${dtype} ${shape} ${layout} pitch ${rowPitch}`, 10 * i + k);
-          gpu.free(buffer);
+          if (isLarge || bytes.length > room || gpu.kind === 'wasm') continue;
+          const { w: own, free } = ownMatrix(gpu, bytes,
+            { dtype, rows, columns, rowPitch, layout, scale: 0.75 });
+          await check(own, values, `${dtype} ${shape} ${layout} pitch ${rowPitch}`, 10 * i + k);
+          free();
         }
       }
     }
@@ -176,7 +214,102 @@ export async function checkDecoded(gpu) {
   return problems;
 }
 
-/** What bad input gives. @param {import('../../web/webgpu.js').WebGpu} gpu */
+/** Like checkDecoded, on WebGL2. @param {any} gpu @returns {Promise<string[]>} what is wrong */
+export async function checkDecodedTexture(gpu) {
+  const [rows, columns, batch] = [50, 333, 6];
+  const r = random(6);
+  const data = Int8Array.from({ length: rows * columns }, () => Math.round(4 * r.gauss()));
+  const model = await open(await encode({ w: { dtype: 'I8', shape: [rows, columns], data } }));
+  const coded = await gpu.load(model, 'w');
+  await coded.decodeOnGpu();
+  const w = GlPlainMatrix.fromTexture(gpu, { texture: coded.texture, dtype: 'I8', rows, columns });
+  const [xOffset, xStride, yOffset, yStride] = [8, 90, 5, 16]; // texels
+  const x = new Float32Array(4 * (xOffset + batch * xStride));
+  const packed = new Float32Array(batch * columns);
+  for (let v = 0; v < batch; v++) {
+    for (let c = 0; c < columns; c++) {
+      x[4 * (xOffset + v * xStride) + c] = packed[v * columns + c] = r.gauss();
+    }
+  }
+  const bias = Float32Array.from({ length: rows }, r.gauss);
+  const scratch = [w.products.input(x, 1, x.length), gpu.array(yOffset + batch * yStride,
+    gpu.gl.RGBA32UI), w.products.input(bias, 1, rows)];
+  await w.products.prepare(false);
+  w.products.encode({
+    x: scratch[0], y: scratch[1], xOffset, xStride, yOffset, yStride, batch, bias: scratch[2],
+  });
+  const words = await gpu.readArray(scratch[1], 0, yOffset + batch * yStride);
+  const y = new Float32Array(words.buffer, words.byteOffset, words.length);
+  const problems = [];
+  const expected = product(data, rows, packed, batch, bias);
+  for (let v = 0; v < batch; v++) {
+    const at = 4 * (yOffset + v * yStride);
+    const error = normError(y.subarray(at, at + rows), expected.subarray(v * rows, (v + 1) * rows));
+    if (!(error < 1e-5)) problems.push(`vector ${v}: error ${error}`);
+    if (y[at + rows] !== 0) problems.push(`something after vector ${v}`);
+  }
+  w.destroy();
+  const after = await coded.symbols();
+  if (after.some((/** @type {number} */ q, /** @type {number} */ i) => q !== data[i])) {
+    problems.push('destroy() took the texture');
+  }
+  coded.destroy();
+  for (const texture of scratch) gpu.free(texture);
+  return problems;
+}
+
+/** load() of every kind of tensor, one interface. @param {any} gpu @returns {Promise<string[]>} */
+export async function checkLoad(gpu) {
+  const r = random(8);
+  const norm = Float32Array.from({ length: 700 }, r.gauss);
+  const matrix = Float32Array.from({ length: 33 * 70 }, r.gauss);
+  const bytes = (/** @type {string} */ dtype) => typedArray(dtype, /** @type {ArrayBuffer} */ (
+    convert(new Uint8Array(matrix.buffer), 'F32', dtype).slice().buffer));
+  const tensors = {
+    norm: { dtype: 'F32', shape: [700], data: norm },
+    scalar: { dtype: 'F32', shape: [], data: Float32Array.of(3) },
+    empty: { dtype: 'F32', shape: [0, 5], data: new Float32Array(0) },
+    f32: { dtype: 'F32', shape: [33, 70], data: matrix },
+    f16: { dtype: 'F16', shape: [33, 70], data: bytes('F16') },
+    bf16: { dtype: 'BF16', shape: [3, 11, 70], data: bytes('BF16') },
+    i8: { dtype: 'I8', shape: [33, 70], data: new Int8Array(matrix.map((v) => 40 * v)) },
+    coded: { dtype: 'I8', shape: [33, 70], data: new Int8Array(matrix.map((v) => 4 * v)) },
+  };
+  const model = await open(await encode(tensors, { exclude: /^(?!coded)/, always: true }));
+  const problems = [];
+  for (const [name, { dtype }] of Object.entries(tensors)) {
+    const progress = /** @type {number[]} */ ([]);
+    const w = await gpu.load(model, name, {
+      onProgress: (/** @type {any} */ { done, total }) => progress.push(done / total),
+    });
+    const say = (/** @type {string} */ what) => problems.push(`${name}: ${what}`);
+    const { rows, columns } = w;
+    const values = await model.decode(name, dtype === 'I8' ? {} : { dtype: 'F32' });
+    if (rows * columns !== values.length) say(`${rows} x ${columns}`);
+    if (values.length && progress[progress.length - 1] !== 1) say(`progress ${progress}`);
+    const x = Float32Array.from({ length: 2 * columns }, r.gauss);
+    const got = await w.matmul(x, 2);
+    if (!(normError(got, product(values, rows, x, 2)) < 1e-5)) say('matmul()');
+    const one = await w.matvec(x.subarray(0, columns), { bias: new Float32Array(rows).fill(2) });
+    const biased = product(values, rows, x.subarray(0, columns), 1, new Float32Array(rows).fill(2));
+    if (!(normError(one, biased) < 1e-5)) say('matvec()');
+    const decoded = await w.decode();
+    if (decoded.length !== values.length
+      || decoded.some((/** @type {number} */ v, /** @type {number} */ i) => v !== values[i])) {
+      say('decode()');
+    }
+    if (!(await w.verify()).ok) say('verify()');
+    const bytesOf = new Int8Array(columns).map((_, i) => i * 7);
+    const integer = await w.matvecI8(bytesOf).then(
+      (/** @type {Int32Array} */ y) => String(y), (/** @type {any} */ e) => e.code);
+    const exact = dtype === 'I8' ? String(product(values, rows, bytesOf, 1)) : 'HANSEL_ERR_DTYPE';
+    if (integer !== exact) say(`matvecI8() gave ${integer}`);
+    w.destroy();
+  }
+  return problems;
+}
+
+/** What bad input gives. @param {any} gpu a back end */
 export async function badPlain(gpu) {
   const data = new Int8Array(6400).map((_, i) => i * i % 11);
   const tensor = { dtype: 'I8', shape: [64, 100], data };
@@ -186,40 +319,88 @@ export async function badPlain(gpu) {
     { exclude: /w|u8|floats/ }));
   const code = (/** @type {() => any} */ body) => Promise.resolve().then(body)
     .then(() => 'none', (e) => e.code);
-  const w = await loadPlain(gpu, model, 'w');
-  const f = await loadPlain(gpu, model, 'floats');
+  const w = await gpu.load(model, 'w');
+  const f = await gpu.load(model, 'floats');
   const x = new Float32Array(100);
-  const buffer = gpu.buffer(6400, GPUBufferUsage.STORAGE, 'test');
-  const plain = { buffer, dtype: 'I8', rows: 64, columns: 100 };
   const aborted = AbortSignal.abort();
   const found = {
     short: await code(() => w.matvec(new Float32Array(99))),
-    type: await code(() => w.matvec(/** @type {any} */ (new Float64Array(100)))),
+    type: await code(() => w.matvec(new Float64Array(100))),
+    shortHalves: await code(() => w.matvec(new Uint16Array(99))),
+    integerHalves: await code(() => w.matvecI8(new Uint16Array(100))),
     batch: await code(() => w.matmul(new Float32Array(6500), 65)),
     bias: await code(() => w.matvec(x, { bias: new Float32Array(63) })),
     floatsAsIntegers: await code(() => f.matvecI8(new Int8Array(100))),
     coded: await code(() => loadPlain(gpu, model, 'coded')),
-    dtype: await code(() => loadPlain(gpu, model, 'u8')),
-    missing: await code(() => loadPlain(gpu, model, 'none')),
-    aborted: await code(() => loadPlain(gpu, model, 'w', { signal: aborted })),
-    small: await code(() => PlainMatrix.fromBuffer(gpu, { ...plain, rows: 65 })),
-    pitch: await code(() => PlainMatrix.fromBuffer(gpu, { ...plain, rows: 60, rowPitch: 102 })),
-    narrow: await code(() => PlainMatrix.fromBuffer(gpu, { ...plain, rowPitch: 96 })),
-    unprepared: await code(() => PlainMatrix.fromBuffer(gpu, plain).products
-      .encode(/** @type {any} */ (null), { x: buffer, y: buffer })),
-    destroyed: '',
+    dtype: await code(() => gpu.load(model, 'u8')),
+    missing: await code(() => gpu.load(model, 'none')),
+    aborted: await code(() => gpu.load(model, 'w', { signal: aborted })),
+    target: await code(() => w.decode({ dtype: 'F16' })),
+    symbols: await code(() => f.symbols()),
+    nan: String((await w.matvec(new Float32Array(100).fill(NaN))).every(Number.isNaN)),
+    nanHalves: String((await w.matvec(new Uint16Array(100).fill(0x7e00))).every(Number.isNaN)),
+    ...await badOwn(gpu, code), destroyed: '', destroyedIntegers: '', destroyedDecode: '',
+    destroyedEncode: '',
   };
   w.destroy();
   f.destroy();
   found.destroyed = await code(() => w.matvec(x));
+  found.destroyedIntegers = await code(() => w.matvecI8(new Int8Array(100)));
+  found.destroyedDecode = await code(() => w.decode());
+  found.destroyedEncode = !w.products ? 'HANSEL_ERR_DESTROYED' : await code(() => (
+    gpu.kind === 'webgpu' ? w.products.encode({}, { x: {}, y: {} })
+      : w.products.encode({ x: {}, y: {} })));
+  return found;
+}
+
+/** Matrices in memory of ours. @param {any} gpu
+ * @param {(body: () => any) => Promise<string>} code */
+async function badOwn(gpu, code) {
+  const plain = { dtype: 'I8', rows: 64, columns: 100 };
+  if (gpu.kind === 'wasm') {
+    const model = await open(await encode({}));
+    return {
+      small: await code(() => new WasmPlainMatrix(model.codec, new Uint8Array(6399), plain)),
+    };
+  }
+  const isGl = gpu.kind === 'webgl';
+  const buffer = isGl ? gpu.array(400, gpu.gl.RGBA32UI)
+    : gpu.buffer(6400, GPUBufferUsage.STORAGE, 'test');
+  const make = (/** @type {any} */ description) => (isGl
+    ? GlPlainMatrix.fromTexture(gpu, { ...plain, texture: buffer, ...description })
+    : PlainMatrix.fromBuffer(gpu, { ...plain, buffer, ...description }));
+  const encodeOn = (/** @type {any} */ w, /** @type {any} */ argument) => (isGl
+    ? w.products.encode(argument) : w.products.encode(null, argument));
+  const own = make({});
+  const found = {
+    small: await code(() => make({ rows: isGl ? 2 ** 40 : 65 })),
+    pitch: await code(() => make({ rows: 60, rowPitch: 102 })),
+    narrow: await code(() => make({ rowPitch: 96 })),
+    noDtype: await code(() => make({ dtype: 'U8' })),
+    unprepared: await code(() => encodeOn(own, { x: buffer, y: {} })),
+    xDtype: await code(() => encodeOn(own, { x: buffer, y: {}, xDtype: 'BF16' })),
+    unpreparedHalves: await code(() => encodeOn(own, { x: buffer, y: {}, xDtype: 'F16' })),
+  };
+  own.destroy();
   gpu.free(buffer);
   return found;
 }
 
+const BAD_COMMON = {
+  short: 'HANSEL_ERR_ARGUMENT', type: 'HANSEL_ERR_ARGUMENT', shortHalves: 'HANSEL_ERR_ARGUMENT',
+  integerHalves: 'HANSEL_ERR_ARGUMENT', batch: 'HANSEL_ERR_ARGUMENT', bias: 'HANSEL_ERR_ARGUMENT',
+  floatsAsIntegers: 'HANSEL_ERR_DTYPE', coded: 'HANSEL_ERR_DTYPE', dtype: 'HANSEL_ERR_DTYPE',
+  missing: 'HANSEL_ERR_TENSOR', aborted: 'HANSEL_ERR_ABORTED', target: 'HANSEL_ERR_DTYPE',
+  symbols: 'HANSEL_ERR_DTYPE', nan: 'true', nanHalves: 'true', small: 'HANSEL_ERR_ARGUMENT',
+  destroyed: 'HANSEL_ERR_DESTROYED', destroyedIntegers: 'HANSEL_ERR_DESTROYED',
+  destroyedDecode: 'HANSEL_ERR_DESTROYED', destroyedEncode: 'HANSEL_ERR_DESTROYED',
+};
+const BAD_GPU = {
+  ...BAD_COMMON, pitch: 'HANSEL_ERR_ARGUMENT', narrow: 'HANSEL_ERR_ARGUMENT',
+  noDtype: 'HANSEL_ERR_DTYPE', unprepared: 'HANSEL_ERR_ARGUMENT', xDtype: 'HANSEL_ERR_DTYPE',
+  unpreparedHalves: 'HANSEL_ERR_ARGUMENT',
+};
+/** What badPlain() must give, by kind. */
 export const BAD_PLAIN = {
-  short: 'HANSEL_ERR_ARGUMENT', type: 'HANSEL_ERR_ARGUMENT', batch: 'HANSEL_ERR_ARGUMENT',
-  bias: 'HANSEL_ERR_ARGUMENT', floatsAsIntegers: 'HANSEL_ERR_DTYPE', coded: 'HANSEL_ERR_DTYPE',
-  dtype: 'HANSEL_ERR_DTYPE', missing: 'HANSEL_ERR_TENSOR', aborted: 'HANSEL_ERR_ABORTED',
-  small: 'HANSEL_ERR_ARGUMENT', pitch: 'HANSEL_ERR_ARGUMENT', narrow: 'HANSEL_ERR_ARGUMENT',
-  unprepared: 'HANSEL_ERR_ARGUMENT', destroyed: 'HANSEL_ERR_DESTROYED',
+  wasm: BAD_COMMON, webgpu: BAD_GPU, webgl: { ...BAD_GPU, small: 'HANSEL_ERR_LIMIT' },
 };

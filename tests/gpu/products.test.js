@@ -6,7 +6,9 @@ import { webgpu } from '../../web/webgpu.js';
 import { random } from './cases.js';
 import { launch } from './chromium.js';
 import { openDawn } from './dawn.js';
-import { BAD_PRODUCTS, badProducts, checkProducts } from './products_cases.js';
+import {
+  BAD_ENCODES, BAD_PRODUCTS, badProducts, checkHalfBuffers, checkHalves, checkProducts,
+} from './products_cases.js';
 
 /** @param {{count: number, problems: string[], worst: number}} result @param {string} where */
 function pass({ count, problems, worst }, where) {
@@ -32,7 +34,22 @@ describe('products', function () {
     pass(await checkProducts(gpu), 'Dawn');
     assert.equal(gpu.buffers.size, 0);
   });
-  it('Dawn refuses bad input', async () => assert.deepEqual(await badProducts(gpu), BAD_PRODUCTS));
+  it('Dawn refuses bad input', async () => assert.deepEqual(await badProducts(gpu),
+    { ...BAD_PRODUCTS, ...BAD_ENCODES }));
+  it('vectors in F16, wasm', async () => assert.deepEqual(await checkHalves(new WasmBackend()), []));
+  it('vectors in F16, Dawn', async () => {
+    assert.deepEqual(await checkHalves(gpu), []);
+    const data = new Int8Array(500 * 30).map((_, i) => i * i % 23 - 11);
+    for (const [shape, options] of [[[500, 30], {}], [[4, 30], { streamLength: 16 }]]) {
+      const model = await open(await encode(
+        { w: { dtype: 'I8', shape, data: data.subarray(0, shape[0] * shape[1]) } },
+        { always: true, ...options }));
+      const w = await gpu.load(model, 'w');
+      assert.deepEqual(await checkHalfBuffers(gpu, w), []);
+      w.destroy();
+    }
+    assert.equal(gpu.buffers.size, 0);
+  });
 
   it('model.matvec() is the same on the CPU', async () => {
     const data = new Int8Array(50 * 60).map((_, i) => i * 7 % 13 - 6);
@@ -104,17 +121,19 @@ describe('products', function () {
       it(kind, async () => {
         const result = await page.run(async (which) => {
           const { gpu: openGpu } = await import('/web/gpu.js');
-          const { checkProducts: check, badProducts: bad } = await import('/tests/gpu/products_cases.js');
+          const { checkProducts: check, badProducts: bad, checkHalves: halves } = await import(
+            '/tests/gpu/products_cases.js');
           const { gpu: backend } = await openGpu({ prefer: [which] });
           const found = {
-            ...await check(backend), bad: await bad(backend),
+            ...await check(backend), bad: await bad(backend), halves: await halves(backend),
             left: (backend.objects ?? backend.buffers)?.size ?? 0,
           };
           backend.destroy();
           return found;
         }, kind);
         pass(result, `Chromium, ${kind}`);
-        assert.deepEqual(result.bad, BAD_PRODUCTS);
+        assert.deepEqual(result.bad, { ...BAD_PRODUCTS, ...(kind === 'wasm' ? {} : BAD_ENCODES) });
+        assert.deepEqual(result.halves, []);
         assert.equal(result.left, 0, 'objects left');
       });
     }
@@ -131,7 +150,7 @@ describe('products', function () {
           return withTestGl({ forceMinimums: true, check: false }, async (gl) => {
             const gpu = await webgl({ gl, limits: given });
             const found = {
-              ...await check(gpu), attachments: gpu.attachments, steps: gpu.drawSteps,
+              ...await check(gpu), block: gpu.hasTableBlock, attachments: gpu.attachments, steps: gpu.drawSteps,
               left: gpu.objects.size,
             };
             gpu.destroy();
@@ -140,6 +159,7 @@ describe('products', function () {
         }, limits);
         pass(result, `WebGL2, ${JSON.stringify(limits)}`);
         assert.equal(result.attachments, 4);
+        assert.equal(result.block, false); // 64 KiB are more than the minimum
         assert.equal(result.steps, limits.steps ?? 65536);
         assert.equal(result.left, 0);
       });
@@ -171,11 +191,13 @@ describe('products', function () {
               gl.getParameter(gl.TEXTURE_BINDING_2D_ARRAY));
           }
           bound.push(gl.getParameter(gl.CURRENT_PROGRAM), gl.getParameter(gl.FRAMEBUFFER_BINDING));
+          const { checkHalfTextures } = await import('/tests/gpu/products_cases.js');
+          const halves = await checkHalfTextures(gpu, w);
           w.destroy();
-          return { wrong, bound: bound.filter(Boolean).length, left: gpu.objects.size };
+          return { wrong, halves, bound: bound.filter(Boolean).length, left: gpu.objects.size };
         });
       });
-      assert.deepEqual(found, { wrong: 0, bound: 0, left: 0 });
+      assert.deepEqual(found, { wrong: 0, halves: [], bound: 0, left: 0 });
     });
 
     it('webgl: a matrix in parts, and bad arguments', async () => {

@@ -1,5 +1,6 @@
 /** Conformance of products on coded weights, for any back end, in a page or in Node. */
 import { encode, open } from '../../web/hansel.js';
+import { convert } from '../../web/convert.js';
 import { makeCase, random } from './cases.js';
 
 /** @type {Partial<import('./cases.js').Case>[]} */
@@ -94,6 +95,135 @@ export async function checkProducts(gpu) {
   return { count, problems, worst };
 }
 
+/** Every binary16 number that is not NaN: subnormals, zeros of both signs, infinities too. */
+const HALVES = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7fff) <= 0x7c00);
+
+/** @param {Uint16Array} halves @returns {Float32Array} their values */
+const widened = (halves) => new Float32Array(/** @type {ArrayBuffer} */ (
+  convert(new Uint8Array(halves.slice().buffer), 'F16', 'F32').buffer));
+
+/**
+ * Products of vectors in F16 against those of the same numbers in F32, bit for bit.
+ * @param {any} gpu
+ * @param {(model: any, name: string) => Promise<any>} [load] @param {any} [options] of encode()
+ * @returns {Promise<string[]>} what is wrong
+ */
+export async function checkHalves(gpu, load = (model, name) => gpu.load(model, name), options = {}) {
+  const problems = [];
+  const equal = (/** @type {Float32Array} */ a, /** @type {Float32Array} */ b) => (
+    a.length === b.length && a.every((y, i) => Object.is(y, b[i])));
+  // A diagonal shows each number by itself.
+  const size = 64;
+  const eye = new Int8Array(size * size).map((_, i) => (i % (size + 1) ? 0 : 1));
+  const diagonal = await load(await open(await encode(
+    { w: { dtype: 'I8', shape: [size, size], data: eye } }, { always: true, ...options })), 'w');
+  const finite = HALVES.filter((h) => (h & 0x7fff) < 0x7c00);
+  for (let at = 0; at < finite.length; at += size * 64) {
+    const some = finite.subarray(at, at + size * 64);
+    const y = await diagonal.matmul(some, some.length / size);
+    const expected = widened(some);
+    const wrong = y.findIndex((/** @type {number} */ v, /** @type {number} */ i) => v !== expected[i]);
+    if (wrong >= 0) problems.push(`half 0x${some[wrong].toString(16)} became ${y[wrong]}`);
+  }
+  for (const [bits, expected] of [[0x7c00, Infinity], [0xfc00, -Infinity], [0x7e01, NaN], [0xfc01, NaN]]) {
+    const x = new Uint16Array(size).fill(bits);
+    const y = await diagonal.matvec(x);
+    if (!equal(y, await diagonal.matvec(widened(x)))) problems.push(`0x${bits.toString(16)} differs`);
+    // 0 times infinity is NaN wherever arithmetic is IEEE's.
+    if (y.some((v) => !Number.isNaN(v) && v !== expected)) problems.push(`${expected} became ${y}`);
+  }
+  diagonal.destroy();
+  for (const [i, shape] of [[37, 1001], [5, 4096], [513, 1], [40, 2], [3, 20011]].entries()) {
+    const r = random(97 + i);
+    const [rows, columns] = shape;
+    const data = Float32Array.from({ length: rows * columns }, () => Math.round(4 * r.gauss()) / 8);
+    const model = await open(await encode({ w: { dtype: 'F32', shape, data } },
+      { step: 0.125, always: true, ...options }));
+    const w = await load(model, 'w');
+    const bias = Float32Array.from({ length: rows }, r.gauss);
+    for (const batch of [1, 3, 5]) {
+      const x = Uint16Array.from({ length: batch * columns + 1 }, (_, k) => (
+        k % 5 === 0 ? Math.floor(1024 * r.next()) : finite[Math.floor(finite.length * r.next())] & 0xbfff))
+        .subarray(1); // at an odd place of its buffer
+      const forms = 'Float16Array' in globalThis
+        ? [x, new (/** @type {any} */ (globalThis)).Float16Array(x.slice().buffer)] : [x];
+      for (const form of forms) {
+        const got = await w.matmul(form, batch, { bias });
+        if (got.every((/** @type {number} */ y) => !y)) problems.push(`[${shape}]: all zero`);
+        if (!equal(got, await w.matmul(widened(x), batch, { bias }))) {
+          problems.push(`[${shape}] batch ${batch}: F16 is not F32`);
+        }
+      }
+    }
+    w.destroy();
+  }
+  return problems;
+}
+
+/**
+ * x in F16 in the GPU's memory, with offsets and strides, on WebGPU.
+ * @param {any} gpu @param {any} w 30 columns @returns {Promise<string[]>} what is wrong
+ */
+export async function checkHalfBuffers(gpu, w) {
+  const { STORAGE, COPY_SRC } = GPUBufferUsage;
+  const [offset, stride, batch] = [8, 40, 6];
+  const halves = new Uint16Array(offset + stride * batch).map((_, i) => (i * 7919) & 0xbbff);
+  for (let v = 0; v < batch; v++) halves.fill(0, offset + v * stride + 30, offset + v * stride + 32);
+  const size = 4 * w.rows * batch;
+  const buffers = [gpu.filled(halves, STORAGE, 'x'), gpu.filled(widened(halves), STORAGE, 'x'),
+    gpu.buffer(size, STORAGE | COPY_SRC, 'y'), gpu.buffer(size, STORAGE | COPY_SRC, 'y'),
+    gpu.buffer(size, STORAGE | COPY_SRC, 'y')];
+  const [x, wide, a, b, first] = buffers;
+  await w.products.prepare(false, 'F16');
+  const encoder = gpu.device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  const how = { xOffset: offset, xStride: stride };
+  // Smaller first: what it was recorded with must outlive the growth of scratch.
+  w.products.encode(pass, { x, y: first, ...how, xDtype: 'F16' });
+  w.products.encode(pass, { x, y: a, ...how, batch, xDtype: 'F16' });
+  w.products.encode(pass, { x: wide, y: b, ...how, batch });
+  pass.end();
+  gpu.device.queue.submit([encoder.finish()]);
+  const [ya, yb, y1] = await Promise.all([a, b, first].map(async (buffer) => (
+    new Uint32Array((await gpu.read(buffer, 0, size)).buffer))));
+  for (const buffer of buffers) gpu.free(buffer);
+  const problems = [];
+  if (ya.every((y) => !y)) problems.push('all zero');
+  if (ya.some((y, i) => y !== yb[i])) problems.push('a batch in F16 is not that in F32');
+  if (y1.subarray(0, w.rows).some((y, i) => y !== yb[i])) problems.push('a vector differs');
+  return problems;
+}
+
+/**
+ * Like checkHalfBuffers, but for WebGL2's textures.
+ * @param {any} gpu @param {any} w 30 columns @returns {Promise<string[]>} what is wrong
+ */
+export async function checkHalfTextures(gpu, w) {
+  const [offset, stride, batch] = [5, 10, 6]; // texels
+  const halves = new Uint16Array(4 * (offset + stride * batch)).map((_, i) => (i * 7919) & 0xbbff);
+  for (let v = 0; v < batch; v++) {
+    const end = 4 * (offset + v * stride) + 30;
+    halves.fill(0, end, end + 2);
+  }
+  const textures = [w.products.input(halves, 1, halves.length),
+    w.products.input(widened(halves), 1, halves.length), w.products.output(batch),
+    w.products.output(batch)];
+  const [x, wide, a, b] = textures;
+  await w.products.prepare(false, 'F16');
+  const how = { xOffset: offset, xStride: stride, batch };
+  w.products.encode({ x, y: a, ...how, batch: 1, xDtype: 'F16' });
+  w.products.encode({ x, y: a, ...how, xDtype: 'F16' });
+  w.products.encode({ x: wide, y: b, ...how });
+  const [ya, yb] = await Promise.all([w.products.read(a, batch), w.products.read(b, batch)]);
+  for (const texture of textures) gpu.free(texture);
+  const problems = [];
+  if (ya.every((/** @type {number} */ y) => !y)) problems.push('all zero');
+  if (ya.some((/** @type {number} */ y, /** @type {number} */ i) => y !== yb[i])) {
+    problems.push('a batch in F16 is not that in F32');
+  }
+  return problems;
+}
+
 /** What bad input gives. @param {any} gpu @returns {Promise<Record<string, string>>} codes by case */
 export async function badProducts(gpu) {
   const data = new Int8Array(64 * 100).map((_, i) => i * i % 11);
@@ -109,16 +239,51 @@ export async function badProducts(gpu) {
     batch: await code(() => w.matmul(new Float32Array(6500), 65)),
     noBatch: await code(() => w.matmul(new Float32Array(0), 0)),
     bias: await code(() => w.matvec(x, { bias: new Float32Array(63) })),
+    shortHalves: await code(() => w.matvec(new Uint16Array(99))),
+    longHalves: await code(() => w.matmul(new Uint16Array(201), 2)),
+    integerHalves: await code(() => w.matvecI8(new Uint16Array(100))),
+    signedHalves: await code(() => w.matvec(new Int16Array(100))),
+    array: await code(() => w.matvec(Array.from(x))),
+    nothing: await code(() => w.matvec(undefined)),
+    nanHalves: String((await w.matvec(new Uint16Array(100).fill(0x7e00))).every(Number.isNaN)),
     nan: String((await w.matvec(x.fill(NaN))).every(Number.isNaN)),
-    destroyed: '',
+    ...badEncodes(gpu, w), destroyed: '', destroyedHalves: '',
   };
   w.destroy();
   found.destroyed = await code(() => w.matvec(x));
+  found.destroyedHalves = await code(() => w.matvec(new Uint16Array(100)));
   return found;
 }
+
+/**
+ * Bad dtypes for products whose vectors lie on the GPU: each fails before anything is recorded.
+ * @param {any} gpu @param {any} w not prepared for F16 @returns {Record<string, string>}
+ */
+export function badEncodes(gpu, w) {
+  if (!w.products) return {};
+  const code = (/** @type {any} */ argument) => {
+    try {
+      const all = { x: {}, y: {}, ...argument };
+      if (gpu.kind === 'webgpu') w.products.encode({}, all);
+      else w.products.encode(all);
+      return 'none';
+    } catch (error) {
+      return /** @type {any} */ (error).code;
+    }
+  };
+  return {
+    xDtype: code({ xDtype: 'BF16' }), integerXDtype: code({ xDtype: 'F16', integer: true }),
+  };
+}
+
+export const BAD_ENCODES = { xDtype: 'HANSEL_ERR_DTYPE', integerXDtype: 'HANSEL_ERR_DTYPE' };
 
 export const BAD_PRODUCTS = {
   short: 'HANSEL_ERR_ARGUMENT', long: 'HANSEL_ERR_ARGUMENT', type: 'HANSEL_ERR_ARGUMENT',
   integerType: 'HANSEL_ERR_ARGUMENT', batch: 'HANSEL_ERR_ARGUMENT', noBatch: 'HANSEL_ERR_ARGUMENT',
+  shortHalves: 'HANSEL_ERR_ARGUMENT', longHalves: 'HANSEL_ERR_ARGUMENT',
+  integerHalves: 'HANSEL_ERR_ARGUMENT', signedHalves: 'HANSEL_ERR_ARGUMENT',
+  array: 'HANSEL_ERR_ARGUMENT', nothing: 'HANSEL_ERR_ARGUMENT', nanHalves: 'true',
   bias: 'HANSEL_ERR_ARGUMENT', nan: 'true', destroyed: 'HANSEL_ERR_DESTROYED',
+  destroyedHalves: 'HANSEL_ERR_DESTROYED',
 };

@@ -9,6 +9,12 @@ import { extname, join, sep } from 'node:path';
 
 const MEMORY = '/__mem/';
 
+/** What isolates a page, so that it may share memory between threads. */
+export const ISOLATION = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+};
+
 /** @type {Record<string, string>} */
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
@@ -41,13 +47,14 @@ function parseRange(header, size) {
  * GET and HEAD of files, with single ranges; GET, HEAD and PUT below /__mem/.
  *
  * @param {string} root folder to serve
+ * @param {Record<string, string>} [headers] of every answer
  * @returns {Promise<{
  *   url: string,
  *   memory: Map<string, Uint8Array>,
  *   close: () => Promise<void>,
  * }>} url without a trailing slash; memory holds what lies under /__mem/, by name
  */
-export async function openServer(root) {
+export async function openServer(root, headers = ISOLATION) {
   /** @type {Map<string, Uint8Array>} */
   const memory = new Map();
 
@@ -58,8 +65,7 @@ export async function openServer(root) {
   async function answer(request, response) {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
     const name = path.startsWith(MEMORY) ? path.slice(MEMORY.length) : null;
-    response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
-    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+    for (const [key, value] of Object.entries(headers)) response.setHeader(key, value);
     response.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
     response.setHeader('Cache-Control', 'no-store');
 

@@ -15,7 +15,7 @@ const BINS = 160;
  * @property {string} label of the x axis
  */
 
-/** @param {Int8Array} symbols @param {import('../model.js').Head} head @param {number} step @returns {Shares} */
+/** @param {Int8Array} symbols @param {import('../head.js').Head} head @param {number} step @returns {Shares} */
 export function sharesOfSymbols(symbols, { frequencies, precision, weightsPerSymbol }, step) {
   const counts = new Float64Array(256);
   for (const symbol of symbols) counts[symbol + 128]++;

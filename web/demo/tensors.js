@@ -64,7 +64,7 @@ export function markChosen(name) {
   }
 }
 
-/** @param {string} name @param {Tensor} tensor @param {import('../model.js').Head | null} head */
+/** @param {string} name @param {Tensor} tensor @param {import('../head.js').Head | null} head */
 export function showFacts(name, tensor, head) {
   byId('tensor-name').textContent = name;
   const { entropyBits, bits } = tensor;
@@ -81,11 +81,11 @@ export function showFacts(name, tensor, head) {
   showBytes(head, tensor);
 }
 
-/** @type {[keyof import('../model.js').Head['bytes'], string][]} */
+/** @type {[keyof import('../head.js').Head['bytes'], string][]} */
 const PARTS = [['payload', 'streams'], ['raw', 'raw plane'], ['directory', 'stream directory'],
   ['table', 'frequency table'], ['fixed', 'fixed fields and shape'], ['padding', 'padding']];
 
-/** @param {import('../model.js').Head | null} head @param {Tensor} tensor */
+/** @param {import('../head.js').Head | null} head @param {Tensor} tensor */
 function showBytes(head, tensor) {
   const parts = head ? PARTS.map(([key, label]) => ({ key, label, size: head.bytes[key] })).filter(({ size }) => size)
     : [{ key: 'payload', label: 'not coded', size: tensor.bytes }];

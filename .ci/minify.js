@@ -1,0 +1,78 @@
+/**
+ * Makes min/: web/ for pages without a bundler. What open() needs is one file, core.js; what is
+ * loaded later or by other entries is one file each, and takes what it shares from core.js.
+ */
+import { readFile, readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { build } from 'esbuild';
+
+const root = new URL('..', import.meta.url).pathname;
+const web = join(root, 'web');
+const ENTRIES = ['hansel', 'gpu', 'webgpu', 'webgl', 'plain'];
+const settings = /** @type {const} */ ({
+  bundle: true, minify: true, format: 'esm', target: 'es2022', external: ['node:*'],
+  outdir: join(root, 'min'), logLevel: 'warning',
+});
+
+/** Relative imports as written in web/, by the file they mean. @param {any} args */
+const target = ({ path, resolveDir }) => basename(join(resolveDir, path), '.js');
+
+/** What model.js imports statically. */
+async function findCore() {
+  const core = new Set(['model']);
+  const { metafile } = await build({
+    ...settings, entryPoints: [join(web, 'model.js')], write: false, metafile: true, outdir: undefined,
+    outfile: 'out.js', absWorkingDir: root,
+    plugins: [{ name: 'static', setup: ({ onResolve }) => onResolve({ filter: /^\./ }, (args) => (
+      args.kind === 'dynamic-import' ? { path: args.path, external: true } : undefined)) }],
+  });
+  for (const path of Object.keys(metafile.inputs)) core.add(basename(path, '.js'));
+  return core;
+}
+
+/** @param {Set<string>} core @param {Set<string>} others receives what is imported dynamically */
+const split = (core, others) => ({
+  name: 'split',
+  setup(/** @type {import('esbuild').PluginBuild} */ { onResolve }) {
+    onResolve({ filter: /^\./ }, (args) => {
+      const name = target(args);
+      if (dirname(join(args.resolveDir, args.path)) !== web || args.kind === 'entry-point') return;
+      if (args.kind === 'dynamic-import') others.add(name);
+      if (!core.has(name) && !others.has(name)) return;
+      return { path: core.has(name) ? './core.js' : `./${name}.js`, external: true };
+    });
+  },
+});
+
+/** What modules outside import from core modules. @param {Set<string>} core */
+async function findExports(core) {
+  /** @type {Set<string>} */
+  const lines = new Set();
+  for (const file of (await readdir(web)).filter((name) => name.endsWith('.js'))) {
+    if (core.has(basename(file, '.js'))) continue;
+    const text = await readFile(join(web, file), 'utf8');
+    for (const [, names, from] of text.matchAll(/(?:im|ex)port (\{[^}]*\}) from '\.\/(\w+)\.js'/g)) {
+      if (!core.has(from)) continue;
+      for (const name of names.match(/\w+/g) ?? []) lines.add(`export { ${name} } from "./${from}.js";`);
+    }
+  }
+  return [...lines].join('\n');
+}
+
+const core = await findCore();
+await rm(settings.outdir, { recursive: true, force: true });
+const done = new Set();
+const waiting = new Set(ENTRIES);
+await build({
+  ...settings, outdir: undefined, outfile: join(root, 'min/core.js'),
+  stdin: { resolveDir: web, contents: await findExports(core) },
+  plugins: [split(new Set(), waiting)],
+});
+await build({ ...settings, entryPoints: [join(web, 'worker.js')] }); // a realm of its own
+for (const name of waiting) { // grows
+  if (done.has(name)) continue;
+  done.add(name);
+  await build({
+    ...settings, entryPoints: [join(web, `${name}.js`)], plugins: [split(core, waiting)],
+  });
+}

@@ -1,0 +1,43 @@
+/** The index of a sharded checkpoint, model.safetensors.index.json. */
+import { HanselError } from './errors.js';
+import { parseJson } from './json.js';
+
+/** @typedef {import('./source.js').Source} Source */
+/** @typedef {import('./model.js').Model} Model */
+
+/**
+ * Names of the shards in an index file.
+ * @param {Source} source @param {AbortSignal} [signal]
+ * @returns {Promise<{shards: string[], weightMap: Map<string, string>}>}
+ */
+export async function readIndex(source, signal) {
+  const bytes = await source.read(0, source.size, { signal });
+  const code = 'HANSEL_ERR_INDEX';
+  let text = '';
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new HanselError(code, 'the index is not UTF-8', { where: source.name, cause });
+  }
+  const index = parseJson(text.trimEnd(), { code, maxDepth: 64 });
+  const map = index instanceof Map ? index.get('weight_map') : undefined;
+  if (!(map instanceof Map) || [...map.values()].some((file) => typeof file !== 'string')) {
+    throw new HanselError(code, 'the index has no weight_map of strings', { where: source.name });
+  }
+  const weightMap = /** @type {Map<string, string>} */ (map);
+  return { shards: [...new Set(weightMap.values())], weightMap };
+}
+
+/** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
+export function checkIndex(model, shards, weightMap) {
+  for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
+    const source = model.places.get(name)?.source;
+    const found = source && shards[model.sources.indexOf(source)];
+    const expected = weightMap.get(name);
+    if (found !== expected) {
+      throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
+        expected: expected ?? 'not indexed', got: found ?? 'in no shard', where: name,
+      });
+    }
+  }
+}

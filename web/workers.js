@@ -1,0 +1,227 @@
+/**
+ * Threads that run codec methods: Web Workers or worker_threads, each with a wasm
+ * instance of its own. There is one set of them, started when first wanted, used by
+ * all who ask and ended when nobody has for a while.
+ *
+ * Where threads may share memory, arguments are put into the worker's wasm memory and
+ * results are read from it, so that nothing is copied more often than by one thread.
+ * Elsewhere both are transferred.
+ */
+import { HanselError } from './errors.js';
+import { shareModule } from './wasm.js';
+
+/** Workers that nobody used for so long are ended. */
+const IDLE_MS = 5000;
+/** Shared memory of a worker: arguments and results of two calls, as large as slices are. */
+const SLOTS = 4;
+const SLOT_BYTES = 2 << 20;
+
+const isNode = Boolean(globalThis.process?.versions?.node);
+const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
+
+/** @type {CodecWorker[]} */
+let workers = [];
+/** How many in a row died while they started. */
+let failures = 0;
+let hasRun = false;
+/** True where no more are started: because of a page's Content-Security-Policy, perhaps. */
+const isHopeless = () => failures > (hasRun ? 3 : 0);
+/** @type {any} */
+let idleTimer;
+
+/**
+ * The least busy of so many workers that have the module; null while there is none.
+ * @param {number} threads @param {WebAssembly.Module} module
+ */
+export function pickWorker(threads, module) {
+  clearTimeout(idleTimer);
+  while (workers.length < threads && !isHopeless()) workers.push(new CodecWorker());
+  const ready = workers.slice(0, threads).filter((worker) => worker.has(module));
+  if (!ready.length) return null;
+  return ready.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a));
+}
+
+/** Ends all workers. Calls under way fail; later ones start new workers. */
+export function endWorkers() {
+  clearTimeout(idleTimer);
+  for (const worker of workers) worker.end(new HanselError('HANSEL_ERR_WORKER', 'the workers were ended'));
+}
+
+function endWhenIdle() {
+  clearTimeout(idleTimer);
+  if (workers.some(({ waiting }) => waiting.size)) return;
+  idleTimer = setTimeout(endWorkers, IDLE_MS);
+  idleTimer.unref?.();
+}
+
+/** @param {any} error @returns {HanselError} what a worker posted of one */
+const revive = (error) => Object.assign(new HanselError(error.code, ''), error);
+
+/** A page may start only what is of its own origin; that may import what is not. */
+function startWorker() {
+  const { href, origin } = new URL('./worker.js', import.meta.url);
+  if (origin === globalThis.location?.origin) {
+    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }); // as bundlers know it
+  }
+  const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`],
+    { type: 'text/javascript' }));
+  return new Worker(url, { type: 'module' });
+}
+
+/** A codec of a worker; slots: addresses in its memory that no call is using.
+ * @typedef {{number: number, memory: ArrayBufferLike | null, slots: number[]}} Remote */
+
+class CodecWorker {
+  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: unknown) => void,
+   *   into?: Uint8Array, filled?: Uint8Array, remote: Remote, lent: number[]}>} */
+  waiting = new Map();
+  #isUp = false;
+  #isEnded = false;
+  #next = 0;
+  /** By module; null while it is on its way. @type {Map<WebAssembly.Module, Remote | null>} */
+  #remotes = new Map();
+  /** @type {any} */
+  #thread;
+
+  constructor() {
+    this.#start().catch((error) => this.#fail(error));
+  }
+
+  async #start() {
+    const fail = (/** @type {any} */ event) => {
+      event?.preventDefault?.(); // told by the calls that fail, or done without
+      this.#fail(event);
+    };
+    const hear = (/** @type {any} */ message) => this.#hear(message);
+    if (isNode) {
+      const { Worker: NodeWorker } = await import(
+        /* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads');
+      // --input-type, of `node -e`, is no option for a file.
+      const execArgv = process.execArgv.filter((option) => !option.startsWith('--input-type'));
+      this.#thread = new NodeWorker(new URL('./worker.js', import.meta.url), { execArgv })
+        .on('message', hear).on('error', fail)
+        .on('exit', (code) => fail(new Error(`it exited with ${code}`)));
+      this.#thread.unref(); // only calls under way keep the process
+    } else {
+      this.#thread = startWorker();
+      this.#thread.onmessage = (/** @type {MessageEvent} */ event) => hear(event.data);
+      this.#thread.onerror = fail;
+    }
+    if (this.#isEnded) this.#thread.terminate();
+  }
+
+  /** @param {any} cause */
+  #fail(cause) {
+    if (this.#isEnded) return;
+    if (!this.#isUp) failures++;
+    this.end(new HanselError('HANSEL_ERR_WORKER', 'a worker died', { got: cause?.message, cause }));
+  }
+
+  /** @param {HanselError} error for the calls under way */
+  end(error) {
+    this.#isEnded = true;
+    workers = workers.filter((worker) => worker !== this);
+    this.#thread?.terminate();
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
+  }
+
+  /** True once it can run the module; sends it if need be. @param {WebAssembly.Module} module */
+  has(module) {
+    const remote = this.#remotes.get(module);
+    if (remote === undefined && this.#isUp) {
+      this.#remotes.set(module, null);
+      this.#send(module).catch((error) => this.#fail(error));
+    }
+    return Boolean(remote);
+  }
+
+  /** @param {WebAssembly.Module} module */
+  async #send(module) {
+    const slots = canShare ? Array(SLOTS).fill(SLOT_BYTES) : [];
+    const number = this.#remotes.size;
+    const own = canShare ? await shareModule(module) : module;
+    const { memory, slots: addresses } = await this.#post({ number, module: own, slots },
+      { number, memory: null, slots: [] });
+    this.#remotes.set(module, { number, memory, slots: addresses });
+  }
+
+  /** @param {any} message {id, result | error}, or nothing: it is up */
+  #hear(message) {
+    if (!message) {
+      this.#isUp = true;
+      hasRun = true;
+      failures = 0;
+      endWhenIdle();
+      return;
+    }
+    const { id, result, error } = message;
+    const call = this.waiting.get(id);
+    if (!call) return;
+    this.waiting.delete(id);
+    if (error) {
+      call.reject(revive(error));
+    } else {
+      const { into, filled = result?.bytes } = call;
+      if (into) {
+        if (filled !== into) into.set(filled);
+        result.bytes = into;
+      }
+      call.resolve(result);
+    }
+    call.remote.slots.push(...call.lent);
+    if (!this.waiting.size) this.#thread.unref?.();
+    endWhenIdle();
+  }
+
+  /**
+   * @param {object} message @param {Remote} remote
+   * @param {{given?: ArrayBuffer[], lent?: number[], into?: Uint8Array, filled?: Uint8Array}} [call]
+   * @returns {Promise<any>}
+   */
+  #post(message, remote, { given = [], lent = [], into, filled } = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.#isEnded) throw new HanselError('HANSEL_ERR_WORKER', 'a worker was ended');
+      const id = this.#next++;
+      this.#thread.postMessage({ ...message, id }, given);
+      if (!this.waiting.size) this.#thread.ref?.();
+      this.waiting.set(id, { resolve, reject, into, filled, remote, lent });
+    });
+  }
+
+  /**
+   * @param {WebAssembly.Module} module that it has
+   * @param {string} method @param {unknown[]} args @param {Uint8Array} [into]
+   * @returns {Promise<any>}
+   */
+  run(module, method, args, into) {
+    const remote = /** @type {Remote} */ (this.#remotes.get(module));
+    /** @type {number[]} */
+    const lent = [];
+    /** @type {ArrayBuffer[]} */
+    const given = [];
+    /** A place in the worker's memory, if one is free. @param {number} bytes */
+    const lend = (bytes) => {
+      const slot = bytes <= SLOT_BYTES ? remote.slots.pop() : undefined;
+      if (slot === undefined) return null;
+      lent.push(slot);
+      return new Uint8Array(/** @type {ArrayBufferLike} */ (remote.memory), slot, bytes);
+    };
+    const stage = (/** @type {unknown} */ arg) => {
+      if (!(arg instanceof Uint8Array)) return arg;
+      const place = lend(arg.length);
+      if (place) {
+        place.set(arg);
+        return { slot: place.byteOffset, size: arg.length };
+      }
+      const copy = new Uint8Array(arg); // a clone would take the whole buffer behind a view
+      given.push(copy.buffer);
+      return copy;
+    };
+    const staged = args.map(stage);
+    const filled = into && (lend(into.length) ?? undefined);
+    if (filled) staged.push({ slot: filled.byteOffset, size: filled.length });
+    return this.#post({ number: remote.number, method, args: staged }, remote,
+      { given, lent, into, filled });
+  }
+}
