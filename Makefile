@@ -13,10 +13,11 @@ CORE = layout crc32c head values model encode variant decode decode_group decode
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
 
-# The wasm interface: web/codec.js calls these and nothing else. A page that only decodes loads
-# a module without the encoder.
+# The wasm interface: web/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
+# decode.wasm, all that a page needs to read, decodes and multiplies.
 DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
-                 crc32c crc32c_combine matvec matvec_i8 widen
+                 crc32c crc32c_combine
+MATVEC_EXPORTS = matvec matvec_i8 widen
 ENCODE_EXPORTS = scan quantize smallest_step split histogram fit entropy init plan encode_bound \
                  encode_streams finish write_head search_begin search_next fold most_folded
 WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
@@ -68,7 +69,8 @@ dist/hansel$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
 
 dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
 	@mkdir -p dist
-	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
+	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) \
+	    $$(MATVEC_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
 endef
 $(eval $(call WASM_RULES,,scalar,))
 $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))

@@ -100,7 +100,7 @@ export class Codec {
   }
 
   /**
-   * @param {{simd?: boolean, decoder?: boolean}} [options] as loadModule(); a decoder cannot encode
+   * @param {{simd?: boolean, decoder?: boolean}} [options] as loadModule(); only a decoder multiplies, and it cannot encode
    * @returns {Promise<Codec>}
    */
   static async create(options) {

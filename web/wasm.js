@@ -40,13 +40,12 @@ export const hasSimd = () => WebAssembly.validate(SIMD_PROBE);
 /**
  * The compiled module, shared by all instances.
  * @param {{simd?: boolean, decoder?: boolean}} [options] simd forces a build, by default the best
- *   one that runs here; decoder: without the encoder, unless the whole is there already
+ *   one that runs here; decoder: one that decodes and multiplies, and cannot encode
  * @returns {Promise<WebAssembly.Module>}
  */
 export function loadModule({ simd = hasSimd(), decoder = false } = {}) {
   const suffix = simd ? '_simd.wasm' : '.wasm';
-  const whole = `hansel${suffix}`;
-  const file = decoder && !modules.has(whole) ? `decode${suffix}` : whole;
+  const file = `${decoder ? 'decode' : 'hansel'}${suffix}`;
   const module = modules.get(file) ?? compile(file);
   modules.set(file, module);
   return module;
