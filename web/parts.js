@@ -209,7 +209,7 @@ export const LARGEST = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313
 
 /**
  * What a matrix decodes to.
- * @param {Blob} blob @param {string | undefined} dtype wanted @param {string} name
+ * @param {{dtype: string}} blob @param {string | undefined} dtype wanted @param {string} name
  * @returns {{target: string, isFloat: boolean}}
  * @throws {HanselError} HANSEL_ERR_DTYPE
  */

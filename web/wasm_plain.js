@@ -1,8 +1,12 @@
 /** Matrices on the CPU that are not coded: their bytes stay in memory as they lie in the file. */
+import { convert } from './convert.js';
 import { HanselError } from './errors.js';
+import { typedArray } from './floats.js';
 import { allocate } from './http.js';
+import { decodeTarget } from './parts.js';
 import { KINDS, PlainBase, plainTensor, pushBytes } from './plain_matrix.js';
 import { widened } from './products.js';
+import { checkRows } from './rows.js';
 import { takeTurn } from './turn.js';
 
 /** Weights multiplied at a time: what stays in a core's cache. */
@@ -74,6 +78,19 @@ export class WasmPlainMatrix extends PlainBase {
   async readRows(firstRow, count) {
     return /** @type {Uint8Array} */ (this.#bytes).subarray(firstRow * this.rowPitch,
       (firstRow + count) * this.rowPitch);
+  }
+
+  /**
+   * As WasmMatrix.decodeRows().
+   * @param {number} first @param {number} count @param {{dtype?: string}} [options]
+   * @returns {Promise<any>} typed array, the caller's
+   */
+  async decodeRows(first, count, { dtype } = {}) {
+    this.checkAlive();
+    const { target } = decodeTarget({ dtype: this.dtype }, dtype, this.name);
+    checkRows(first, count, this.rows, this.name);
+    const bytes = convert(await this.readRows(first, count), this.dtype, target);
+    return typedArray(target, /** @type {ArrayBuffer} */ (bytes.slice().buffer));
   }
 
   destroy() {

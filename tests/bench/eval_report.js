@@ -62,13 +62,14 @@ export function curve({ results }) {
   const hansel = points.filter(({ family }) => family === 'Hansel').sort((a, b) => a.bits - b.bits);
   out.push(`<path d="M${hansel.map(({ bits, divergence }) => `${x(bits).toFixed(1)} ${y(divergence).toFixed(1)}`)
     .join('L')}" fill="none" stroke="${COLOURS.Hansel}" stroke-width="2"/>`);
-  for (const { family, bits, divergence, what } of points) {
+  for (const [i, { family, bits, divergence, what }] of points.entries()) {
     const colour = COLOURS[/** @type {'Hansel'} */ (family)];
     out.push(family === 'Hansel'
       ? `<circle cx="${x(bits).toFixed(1)}" cy="${y(divergence).toFixed(1)}" r="4" fill="${colour}"/>`
       : `<rect x="${(x(bits) - 5).toFixed(1)}" y="${(y(divergence) - 5).toFixed(1)}" width="10" height="10" fill="${colour}"/>`);
     if (family === 'groups') {
-      out.push(text(x(bits) + (bits > most - 1 ? -10 : 10), y(divergence) - 7, what,
+      // Neighbours' labels keep clear of each other.
+      out.push(text(x(bits) + (bits > most - 1 ? -10 : 10), y(divergence) + (i % 2 ? 5 : -7), what,
         `fill="${colour}"${bits > most - 1 ? ' text-anchor="end"' : ''}`));
     }
   }

@@ -4,10 +4,7 @@
  * llama_webgl.js, one class of the same methods each; there activations and the
  * cache of keys and values stay where the weights are.
  */
-import { encode } from '../encode.js';
 import { HanselError, checkAborted } from '../errors.js';
-import { open } from '../model.js';
-import { loadPlain } from '../plain.js';
 import { MAX_BATCH } from '../products.js';
 import { WasmBackend } from '../wasm_backend.js';
 import { Tokenizer, readConfig } from './llama_config.js';
@@ -34,7 +31,7 @@ const OPS = { wasm: WasmOps, webgl: WebGlOps, webgpu: WebGpuOps };
  * Loads a Llama.
  *
  * @param {Model} model from open(), coded or not, with Hugging Face's tensor names. Matrices that are
- *   not coded get WebGPU's plain kernels, and are coded losslessly in memory elsewhere
+ *   not coded are multiplied as they are
  * @param {object} config a parsed config.json
  * @param {Backend} backend from gpu(); stays yours
  * @param {LoadOptions} [options]
@@ -135,21 +132,6 @@ function checkTensors(model, names) {
   }
 }
 
-/**
- * Loads a matrix that may not be coded.
- * @param {Backend} backend @param {Model} model @param {string} name @param {AbortSignal} [signal]
- * @returns {Promise<any>}
- */
-async function loadMatrix(backend, model, name, signal) {
-  const { mode, dtype, shape } = model.tensor(name);
-  if (mode !== 'pass-through') return backend.load(model, name, { signal });
-  if (backend.kind === 'webgpu') return loadPlain(backend, model, name, { signal });
-  const data = await model.decode(name, { signal });
-  const file = await encode({ [name]: { dtype, shape, data } },
-    { lossless: true, always: true, signal });
-  return backend.load(await open(file), name, { signal });
-}
-
 /** What is in the cache belongs to the last one who used it. @typedef {{cached: number}} Session */
 
 /** A loaded model. Make one with loadLlama(). */
@@ -206,7 +188,8 @@ export class Llama {
       return;
     }
     const keep = async (/** @type {Backend} */ backend) => {
-      const matrix = await loadMatrix(backend, model, name, signal);
+      /** @type {any} */
+      const matrix = await backend.load(model, name, { signal });
       this.#matrices.push(matrix);
       return matrix;
     };
