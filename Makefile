@@ -36,7 +36,7 @@ wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
-.PHONY: all build setup demo test bench eval fuzz vectors clean
+.PHONY: all build site setup demo test bench eval fuzz vectors clean
 all: build
 
 # A sub-make, so that what setup installs is there when make looks.
@@ -44,7 +44,7 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a models
+products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a dist/site/index.html
 
 setup:
 	@.ci/setup
@@ -83,21 +83,39 @@ dist/types/hansel.d.ts: $(wildcard web/*.js web/demo/llama*.js) tsconfig.json no
 min/hansel.js: $(wildcard web/*.js) .ci/minify.js node_modules/.installed
 	node .ci/minify.js
 
-# The language model of the demo: git holds it once, without loss; here it is coded at some rates.
+# ---- the demo page ---------------------------------------------------------------
+
+# The language model: git holds it once, without loss; here it is coded at some rates.
 MODEL = licence-llama
+MODEL_DIR = web/demo/models/$(MODEL)
 RATES = 8 5 4 3 2.5
 MODELS = $(RATES:%=dist/demo/models/$(MODEL)/%.hansel.safetensors)
 
-.PHONY: models
-models: $(MODELS)
-
-build/$(MODEL).safetensors: web/demo/models/$(MODEL)/model.hansel.safetensors dist/hansel_simd.wasm
+build/$(MODEL).safetensors: $(MODEL_DIR)/model.hansel.safetensors dist/hansel_simd.wasm
 	@mkdir -p build
 	node web/cli.js decode $< -o $@ --force --quiet
 
 $(MODELS): dist/demo/models/$(MODEL)/%.hansel.safetensors: build/$(MODEL).safetensors
 	@mkdir -p $(@D)
 	node web/cli.js encode $< -o $@ --bits $* --force --quiet
+
+dist/demo/models/$(MODEL)/models.json: tools/models.js $(MODELS) $(wildcard $(MODEL_DIR)/*.json)
+	node tools/models.js $(MODEL_DIR) $(@D) $(RATES)
+
+dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
+	node tools/vendor.js dist/demo/vendor
+	@touch $@
+
+dist/demo/samples/samples.json: tools/samples.js $(MODULES)
+	node tools/samples.js dist/demo/samples
+
+dist/site/index.html: tools/site.js $(wildcard web/*.js web/demo/* shaders/*) src/FORMAT.md \
+    $(MODULES) dist/demo/models/$(MODEL)/models.json \
+    dist/demo/vendor/uplot.js dist/demo/samples/samples.json
+	node tools/site.js dist/site
+
+# Static files for any host, below any path.
+site: build
 
 # ---- the main job ---------------------------------------------------------------
 

@@ -54,7 +54,7 @@ describe('npm package', function () {
       'dist/types/hansel.d.ts', 'min/hansel.js', 'min/worker.js']) {
       assert.ok(files.includes(path), `${path} is missing`);
     }
-    const extra = files.filter((path) => /^(tests|build|node_modules|\.ci|web\/demo\/models|dist\/demo)\//.test(path));
+    const extra = files.filter((path) => /^(tests|build|node_modules|\.ci|web\/demo\/models|dist\/demo\/models|dist\/site)\//.test(path));
     assert.deepEqual(extra, []);
   });
 

@@ -47,6 +47,7 @@ const MAX_SLOTS = 4096;
  * @property {number} alphabetSize
  * @property {number} tailBits
  * @property {number} tailSteps
+ * @property {number} lengthBits of a stream's length in the directory
  * @property {number} pieces
  * @property {number} rowsPerStream
  * @property {number} streamCount
@@ -67,8 +68,8 @@ function describe(struct) {
     step: view.getFloat32(104, true), headBytes: u32(108), payloadCrc: u32(112),
     dtype: DTYPE_NAMES[u32(116)], mode: /** @type {'grid'} */ (MODES[u32(120)]),
     rawBytes: u32(128), precision: u32(132), origin: u32(136), alphabetSize: u32(140),
-    tailBits: u32(144), tailSteps: u32(148), pieces: u32(160), rowsPerStream: u32(164),
-    streamCount: u32(168), fold: u32(176), freq,
+    tailBits: u32(144), tailSteps: u32(148), lengthBits: u32(152), pieces: u32(160),
+    rowsPerStream: u32(164), streamCount: u32(168), fold: u32(176), freq,
   };
 }
 

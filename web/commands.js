@@ -1,7 +1,7 @@
 /** What the command line's commands do; web/cli.js parses and prints. Node only. */
 import { basename, dirname, join } from 'node:path';
 import { convert } from './convert.js';
-import { encodeTo } from './encode.js';
+import { encodeTo, inputsOf } from './encode.js';
 import { HanselError, checkAborted } from './errors.js';
 import { isConvertible, typedArray } from './floats.js';
 import { open } from './model.js';
@@ -25,27 +25,10 @@ const beside = (index, shard) => (isUrl(index)
   ? new URL(shard.split('/').map(encodeURIComponent).join('/'), index).href
   : join(dirname(index), shard));
 
-/**
- * The tensors of an open file, as input for the encoder: what they were before coding.
- * @param {Model} model @returns {import('./encode.js').Input[]}
- */
-const inputsOf = (model) => [...model.tensors].map(([name, { dtype, shape }]) => {
-  const { source, start } = model.place(name);
-  return { name, dtype, shape, read: (a, b) => source.read(start + a, start + b) };
-});
-
 /** @param {string} path @param {Common} options */
 async function openPlain(path, { signal }) {
   const model = await open(path, { signal });
-  const coded = [...model.tensors].find(([, { mode }]) => mode !== 'pass-through');
-  if (coded) {
-    await model.close();
-    throw new HanselError('HANSEL_ERR_MANIFEST', 'the file is coded already; decode it first', {
-      expected: 'a plain safetensors file', got: `coded tensor ${JSON.stringify(coded[0])}`,
-      where: path,
-    });
-  }
-  return model;
+  return { model, inputs: await orClose(model, async () => inputsOf(model)) };
 }
 
 /**
@@ -56,12 +39,12 @@ async function openPlain(path, { signal }) {
  *   bytes: number}>} output is written, but not committed
  */
 async function encodeFile(from, to, options) {
-  const model = await openPlain(from, options);
-  const output = await OutputFile.create(to, options.force);
+  const { model, inputs } = await openPlain(from, options);
+  const output = await orClose(model, () => OutputFile.create(to, options.force));
   const data = await fileSpool(to);
   const payload = await fileSpool(to);
   try {
-    const { header, reports, bytes } = await encodeTo(inputsOf(model),
+    const { header, reports, bytes } = await encodeTo(inputs,
       { ...options, metadata: model.metadata }, { data, payload });
     await output.append(header);
     for await (const chunk of data.chunks()) {
@@ -139,7 +122,7 @@ export async function decodeCommand(from, to, { force, dtype, threads, signal, o
   const model = await open(from, { threads, signal });
   /** @type {string[]} */
   const kept = [];
-  const output = await OutputFile.create(to, force);
+  const output = await orClose(model, () => OutputFile.create(to, force));
   try {
     const plan = [...model.tensors].map(([name, { dtype: own, shape, mode, weights }]) => {
       const can = dtype === undefined || dtype === own || (mode === 'grid' && dtype === 'I8')
@@ -253,7 +236,8 @@ async function compare(model, original, name, signal) {
  */
 export async function verifyCommand(from, { against, threads, signal, onProgress }) {
   const model = await open(from, { threads, signal });
-  const original = against === undefined ? null : await open(against, { signal });
+  const original = against === undefined ? null
+    : await orClose(model, () => open(against, { signal }));
   /** @type {Map<string, Difference | null>} */
   const results = new Map();
   try {
@@ -280,6 +264,19 @@ export async function verifyCommand(from, { against, threads, signal, onProgress
   } finally {
     await model.close();
     await original?.close();
+  }
+}
+
+/**
+ * What create() makes; without it, the model is closed.
+ * @template T @param {Model} model @param {() => Promise<T>} create @returns {Promise<T>}
+ */
+async function orClose(model, create) {
+  try {
+    return await create();
+  } catch (error) {
+    await model.close();
+    throw error;
   }
 }
 

@@ -139,7 +139,7 @@ const matches = (pattern, name) => pattern !== undefined && new RegExp(pattern).
  * @param {Input} input @param {EncodeOptions} options
  * @returns {{mode: 'grid' | 'lossless' | 'pass-through', reason: string}}
  */
-function chooseMode({ name, dtype, shape }, options) {
+export function chooseMode({ name, dtype, shape }, options) {
   const pass = (/** @type {string} */ reason) => (
     { mode: /** @type {const} */ ('pass-through'), reason });
   const included = matches(options.include, name);
@@ -546,10 +546,30 @@ function layOut(reports, crcs, passed, options, codec) {
  */
 
 /**
+ * The tensors of an open file that is not coded, as input for the encoder.
+ * @param {import('./model.js').Model} model @returns {Input[]}
+ * @throws {HanselError} HANSEL_ERR_MANIFEST when a tensor is coded already
+ */
+export function inputsOf(model) {
+  const coded = [...model.tensors].find(([, { mode }]) => mode !== 'pass-through');
+  if (coded) {
+    throw new HanselError('HANSEL_ERR_MANIFEST', 'the file is coded already; decode it first', {
+      expected: 'a plain safetensors file', got: `coded tensor ${JSON.stringify(coded[0])}`,
+      where: model.sources[0].name,
+    });
+  }
+  return [...model.tensors].map(([name, { dtype, shape }]) => {
+    const { source, start } = model.place(name);
+    return { name, dtype, shape, read: (a, b) => source.read(start + a, start + b) };
+  });
+}
+
+/**
  * Codes tensors into a Hansel file in memory.
  *
- * @param {Record<string, TensorLike> | Map<string, TensorLike> | Iterable<[string, TensorLike]>}
- *   tensors row-major elements of each dtype in the machine's (little-endian) order; not modified
+ * @param {Record<string, TensorLike> | Map<string, TensorLike> | Iterable<[string, TensorLike]>
+ *   | import('./model.js').Model} tensors row-major elements of each dtype in the machine's
+ *   (little-endian) order; not modified. An open plain file is read as it is coded, its metadata kept
  * @param {EncodeOptions} [options]
  * @returns {Promise<Uint8Array>} a valid safetensors file
  * @throws {HanselError} HANSEL_ERR_ARGUMENT, _NOT_FINITE, _RANGE, _ABORTED, _MEMORY
@@ -557,16 +577,20 @@ function layOut(reports, crcs, passed, options, codec) {
  * const file = await encode({ w: { dtype: 'F32', shape: [2, 3], data } }, { bits: 4 });
  */
 export async function encode(tensors, options = {}) {
-  const entries = tensors && typeof tensors === 'object'
-    ? Symbol.iterator in tensors ? [...tensors] : Object.entries(tensors) : null;
+  const model = /** @type {any} */ (tensors)?.places instanceof Map
+    ? /** @type {import('./model.js').Model} */ (tensors) : null;
+  const entries = model ? [] : tensors && typeof tensors === 'object' ? Symbol.iterator in tensors
+    ? [...tensors] : Object.entries(tensors) : null;
   if (!entries) {
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'no tensors', {
       expected: 'an object or a Map of { dtype, shape, data }', got: String(tensors),
     });
   }
-  const inputs = entries.map(([name, tensor]) => toInput(name, tensor));
+  const inputs = model ? inputsOf(model)
+    : entries.map(([name, tensor]) => toInput(name, tensor));
+  const all = model ? { metadata: model.metadata, ...options } : options;
   const data = memorySpool();
-  const { header, bytes } = await encodeTo(inputs, options, { data, payload: memorySpool() });
+  const { header, bytes } = await encodeTo(inputs, all, { data, payload: memorySpool() });
   const file = allocate(bytes, 'the coded file');
   file.set(header);
   let at = header.length;

@@ -9,3 +9,7 @@ export { HanselError } from './errors.js';
  * @type {typeof import('./encode.js').encode} */
 export const encode = async (tensors, options) => (
   await import('./encode.js')).encode(tensors, options);
+
+/** As in web/estimate.js. @type {typeof import('./estimate.js').estimate} */
+export const estimate = async (model, options) => (
+  await import('./estimate.js')).estimate(model, options);

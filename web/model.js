@@ -14,6 +14,8 @@ import { allocate } from './http.js';
 import { openSource } from './source.js';
 import { takeTurn } from './turn.js';
 
+/** Bytes in which most heads end. */
+const HEAD_BYTES = 1 << 14;
 /** Weights and bytes that are decoded at a time, unless one stream is larger: a millisecond's work. */
 const BATCH = 1 << 18;
 /** ... by workers, where each costs two messages. */
@@ -43,6 +45,16 @@ const MIN_THREADED = 1 << 20;
  * @property {AbortSignal} [signal]
  * @property {(progress: Progress) => void} [onProgress] done and total in weights
  */
+
+/**
+ * A range, its beginning by a small read: most heads are in it, and no transfer has to be broken off.
+ * @param {Source} source @param {number} start @param {number} end @param {AbortSignal} [signal]
+ */
+async function* readAfterHead(source, start, end, signal) {
+  const first = Math.min(start + HEAD_BYTES, end);
+  yield source.read(start, first, { signal });
+  yield* source.stream(first, end, { signal });
+}
 
 /** Names the tensor in whatever goes wrong with it. @param {unknown} error @param {string} name */
 function locate(error, name) {
@@ -154,6 +166,34 @@ export class Model {
   }
 
   /**
+   * The head of a coded tensor, read and checked; the payload is not.
+   * @param {string} name @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<import('./head.js').Head>}
+   * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
+   */
+  async head(name, { signal } = {}) {
+    this.#checkCoded(name);
+    const { source, start, end } = this.place(name);
+    const reader = new ByteReader(readAfterHead(source, start, end, signal));
+    try {
+      const { describeHead } = await import('./head.js');
+      return describeHead((await this.#readHead(name, reader)).blob);
+    } catch (error) {
+      throw locate(error, name);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** @param {string} name */
+  #checkCoded(name) {
+    if (this.tensor(name).mode !== 'pass-through') return;
+    throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
+      expected: 'a coded tensor', got: 'passed through', where: name,
+    });
+  }
+
+  /**
    * A coded tensor for those who bring their own decoder: its head at once, its payload as it
    * arrives, in chunks of any size. The payload's checksum is checked after the last chunk.
    * @param {string} name @param {{signal?: AbortSignal}} [options]
@@ -162,11 +202,7 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
    */
   async payload(name, { signal } = {}) {
-    if (this.tensor(name).mode === 'pass-through') {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
-        expected: 'a coded tensor', got: 'passed through', where: name,
-      });
-    }
+    this.#checkCoded(name);
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
@@ -601,11 +637,12 @@ function describeTensor(name, stored, entry) {
  * Opens a safetensors file, coded or not, or a checkpoint's model.safetensors.index.json.
  * Reads headers only; weights are fetched when asked for.
  *
- * @param {Uint8Array | ArrayBuffer | Blob | URL | string} from a URL (the server must answer Range
- *   requests), a Blob or File, bytes, or in Node a path; retained until close()
+ * @param {Uint8Array | ArrayBuffer | InstanceType<typeof globalThis.Blob> | URL | string} from
+ *   a URL (the server must answer Range requests), a Blob or File, bytes, or in Node a path; retained until close()
  * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, threads?: number,
- *   simd?: boolean}} [options] onProgress counts files; threads: workers to spread large tensors over,
- *   1, the default, uses none; simd forces a WebAssembly build
+ *   simd?: boolean, resumable?: boolean}} [options] onProgress counts files; threads: workers to
+ *   spread large tensors over, 1, the default, uses none; simd forces a WebAssembly build; resumable
+ *   keeps what a stopped read has received, so that the next one asks for the rest only
  * @returns {Promise<Model>}
  * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _MANIFEST, _INDEX, _TRUNCATED, _CHECKSUM, _VERSION
  *   for bad files; HANSEL_ERR_SOURCE, _HTTP, _ABORTED for what cannot be read
@@ -614,11 +651,11 @@ function describeTensor(name, stored, entry) {
  * for (const [name, { shape, bits }] of model.tensors) console.log(name, shape, bits);
  * const weights = await model.decode('w'); // Float32Array
  */
-export async function open(from, { signal, onProgress, threads = 1, simd } = {}) {
+export async function open(from, { signal, onProgress, threads = 1, simd, resumable } = {}) {
   checkThreads(threads);
   const loading = Codec.create({ simd, decoder: true });
   loading.catch(() => {}); // reported below, if the source can be opened
-  const source = await openSource(/** @type {any} */ (from), { signal });
+  const source = await openSource(/** @type {any} */ (from), { signal, resumable });
   const model = await loading.then((codec) => new Model(codec, threads)).catch(async (error) => {
     await source.close();
     throw error;

@@ -5,6 +5,7 @@
 import { HanselError, checkAborted } from './errors.js';
 import { allocate, changedSize, openUrl, tryFetch } from './http.js';
 import { hasLoneSurrogate } from './json.js';
+import { keepStopped } from './resume.js';
 
 /** Bytes per chunk of a stream, where the reader chooses. */
 const CHUNK = 2 ** 20;
@@ -45,13 +46,15 @@ const CHUNK = 2 ** 20;
  * - Other strings and file: URLs: paths, in Node only.
  *
  * @param {Uint8Array | ArrayBuffer | Blob | URL | string} x retained until close
- * @param {{ signal?: AbortSignal }} [options] signal stops the opening, not later reads
+ * @param {{ signal?: AbortSignal, resumable?: boolean }} [options] signal stops the opening, not
+ *   later reads; resumable keeps what a stopped stream from a URL has received, until it is asked
+ *   for again
  * @returns {Promise<Source>}
  * @throws {HanselError} HANSEL_ERR_SOURCE when there is no such file or no answer,
  *   HANSEL_ERR_HTTP for an answer of no use, HANSEL_ERR_ABORTED, HANSEL_ERR_ARGUMENT;
  *   reading throws also HANSEL_ERR_TRUNCATED beyond the end, HANSEL_ERR_CHANGED, HANSEL_ERR_MEMORY
  */
-export async function openSource(x, { signal } = {}) {
+export async function openSource(x, { signal, resumable } = {}) {
   checkAborted(signal);
   if (ArrayBuffer.isView(x)) {
     return makeSource(bytesBackend(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)));
@@ -62,7 +65,7 @@ export async function openSource(x, { signal } = {}) {
     const text = String(x);
     const inNode = Boolean(globalThis.process?.versions?.node);
     const isUrl = /^(https?|blob|data):/i.test(text);
-    if (!inNode || isUrl) return makeSource(await urlBackend(text, signal));
+    if (!inNode || isUrl) return makeSource(await urlBackend(text, signal), resumable);
     const { pathBackend } = await import('./path_source.js');
     return makeSource(await pathBackend(x));
   }
@@ -73,10 +76,12 @@ export async function openSource(x, { signal } = {}) {
 
 /**
  * @param {Backend} backend
+ * @param {boolean} [resumable]
  * @returns {Source}
  */
-function makeSource({ size, name, read, stream, sibling, close }) {
+function makeSource({ size, name, read, stream = readAhead(read), sibling, close }, resumable) {
   let closed = false;
+  const chunks = resumable ? keepStopped(stream) : stream;
   /** @type {(start: number, end: number, signal?: AbortSignal) => void} */
   const check = (start, end, signal) => {
     checkAborted(signal);
@@ -102,7 +107,7 @@ function makeSource({ size, name, read, stream, sibling, close }) {
     async* stream(start, end, { signal } = {}) {
       check(start, end, signal);
       if (start === end) return;
-      for await (const chunk of (stream ?? readAhead(read))(start, end, signal)) {
+      for await (const chunk of chunks(start, end, signal)) {
         yield chunk;
         check(start, end, signal);
       }
@@ -114,7 +119,7 @@ function makeSource({ size, name, read, stream, sibling, close }) {
           got: file, where: name,
         });
       }
-      return openSource(/** @type {string | URL} */ (await sibling(parts)), { signal });
+      return openSource(/** @type {string | URL} */ (await sibling(parts)), { signal, resumable });
     },
     async close() {
       if (!closed) await close?.();

@@ -1,0 +1,68 @@
+#!/usr/bin/env node
+/**
+ * What the demo page knows of its language model, coded at several rates:
+ *
+ *   node tools/models.js MODEL_DIR DIR BITS... [--loss]
+ *
+ * DIR holds BITS.hansel.safetensors and receives models.json. --loss measures how well each of them
+ * foresees held-out text, which takes minutes, and keeps the figures in MODEL_DIR/loss.json; they go
+ * to the page while the coded bytes are the same.
+ */
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { loadLlama } from '../web/demo/llama.js';
+import { open } from '../web/hansel.js';
+import { WasmBackend } from '../web/wasm_backend.js';
+
+const [from, to, ...rest] = process.argv.slice(2);
+const rates = rest.filter((text) => text !== '--loss').map(Number);
+if (!rates.length) {
+  process.stderr.write('usage: node tools/models.js MODEL_DIR DIR BITS... [--loss]\n');
+  process.exit(2);
+}
+const LOSS = join(from, 'loss.json');
+const config = JSON.parse(await readFile(join(from, 'config.json'), 'utf8'));
+const text = await readFile(join(from, 'eval.txt'), 'utf8');
+
+/** Nats per character, over windows that do not overlap. @param {import('../web/hansel.js').Model} model */
+async function heldOutLoss(model) {
+  const llama = await loadLlama(model, config, new WasmBackend());
+  const ids = llama.encodeText(text);
+  const { context, config: { vocab } } = llama;
+  let [sum, count] = [0, 0];
+  for (let at = 0; at + context < ids.length; at += context) {
+    const logits = await llama.logits(ids.slice(at, at + context));
+    for (let i = 0; i < context; i++) {
+      const row = logits.subarray(i * vocab, (i + 1) * vocab);
+      const most = row.reduce((a, b) => Math.max(a, b));
+      sum += Math.log(row.reduce((a, b) => a + Math.exp(b - most), 0)) + most - row[ids[at + i + 1]];
+      count++;
+    }
+  }
+  llama.destroy();
+  return sum / count;
+}
+
+const names = [relative(to, join(from, 'model.hansel.safetensors')),
+  ...rates.map((bits) => `${bits}.hansel.safetensors`)];
+const files = await Promise.all(names.map(async (file, i) => (
+  { bits: i ? rates[i - 1] : 32, file, bytes: await readFile(join(to, file)) })));
+const hash = (/** @type {Uint8Array} */ bytes) => createHash('sha256').update(bytes).digest('hex');
+if (rest.includes('--loss')) {
+  /** @type {Record<string, number>} */
+  const measured = {};
+  for (const { file, bytes } of files) {
+    measured[hash(bytes)] = await heldOutLoss(await open(bytes));
+    process.stderr.write(`${file}: ${measured[hash(bytes)]}\n`);
+  }
+  await writeFile(LOSS, `${JSON.stringify(measured, null, 1)}\n`);
+}
+const losses = JSON.parse(await readFile(LOSS, 'utf8').catch(() => '{}'));
+await writeFile(join(to, 'config.json'), JSON.stringify(config));
+await writeFile(join(to, 'models.json'), `${JSON.stringify({
+  title: 'licence-llama', prompt: 'You may copy and distribute ', characters: text.length,
+  models: files.map(({ bits, file, bytes }) => ({
+    bits, file, bytes: bytes.length, loss: losses[hash(bytes)] ?? null,
+  })),
+}, null, 1)}\n`);

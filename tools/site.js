@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+/**
+ * The demo page as static files, for any host and any path:
+ *
+ *   node tools/site.js DIR
+ *
+ * DIR becomes a copy of what the page reads, in the repository's layout, and an index.html of the
+ * page. All addresses are relative. What was in DIR before is replaced.
+ */
+import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+
+const ROOT = new URL('..', import.meta.url).pathname;
+/** Modules of Node, which a page never loads. */
+const NODE_ONLY = ['cli.js', 'commands.js', 'node_file.js', 'path_source.js', 'serve.js', 'sample.js'];
+
+const [to] = process.argv.slice(2);
+if (!to) {
+  process.stderr.write('usage: node tools/site.js DIR\n');
+  process.exit(2);
+}
+const made = `${to}.new`;
+await rm(made, { recursive: true, force: true });
+await mkdir(join(made, 'web'), { recursive: true });
+for (const name of await readdir(join(ROOT, 'web'))) {
+  if (extname(name) === '.js' && !NODE_ONLY.includes(name)) await cp(join(ROOT, 'web', name), join(made, 'web', name));
+}
+await cp(join(ROOT, 'web/demo'), join(made, 'web/demo'), { recursive: true });
+await cp(join(ROOT, 'shaders'), join(made, 'shaders'), { recursive: true });
+await cp(join(ROOT, 'dist/demo'), join(made, 'dist/demo'), { recursive: true });
+for (const name of await readdir(join(ROOT, 'dist'))) {
+  if (extname(name) === '.wasm') await cp(join(ROOT, 'dist', name), join(made, 'dist', name));
+}
+await mkdir(join(made, 'src'));
+for (const name of ['src/FORMAT.md', 'LICENSE']) await cp(join(ROOT, name), join(made, name));
+
+const page = await readFile(join(ROOT, 'web/demo/index.html'), 'utf8');
+await writeFile(join(made, 'index.html'), page.replace(/(href|src)="(?!#|data:|https?:)([^"]+)"/g,
+  (_, attribute, path) => `${attribute}="${join('web/demo', path)}"`));
+await writeFile(join(made, '.nojekyll'), '');
+await rm(to, { recursive: true, force: true });
+await rename(made, to);
