@@ -8,7 +8,7 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model encode variant decode decode_group decode_simd decode_quads \
+CORE = layout crc32c head values model encode variant decode unfold decode_group decode_simd decode_quads \
        decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
@@ -29,6 +29,7 @@ WASM_OPT = -Oz
 WASM_OPT_decode = -O3
 WASM_OPT_simd_decode = -Os
 WASM_OPT_decode_simd = -O3
+WASM_OPT_unfold = -O2 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize
 WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1

@@ -78,6 +78,13 @@ static inline void hansel_decode_group(hansel_decoder *streams, uint32_t count,
 
 #endif
 
+/*
+ * Weights of a stream whose symbols lie at the end of the weights' place. They never
+ * overtake the symbols: what is left of dst holds a weight or more for every symbol left.
+ */
+void hansel_unfold(uint8_t *dst, const uint8_t *src, const hansel_blob *blob,
+                   const hansel_extent *extent);
+
 /* ---- what this processor can run ------------------------------------------- */
 
 typedef enum hansel_variant {

@@ -89,21 +89,20 @@ uint32_t hansel_most_folded(const hansel_blob *blob) {
 }
 
 /* Elements of a[] with even numbers to its first half, the others to the second: the
- * inverse of decode.c's zip(). */
+ * inverse of unfold.c's zip(). */
 static inline void unzip(hansel_quad *a, uint32_t count) {
     hansel_quad apart[HANSEL_MAX_FOLD];
     uint32_t k, half = count / 2;
     for (k = 0; k < half; k++) {
-        hansel_quad b = a[2 * k], c = a[2 * k + 1];
-        apart[k] = (hansel_quad){b[0], b[2], c[0], c[2]};
-        apart[k + half] = (hansel_quad){b[1], b[3], c[1], c[3]};
+        apart[k] = HANSEL_SHUFFLE(a[2 * k], a[2 * k + 1], 0, 2, 4, 6);
+        apart[k + half] = HANSEL_SHUFFLE(a[2 * k], a[2 * k + 1], 1, 3, 5, 7);
     }
     memcpy(a, apart, count * sizeof *a);
 }
 
 /*
  * The symbols of one row; in place is fine, since no symbol is written before its
- * weights are read. The inverse of decode.c's unfold_row(): subtracting borrows from the
+ * weights are read. The inverse of unfold.c's unfold_row(): subtracting borrows from the
  * next byte only after a weight below origin, whose own byte is then 128 or more, beyond
  * the field.
  */

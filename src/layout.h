@@ -64,6 +64,13 @@ static inline uint64_t hansel_packed_bytes(uint64_t count, uint32_t width) {
 /* Four u32s, a vector of gcc and clang: SIMD where there is some. */
 typedef uint32_t hansel_quad __attribute__((vector_size(16)));
 
+/* Elements i, j, k, l of a and b, which count on from 4. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define HANSEL_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define HANSEL_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (hansel_quad){i, j, k, l})
+#endif
+
 /* A stream as the decoder walks it: row_count rows of column_count symbols. */
 typedef struct hansel_extent {
     uint64_t row_count, column_count;

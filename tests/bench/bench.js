@@ -70,9 +70,10 @@ async function measure(sessions, repeats) {
 /** @param {Task} task @param {number} repeats */
 async function coders(task, repeats) {
   const sessions = [];
-  for (const { prepare } of CODERS) sessions.push(await prepare(task));
+  const coders = CODERS.filter(({ sets }) => !sets || sets.includes(task.set));
+  for (const { prepare } of coders) sessions.push(await prepare(task));
   const found = await measure(sessions, repeats);
-  return CODERS.map(({ name, timed, ours, anchor }, i) => (
+  return coders.map(({ name, timed, ours, anchor }, i) => (
     { name, timed, ours, anchor, ...found[i] }));
 }
 

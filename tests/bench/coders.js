@@ -32,6 +32,7 @@ const VARIANTS = existsSync(NATIVE)
  * @property {string} timed what is inside the timer
  * @property {boolean} [ours]
  * @property {boolean} [anchor] ratios are taken to it
+ * @property {string[]} [sets] where it is of interest; everywhere by default
  * @property {(task: Task) => Promise<Session>} prepare untimed
  */
 
@@ -86,13 +87,13 @@ export const native = (part, streamLength) => async ({ data, shape, path }) => (
 
 /**
  * The C functions alone, all streams in one call, everything in WebAssembly memory already.
- * @param {boolean} simd @param {number} streamLength
+ * @param {boolean} simd @param {number} streamLength @param {number} [most] weights to a symbol
  * @returns {Coder['prepare']}
  */
-export const wasmCore = (simd, streamLength) => async ({ data, shape }) => {
+export const wasmCore = (simd, streamLength, most) => async ({ data, shape }) => {
   const codec = await Codec.create({ simd });
   const { wasm } = codec;
-  const file = joinParts(encodeSlices(codec, data, shape, streamLength));
+  const file = joinParts(encodeSlices(codec, data, shape, streamLength, most));
   const blob = readHead(codec, file);
   const { streamCount: count, headBytes } = blob;
   const cursors = codec.readCursors(blob, file.subarray(0, headBytes));
@@ -103,6 +104,7 @@ export const wasmCore = (simd, streamLength) => async ({ data, shape }) => {
   const starts = wasm.put(new Uint8Array(cursors.buffer));
   const lengths = wasm.alloc(4 * count);
   const src = wasm.put(data);
+  const symbols = blob.fold > 1 ? wasm.zero(data.length) : src;
   const coded = wasm.put(words);
   const dst = wasm.zero(data.length);
   const bound = Number(wasm.call.hansel_encode_bound(struct, 0, count));
@@ -110,8 +112,10 @@ export const wasmCore = (simd, streamLength) => async ({ data, shape }) => {
   let written = 0;
   return session(data, {
     encode() {
-      written = wasm.call.hansel_encode_streams(room, bound, lengths, struct, 0, count, src,
-        data.length) >>> 0;
+      const length = blob.fold > 1
+        ? wasm.call.hansel_fold(symbols, struct, 0, count, src, data.length) : data.length;
+      written = wasm.call.hansel_encode_streams(room, bound, lengths, struct, 0, count, symbols,
+        length) >>> 0;
     },
     decode() {
       codec.check(wasm.call.hansel_decode_streams(dst, data.length, struct, table, starts, 0, count,
@@ -227,7 +231,8 @@ export const CODERS = [
   { name: 'memcpy', timed: 'Uint8Array.set into memory used before', prepare: memcpy },
   {
     name: 'Hansel native, streams', ours: true, prepare: native('streams', 4096),
-    timed: 'hansel_encode_streams; hansel_build_table and hansel_decode_streams; one call each',
+    timed: 'hansel_fold where it folds, hansel_encode_streams; hansel_build_table and '
+      + 'hansel_decode_streams; one call each',
   },
   {
     name: 'Hansel native, whole blob', ours: true, prepare: native('blob', 4096),
@@ -243,11 +248,16 @@ export const CODERS = [
   })),
   {
     name: 'Hansel wasm scalar, core', ours: true, prepare: wasmCore(false, 4096),
-    timed: 'hansel_encode_streams; hansel_decode_streams; data in wasm memory, one call each',
+    timed: 'hansel_fold where it folds, hansel_encode_streams; hansel_decode_streams; data in wasm '
+      + 'memory, one call each',
   },
   {
     name: 'Hansel wasm SIMD, core', ours: true, prepare: wasmCore(true, 4096),
     timed: 'as "wasm scalar, core"',
+  },
+  {
+    name: 'Hansel wasm SIMD, core, not folded', ours: true, prepare: wasmCore(true, 4096, 1),
+    sets: ['g1', 'g4', 'ternary'], timed: 'as "wasm scalar, core", one weight to a symbol',
   },
   {
     name: 'Hansel wasm SIMD, core, S=1024', ours: true, prepare: wasmCore(true, 1024),

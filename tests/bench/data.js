@@ -13,6 +13,14 @@ export const SETS = {
   },
   g3: { what: 'round(1.5 randn), about 3 bits', symbol: (x) => Math.round(1.5 * x) },
   g1: { what: 'round(0.6 randn), nearly ternary', symbol: (x) => Math.round(0.6 * x) },
+  g4: {
+    what: 'round(4 randn) clamped to -8..7, as int4 weights have it',
+    symbol: (x) => Math.max(-8, Math.min(7, Math.round(4 * x))),
+  },
+  ternary: {
+    what: 'round(0.6 randn) clamped to -1..1',
+    symbol: (x) => Math.max(-1, Math.min(1, Math.round(0.6 * x))),
+  },
 };
 
 /**

@@ -6,8 +6,8 @@
  *
  * FILE holds ROWS * COLUMNS bytes. Prints one JSON line for each of
  *
- *   streams  hansel_encode_streams and hansel_decode_streams alone, one thread,
- *            all streams in one call, everything in memory
+ *   streams  hansel_fold (where it folds), hansel_encode_streams and hansel_decode_streams
+ *            alone, one thread, all streams in one call, everything in memory
  *   blob     hansel_encode_blob and hansel_decode_symbols: also histogram, model,
  *            directory, head and checksum
  *   scalar, quads, avx2
@@ -82,7 +82,7 @@ int main(int argc, char **argv)
     uint64_t shape[2];
     uint32_t stream_length, *cursors, *lengths;
     size_t count, scratch_bytes, bound, room_bytes, blob_bytes = 0, written = 0;
-    uint8_t *src, *dst, *coded, *room, *scratch;
+    uint8_t *src, *dst, *coded, *room, *scratch, *symbols;
     hansel_blob blob;
     hansel_options options;
     hansel_variant best = HANSEL_SCALAR;
@@ -124,6 +124,7 @@ int main(int argc, char **argv)
     hansel_read_cursors(cursors, &blob, coded, 0, blob.stream_count, 0);
     room_bytes = (size_t)hansel_encode_bound(&blob, 0, blob.stream_count);
     room = allocate(room_bytes);
+    symbols = allocate(count);
 
     for (round = -1; round < repeats; round++) {
         int slot = round < 0 ? 0 : round;
@@ -131,8 +132,13 @@ int main(int argc, char **argv)
         int ok;
 
         t[0] = now();
-        written = hansel_encode_streams(room, room_bytes, lengths, &blob, 0, blob.stream_count,
-                                        src, count);
+        if (blob.weights_per_symbol > 1)
+            written = hansel_encode_streams(
+                room, room_bytes, lengths, &blob, 0, blob.stream_count, symbols,
+                hansel_fold(symbols, &blob, 0, blob.stream_count, src, count));
+        else
+            written = hansel_encode_streams(room, room_bytes, lengths, &blob, 0,
+                                            blob.stream_count, src, count);
         t[1] = now();
         ok = hansel_encode_blob(coded, bound, &blob_bytes, scratch, scratch_bytes, HANSEL_I8, 2,
                                 shape, src, &options, NULL) == HANSEL_OK;
@@ -189,6 +195,6 @@ int main(int argc, char **argv)
         print_speeds("memcpy_Msps", copy, repeats, (double)count);
         printf("}\n");
     }
-    free(src), free(dst), free(coded), free(room), free(scratch), free(cursors), free(lengths);
+    free(src), free(symbols), free(dst), free(coded), free(room), free(scratch), free(cursors), free(lengths);
     return 0;
 }

@@ -121,7 +121,7 @@ ${runs.map(gpuText).join('\n\n')}
 /** @param {Results} results @returns {string} Markdown */
 export function report(results) {
   const { sets, lengths, first, page, sizes, gpu } = results;
-  const timers = sets[0].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
+  const timers = sets[sets.length - 1].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
   const milliseconds = (/** @type {Spread} */ values) => `${values[1].toFixed(2)} (${
     values[0].toFixed(2)}-${values[2].toFixed(2)})`;
   const nanoseconds = sizes.map(({ encode, decode }) => [encode, decode].map(

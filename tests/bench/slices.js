@@ -9,23 +9,8 @@ const BATCH = 1 << 20;
 
 /** @typedef {import('../../web/codec.js').Codec} Codec */
 
-/**
- * @param {Codec} codec @param {Uint8Array} data @param {number[]} shape
- * @param {number} [streamLength]
- * @returns {{head: Uint8Array, parts: Uint8Array[], bytes: number}} parts: the payload
- */
-export function encodeSlices(codec, data, shape, streamLength) {
-  const counts = new Float64Array(256);
-  for (let at = 0; at < data.length; at += SLICE) {
-    const found = codec.measure('I8', data.subarray(at, at + SLICE), 0, false);
-    for (let i = 0; i < 256; i++) counts[i] += found.counts[i];
-  }
-  const { blob: planned } = codec.plan({
-    dtype: 'I8', mode: 'lossless', shape, step: 0, counts, streamLength,
-  });
-  const lengths = new Uint32Array(planned.streamCount);
-  const parts = [];
-  let crc = 0;
+/** Ranges of streams of about a slice. @param {Codec} codec @param {import('../../web/codec.js').Blob} planned */
+function* ranges(codec, planned) {
   let start = 0;
   for (let first = 0, last; first < planned.streamCount; first = last) {
     let end = start;
@@ -34,12 +19,44 @@ export function encodeSlices(codec, data, shape, streamLength) {
       if (last > first && next - start > SLICE) break;
       end = next;
     }
-    const bytes = data.subarray(start, end);
-    const part = codec.encodeStreams(planned, bytes, first, last - first, false);
+    yield { first, count: last - first, start, end };
+    start = end;
+  }
+}
+
+/**
+ * @param {Codec} codec @param {Uint8Array} data @param {number[]} shape
+ * @param {number} [streamLength] @param {number} [most] weights to a symbol
+ * @returns {{head: Uint8Array, parts: Uint8Array[], bytes: number}} parts: the payload
+ */
+export function encodeSlices(codec, data, shape, streamLength, most = 4) {
+  const counts = new Float64Array(256);
+  for (let at = 0; at < data.length; at += SLICE) {
+    const found = codec.measure('I8', data.subarray(at, at + SLICE), 0, false);
+    for (let i = 0; i < 256; i++) counts[i] += found.counts[i];
+  }
+  const single = codec.plan({
+    dtype: 'I8', mode: 'lossless', shape, step: 0, counts, streamLength,
+  });
+  let planned = single.blob;
+  const fold = Math.min(most, codec.mostFolded(planned));
+  if (fold > 1) { // as encode() chooses for the sets of data.js
+    const cut = codec.refold(planned, { fold, bits: single.bits, streamLength }).blob;
+    const folded = new Float64Array(256);
+    for (const { first, count, start, end } of ranges(codec, cut)) {
+      codec.foldedCounts(cut, data.subarray(start, end), first, count, false).counts
+        .forEach((n, i) => { folded[i] += n; });
+    }
+    planned = codec.refold(planned, { fold, bits: single.bits, counts: folded, streamLength }).blob;
+  }
+  const lengths = new Uint32Array(planned.streamCount);
+  const parts = [];
+  let crc = 0;
+  for (const { first, count, start, end } of ranges(codec, planned)) {
+    const part = codec.encodeStreams(planned, data.subarray(start, end), first, count, false);
     lengths.set(part.lengths, first);
     parts.push(part.words);
     crc = codec.crc32c(part.words, crc);
-    start = end;
   }
   const blob = codec.finish(planned, lengths);
   parts.push(new Uint8Array(-2 * blob.wordCount & 15));
