@@ -183,14 +183,11 @@ struct Extent {
     uint row;          // first
     uint row_count;
     uint column_step;  // first, in steps
-    uint column_count; // symbols of a row
+    uint column_count;
 };
 
-// Symbols of a run of columns that begins with a step.
-uint symbol_columns(uint columns) {
-    uint width = HANSEL_LANES * weights_per_symbol;
-    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
-}
+// Columns of a step: a symbol for each lane.
+const uint step_columns = HANSEL_LANES * weights_per_symbol;
 
 uint piece_start(uint piece, uint row_steps) {
     uint even = row_steps / blob.pieces;
@@ -198,16 +195,15 @@ uint piece_start(uint piece, uint row_steps) {
 }
 
 Extent stream_extent(uint stream) {
-    uint columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        uint row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        uint row_steps = (blob.columns + step_columns - 1u) / step_columns;
         uint piece = stream % blob.pieces;
         uint start = piece_start(piece, row_steps);
-        uint end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
-        return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
+        uint end = min(step_columns * piece_start(piece + 1u, row_steps), blob.columns);
+        return Extent(stream / blob.pieces, 1u, start, end - step_columns * start);
     }
     uint row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -241,8 +237,8 @@ layout(location = 7) out uvec4 dst5;
 uint at;          // next step of the stream
 uint column;      // and of its row
 uint row_steps;
-uint full_steps;  // of a row: those of four columns
-uint rest;        // columns in the step after them, if there is one
+uint full_steps;  // of a row: those of step_columns columns
+uint rest;        // lanes of the step after them, if there is one
 uint coded_steps; // of the stream: those before the tail
 uint step_count;
 uint end;         // word after the stream's last
@@ -294,9 +290,9 @@ void advance(uint count) {
 
 void find_steps(uint i) {
     Extent extent = stream_extent(blob.first_stream + i);
-    row_steps = (extent.column_count + HANSEL_LANES - 1u) / HANSEL_LANES;
-    full_steps = extent.column_count / HANSEL_LANES;
-    rest = extent.column_count % HANSEL_LANES;
+    row_steps = (extent.column_count + step_columns - 1u) / step_columns;
+    full_steps = extent.column_count / step_columns;
+    rest = min(extent.column_count % step_columns, HANSEL_LANES);
     step_count = extent.row_count * row_steps;
     coded_steps = step_count - min(step_count, blob.tail_steps);
     end = texelFetch(cursors, texel_place(i + 1u), 0).x;

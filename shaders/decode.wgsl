@@ -142,13 +142,12 @@ struct Extent {
     row: u32,          // first
     row_count: u32,
     column_step: u32,  // first, in steps
-    column_count: u32, // symbols of a row
+    column_count: u32,
 }
 
-// Symbols of a run of columns that begins with a step.
-fn symbol_columns(columns: u32) -> u32 {
-    let width = HANSEL_LANES * weights_per_symbol;
-    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
+// Columns of a step: a symbol for each lane.
+fn step_columns() -> u32 {
+    return HANSEL_LANES * weights_per_symbol;
 }
 
 fn piece_start(piece: u32, row_steps: u32) -> u32 {
@@ -157,24 +156,23 @@ fn piece_start(piece: u32, row_steps: u32) -> u32 {
 }
 
 fn stream_extent(stream: u32) -> Extent {
-    let columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        let row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        let row_steps = (blob.columns + step_columns() - 1u) / step_columns();
         let piece = stream % blob.pieces;
         let start = piece_start(piece, row_steps);
-        let end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
-        return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
+        let end = min(step_columns() * piece_start(piece + 1u, row_steps), blob.columns);
+        return Extent(stream / blob.pieces, 1u, start, end - step_columns() * start);
     }
     let row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
 }
 
-// False when the stream does not end as it must. Each step goes to emit, or two at a time to
-// emit_pair, and each row ends with end_row.
+// False when the stream does not end as it must. Each step goes to emit, or two full ones at a time
+// to emit_pair, and each row ends with end_row.
 fn decode_stream(extent: Extent, begin: u32, end: u32) -> bool {
-    let row_steps = (extent.column_count + HANSEL_LANES - 1u) / HANSEL_LANES;
-    let full_steps = extent.column_count / HANSEL_LANES;
-    let rest = extent.column_count % HANSEL_LANES;
+    let row_steps = (extent.column_count + step_columns() - 1u) / step_columns();
+    let full_steps = extent.column_count / step_columns();
+    let rest = min(extent.column_count % step_columns(), HANSEL_LANES); // lanes of the last step
     let step_count = extent.row_count * row_steps;
     var left = step_count - min(step_count, blob.tail_steps);
     for (var lane = 0u; lane < HANSEL_LANES; lane++) {
@@ -251,19 +249,34 @@ fn dst_index(row: u32, quad: u32) -> u32 {
     return row * row_quads() + quad - blob.dst_start;
 }
 
-// All weights of a step of folded symbols.
-fn store_folded(symbols: u32, row: u32, column_step: u32) {
+fn store_quads(index: u32, symbols: u32, k: u32) {
+    if (pairs) {
+        dst_pairs[(index + k) >> 1u] = vec2(unfold(symbols, k), unfold(symbols, k + 1u));
+    } else {
+        dst[index + k] = unfold(symbols, k);
+        dst[index + k + 1u] = unfold(symbols, k + 1u);
+    }
+}
+
+// All weights of a full step of folded symbols.
+fn store_fields(symbols: u32, row: u32, column_step: u32) {
+    let index = dst_index(row, column_step * weights_per_symbol);
+    store_quads(index, symbols, 0u);
+    if (weights_per_symbol == 4u) {
+        store_quads(index, symbols, 2u);
+    }
+}
+
+// The last step of a row may have fewer quads than others.
+fn store_last(symbols: u32, row: u32, column_step: u32) {
     let quad = column_step * weights_per_symbol;
     let index = dst_index(row, quad);
-    for (var k = 0u; k < weights_per_symbol && quad + k < row_quads(); k += 2u) {
+    for (var k = 0u; k < weights_per_symbol && quad + k < row_quads(); k++) {
+        let bytes = last_cut(unfold(symbols, k), quad + k);
         if (pairs) {
-            dst_pairs[(index + k) >> 1u] = vec2(last_cut(unfold(symbols, k), quad + k),
-                last_cut(unfold(symbols, k + 1u), quad + k + 1u));
-            continue;
-        }
-        dst[index + k] = last_cut(unfold(symbols, k), quad + k);
-        if (quad + k + 1u < row_quads()) {
-            dst[index + k + 1u] = last_cut(unfold(symbols, k + 1u), quad + k + 1u);
+            dst_pairs[(index + k) >> 1u][k & 1u] = bytes;
+        } else {
+            dst[index + k] = bytes;
         }
     }
 }
@@ -276,7 +289,7 @@ fn last_cut(bytes: u32, quad: u32) -> u32 {
 
 fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
     if (weights_per_symbol > 1u) {
-        store_folded(pack_symbols(entry), row, column_step);
+        store_last(pack_symbols(entry), row, column_step);
         return;
     }
     let index = dst_index(row, column_step);
@@ -289,8 +302,8 @@ fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
 
 fn emit_pair(first: vec4<u32>, second: vec4<u32>, row: u32, column_step: u32) {
     if (weights_per_symbol > 1u) {
-        emit(first, row, column_step);
-        emit(second, row, column_step + 1u);
+        store_fields(pack_symbols(first), row, column_step);
+        store_fields(pack_symbols(second), row, column_step + 1u);
         return;
     }
     let index = dst_index(row, column_step);

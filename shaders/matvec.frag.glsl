@@ -191,14 +191,11 @@ struct Extent {
     uint row;          // first
     uint row_count;
     uint column_step;  // first, in steps
-    uint column_count; // symbols of a row
+    uint column_count;
 };
 
-// Symbols of a run of columns that begins with a step.
-uint symbol_columns(uint columns) {
-    uint width = HANSEL_LANES * weights_per_symbol;
-    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
-}
+// Columns of a step: a symbol for each lane.
+const uint step_columns = HANSEL_LANES * weights_per_symbol;
 
 uint piece_start(uint piece, uint row_steps) {
     uint even = row_steps / blob.pieces;
@@ -206,16 +203,15 @@ uint piece_start(uint piece, uint row_steps) {
 }
 
 Extent stream_extent(uint stream) {
-    uint columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        uint row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        uint row_steps = (blob.columns + step_columns - 1u) / step_columns;
         uint piece = stream % blob.pieces;
         uint start = piece_start(piece, row_steps);
-        uint end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
-        return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
+        uint end = min(step_columns * piece_start(piece + 1u, row_steps), blob.columns);
+        return Extent(stream / blob.pieces, 1u, start, end - step_columns * start);
     }
     uint row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -376,16 +372,31 @@ void add(uvec4 entry, uint row, uint quad) {
 #endif
 }
 
+// A step, which may be the last of its row and have fewer quads than others.
 void emit(uvec4 entry, uint row, uint column_step) {
     if (weights_per_symbol == 1u) {
         add(entry, row, column_step);
         return;
     }
-    // The last step of a row may have fewer quads than others.
     uint quad = column_step * weights_per_symbol;
     uint count = min(weights_per_symbol, (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES - quad);
     for (uint k = 0u; k < count; k++) {
         add(unfold(entry, k), row, quad + k);
+    }
+}
+
+// A full step. No loop: software renderers would not unroll it.
+void emit_full(uvec4 entry, uint row, uint column_step) {
+    if (weights_per_symbol == 1u) {
+        add(entry, row, column_step);
+        return;
+    }
+    uint quad = column_step * weights_per_symbol;
+    add(unfold(entry, 0u), row, quad);
+    add(unfold(entry, 1u), row, quad + 1u);
+    if (weights_per_symbol == 4u) {
+        add(unfold(entry, 2u), row, quad + 2u);
+        add(unfold(entry, 3u), row, quad + 3u);
     }
 }
 
@@ -410,9 +421,9 @@ void main() {
     }
     uint i = stream - blob.first_stream;
     Extent extent = stream_extent(stream);
-    uint row_steps = (extent.column_count + HANSEL_LANES - 1u) / HANSEL_LANES;
-    uint full_steps = extent.column_count / HANSEL_LANES;
-    uint rest = extent.column_count % HANSEL_LANES;
+    uint row_steps = (extent.column_count + step_columns - 1u) / step_columns;
+    uint full_steps = extent.column_count / step_columns;
+    uint rest = min(extent.column_count % step_columns, HANSEL_LANES); // lanes of the last step
     uint step_count = extent.row_count * row_steps;
     uint coded = step_count - min(step_count, blob.tail_steps); // steps before the tail
     uint done = grid.first_row * row_steps + grid.first_step;
@@ -446,7 +457,7 @@ void main() {
         uint coded_end = min(min(full_steps, column_end), column + left);
         left -= max(coded_end, column) - column;
         for (; column < coded_end; column++) {
-            emit(decode_step(), row, extent.column_step + column);
+            emit_full(decode_step(), row, extent.column_step + column);
         }
         if (left > 0u && column == full_steps && column < column_end) {
             emit(decode_part(rest), row, extent.column_step + column);

@@ -142,13 +142,12 @@ struct Extent {
     row: u32,          // first
     row_count: u32,
     column_step: u32,  // first, in steps
-    column_count: u32, // symbols of a row
+    column_count: u32,
 }
 
-// Symbols of a run of columns that begins with a step.
-fn symbol_columns(columns: u32) -> u32 {
-    let width = HANSEL_LANES * weights_per_symbol;
-    return columns / width * HANSEL_LANES + min(columns % width, HANSEL_LANES);
+// Columns of a step: a symbol for each lane.
+fn step_columns() -> u32 {
+    return HANSEL_LANES * weights_per_symbol;
 }
 
 fn piece_start(piece: u32, row_steps: u32) -> u32 {
@@ -157,24 +156,23 @@ fn piece_start(piece: u32, row_steps: u32) -> u32 {
 }
 
 fn stream_extent(stream: u32) -> Extent {
-    let columns = symbol_columns(blob.columns);
     if (blob.pieces > 1u) {
-        let row_steps = (columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+        let row_steps = (blob.columns + step_columns() - 1u) / step_columns();
         let piece = stream % blob.pieces;
         let start = piece_start(piece, row_steps);
-        let end = min(HANSEL_LANES * piece_start(piece + 1u, row_steps), columns);
-        return Extent(stream / blob.pieces, 1u, start, end - HANSEL_LANES * start);
+        let end = min(step_columns() * piece_start(piece + 1u, row_steps), blob.columns);
+        return Extent(stream / blob.pieces, 1u, start, end - step_columns() * start);
     }
     let row = stream * blob.rows_per_stream;
-    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, columns);
+    return Extent(row, min(blob.rows - row, blob.rows_per_stream), 0u, blob.columns);
 }
 
-// False when the stream does not end as it must. Each step goes to emit, or two at a time to
-// emit_pair, and each row ends with end_row.
+// False when the stream does not end as it must. Each step goes to emit, or two full ones at a time
+// to emit_pair, and each row ends with end_row.
 fn decode_stream(extent: Extent, begin: u32, end: u32) -> bool {
-    let row_steps = (extent.column_count + HANSEL_LANES - 1u) / HANSEL_LANES;
-    let full_steps = extent.column_count / HANSEL_LANES;
-    let rest = extent.column_count % HANSEL_LANES;
+    let row_steps = (extent.column_count + step_columns() - 1u) / step_columns();
+    let full_steps = extent.column_count / step_columns();
+    let rest = min(extent.column_count % step_columns(), HANSEL_LANES); // lanes of the last step
     let step_count = extent.row_count * row_steps;
     var left = step_count - min(step_count, blob.tail_steps);
     for (var lane = 0u; lane < HANSEL_LANES; lane++) {
@@ -340,25 +338,32 @@ fn folded_weights(entry: vec4<u32>, k: u32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>(fields) + vec4(origin));
 }
 
-// The last step of a row may have fewer quads than others.
-fn emit_folded(entry: vec4<u32>, column_step: u32) {
-    let quad = column_step * weights_per_symbol;
-    let count = min(weights_per_symbol, row_quads() - quad);
+fn add_field(entry: vec4<u32>, symbols: u32, k: u32, index: u32) {
     if (kind == KIND_I8) {
-        let symbols = pack_symbols(entry);
-        for (var k = 0u; k < count; k++) {
-            sum_i8 += dot_i8(unfold(symbols, k), x_i8[x_0 + quad + k]);
-        }
-        return;
+        sum_i8 += dot_i8(unfold(symbols, k), x_i8[index]);
+    } else {
+        add(folded_weights(entry, k), index);
     }
-    for (var k = 0u; k < count; k++) {
-        add(folded_weights(entry, k), x_0 + quad + k);
+}
+
+// All fields of a full step. No loop: software renderers would not unroll it.
+fn emit_fields(entry: vec4<u32>, column_step: u32) {
+    let index = x_0 + column_step * weights_per_symbol;
+    let symbols = select(0u, pack_symbols(entry), kind == KIND_I8);
+    add_field(entry, symbols, 0u, index);
+    add_field(entry, symbols, 1u, index + 1u);
+    if (weights_per_symbol == 4u) {
+        add_field(entry, symbols, 2u, index + 2u);
+        add_field(entry, symbols, 3u, index + 3u);
     }
 }
 
 fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
-    if (weights_per_symbol > 1u) {
-        emit_folded(entry, column_step);
+    if (weights_per_symbol > 1u) { // the last step of a row may have fewer quads than others
+        let quad = column_step * weights_per_symbol;
+        for (var k = 0u; k < weights_per_symbol && quad + k < row_quads(); k++) {
+            add_field(entry, pack_symbols(entry), k, x_0 + quad + k);
+        }
         return;
     }
     let index = x_0 + column_step;
@@ -380,6 +385,11 @@ fn add(weights: vec4<f32>, index: u32) {
 }
 
 fn emit_pair(first: vec4<u32>, second: vec4<u32>, row: u32, column_step: u32) {
+    if (weights_per_symbol > 1u) {
+        emit_fields(first, column_step);
+        emit_fields(second, column_step + 1u);
+        return;
+    }
     emit(first, row, column_step);
     emit(second, row, column_step + 1u);
 }
