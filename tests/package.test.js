@@ -109,6 +109,25 @@ try { await model.decode('x'); } catch (error) { if (error instanceof HanselErro
       '--skipLibCheck', 'false', 'user.ts');
   });
 
+  it('serves the demo page, with its samples', async () => {
+    const server = await serve(folder, { mounts: { '/hansel/': join(folder, 'node_modules/hansel/') } });
+    const browser = await launch();
+    try {
+      const page = await browser.openPage();
+      await page.playwright.goto(`${server.url}hansel/web/demo/`);
+      await page.playwright.click('[data-file="gaussian-3bit.hansel.safetensors"]');
+      await page.playwright.waitForFunction(() => document.body.dataset.state === 'idle'
+        && /^(Open|That)/.test(document.getElementById('status').textContent));
+      assert.deepEqual(await page.playwright.$$eval('#check-rows .badge', (all) => all.map((badge) => badge.textContent)),
+        ['reference', 'bit-exact', 'bit-exact']);
+      assert.ok(await page.playwright.isHidden('#write'), 'the language model is not in the package');
+      await page.run(() => true, undefined, { allow: /models\.json|404/ });
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  });
+
   it('works from a page, without a bundler', async () => {
     const server = await serve(folder);
     const browser = await launch();

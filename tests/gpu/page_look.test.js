@@ -54,13 +54,15 @@ describe('demo page, its looks', function () {
       await visitor.forget();
       await visitor.p.click('#stream-start');
       await visitor.idle(/is on Web/);
-      await visitor.p.evaluate(() => window.scrollTo(0, 0));
+      await visitor.p.evaluate(() => window.scrollTo({ top: 0, behavior: 'instant' }));
       await visitor.p.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
       if (name === 'light') {
         // The README's picture, docs/page.png: near, so that the picture stays small.
         for (let i = 0; i < 4; i++) await visitor.p.click('#zoom-in');
         await visitor.p.waitForFunction(() => document.getElementById('heatmap').dataset.view);
         await visitor.p.mouse.move(5, 5);
+        await visitor.p.evaluate(() => window.scrollTo({ top: 0, behavior: 'instant' }));
+        await visitor.p.waitForFunction(() => scrollY === 0);
         const [top, bottom] = await visitor.p.evaluate(() => [document.getElementById('model').getBoundingClientRect().top + scrollY,
           document.getElementById('saves').getBoundingClientRect().bottom + scrollY]);
         await visitor.p.screenshot({ path: join(SHOTS, 'page.png'), fullPage: true, clip: { x: 0, y: top - 16, width, height: bottom - top + 32 } });
