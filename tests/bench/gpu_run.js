@@ -8,8 +8,11 @@ import { clock, coded, indices, measure, ratio, speed } from './jobs.js';
 const GROUP_SIZE = 64;
 /** Milliseconds that a timed pass takes at least: shorter ones are repeated in it. */
 const LEAST_MS = 20;
-/** Indices of round(sigma randn), by the bits that they take. */
-const GRIDS = [[8, 52], [4, 4], [3, 1.9], [2, 0.95]];
+/** Indices of round(sigma randn), by the bits that they take; and clamped, as int4 and ternary weights. */
+const GRIDS = [
+  { bits: 8, sigma: 52 }, { bits: 4, sigma: 4 }, { bits: 3, sigma: 1.9 }, { bits: 2, sigma: 0.95 },
+  { bits: 3.9, sigma: 4, range: [-8, 7] }, { bits: 1.4, sigma: 0.6, range: [-1, 1] },
+];
 const LENGTHS = [256, 512, 1024, 2048, 4096];
 
 /** @typedef {import('./report.js').Spread} Spread */
@@ -21,6 +24,7 @@ const LENGTHS = [256, 512, 1024, 2048, 4096];
  * @property {number} rows @property {number} columns
  * @property {number} batch 0 is one vector of bytes
  * @property {number} streamLength @property {number} bits a weight
+ * @property {number} fold weights to a symbol
  * @property {Spread} plain @property {Spread} coded @property {Spread} ratio of coded to plain
  */
 /** @typedef {import('./jobs.js').Job} Job */
@@ -248,6 +252,7 @@ async function products({ gpu, timer, rounds }, data, [rows, columns], { lengths
     await measure(timer, [base, ...jobs], rounds);
     jobs.forEach((one, i) => found.push({
       rows, columns, batch, streamLength: matrices[i].streamLength, bits: matrices[i].bits,
+      fold: matrices[i].w.blob.fold,
       plain: speed(base), coded: speed(one), ratio: ratio(one, base),
     }));
   }
@@ -279,11 +284,11 @@ export async function runGpu({ quick = false, adapter, say = () => {} }) {
   const decode = await decoding(context, start, shape, webgl);
   const multiplied = [];
   const glMultiplied = [];
-  for (const [bits, sigma] of GRIDS) {
+  for (const { bits, sigma, range } of GRIDS) {
     say(`products, about ${bits} bits`);
-    const rows = await products(context, indices(start, sigma), shape,
+    const rows = await products(context, indices(start, sigma, range), shape,
       { lengths: [4096, 1024], batches: [1, 4, 16, 0] });
-    if (!quick) {
+    if (!quick && !range) {
       rows.push(...await products(context, indices(from, sigma), large,
         { lengths: [4096], batches: [1, 4, 16, 0] }));
     }
@@ -291,8 +296,8 @@ export async function runGpu({ quick = false, adapter, say = () => {} }) {
     if (!webgl) continue;
     say(`products on WebGL2, about ${bits} bits`);
     const what = { lengths: [4096, 1024], batches: [1, 4, 16, 0] };
-    const found = await glProducts(webgl, rounds, indices(start, sigma), shape, what);
-    if (!quick) {
+    const found = await glProducts(webgl, rounds, indices(start, sigma, range), shape, what);
+    if (!quick && !range) {
       found.push(...await glProducts(webgl, rounds, indices(from, sigma), large,
         { lengths: [4096], batches: [1, 4, 16] }));
     }

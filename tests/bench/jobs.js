@@ -30,9 +30,9 @@ export const speed = ({ times = [], weights }) => spread(times.map((time) => wei
 export const ratio = (a, b) => spread((a.times ?? []).map((time, i) => (
   (b.times?.[i] ?? NaN) / b.weights * a.weights / time)));
 
-/** @param {Float32Array} from @param {number} sigma */
-export const indices = (from, sigma) => Int8Array.from(from,
-  (x) => Math.max(-128, Math.min(127, Math.round(sigma * x))));
+/** @param {Float32Array} from @param {number} sigma @param {number[]} [range] */
+export const indices = (from, sigma, [low, high] = [-128, 127]) => Int8Array.from(from,
+  (x) => Math.max(low, Math.min(high, Math.round(sigma * x))));
 
 /** @param {Int8Array} data @param {number[]} shape
  * @param {import('../../web/encode.js').EncodeOptions} options */

@@ -68,10 +68,10 @@ const times = ([least, median, most]) => (
 function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, glProducts, lengths }) {
   const names = Object.values(adapter).filter(Boolean).join(', ');
   const [rows, columns] = shape;
-  const productTable = (/** @type {typeof products} */ grids) => table([['bits', 'matrix', 'S',
+  const productTable = (/** @type {typeof products} */ grids) => table([['bits', 'weights a symbol', 'matrix', 'S',
     'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
   ...grids.flatMap(({ rows: found }) => found.map((row) => [
-    row.bits.toFixed(2), `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
+    row.bits.toFixed(2), row.fold, `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
     ranged(row.plain), ranged(row.coded), times(row.ratio)]))]);
   return `### WebGPU, ${where}
 
