@@ -243,4 +243,24 @@ describe('threads', function () {
       + 'm.syncBuiltinESMExports();', '-e', script], { cwd: ROOT });
     assert.equal(stdout, 'true\n'.repeat(3));
   });
+
+  it('workers that cannot have their memory are done without, and not started forever', async () => {
+    const script = `
+      import { encode, open } from './web/hansel.js';
+      const data = new Int8Array(1 << 21).map((_, i) => i * i % 11);
+      for (let i = 0; i < 4; i++) {
+        const file = await encode({ w: { dtype: 'I8', shape: [2048, 1024], data } }, { threads: 2 });
+        const out = await (await open(file, { threads: 2 })).decode('w');
+        console.log(out.every((q, i) => q === data[i]));
+        await new Promise((resolve) => setTimeout(resolve, 300));
+      }
+      console.log(globalThis.started);`;
+    const { stdout } = await run(process.execPath, ['--input-type=module', '--import',
+      'data:text/javascript,import w from "node:worker_threads"; import m from "node:module";'
+      + 'const { Worker } = w; globalThis.started = 0;'
+      + 'if (!w.isMainThread) WebAssembly.Instance = class { constructor() { throw new RangeError("full"); } };'
+      + 'w.Worker = class extends Worker { constructor(...args) { super(...args); globalThis.started++; } };'
+      + 'm.syncBuiltinESMExports();', '-e', script], { cwd: ROOT });
+    assert.equal(stdout, `${'true\n'.repeat(4)}2\n`);
+  });
 });

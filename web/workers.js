@@ -21,7 +21,7 @@ const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
 
 /** @type {CodecWorker[]} */
 let workers = [];
-/** How many in a row died while they started. */
+/** How many in a row died before they could run anything. */
 let failures = 0;
 let hasRun = false;
 /** True where no more are started: because of a page's Content-Security-Policy, perhaps. */
@@ -76,6 +76,8 @@ class CodecWorker {
    *   into?: Uint8Array, filled?: Uint8Array, remote: Remote, lent: number[]}>} */
   waiting = new Map();
   #isUp = false;
+  /** Whether it could make an instance of some module: memory to share can be refused. */
+  #isProven = false;
   #isEnded = false;
   #next = 0;
   /** By module; null while it is on its way. @type {Map<WebAssembly.Module, Remote | null>} */
@@ -113,7 +115,7 @@ class CodecWorker {
   /** @param {any} cause */
   #fail(cause) {
     if (this.#isEnded) return;
-    if (!this.#isUp) failures++;
+    if (!this.#isProven) failures++;
     this.end(new HanselError('HANSEL_ERR_WORKER', 'a worker died', { got: cause?.message, cause }));
   }
 
@@ -144,14 +146,14 @@ class CodecWorker {
     const { memory, slots: addresses } = await this.#post({ number, module: own, slots },
       { number, memory: null, slots: [] });
     this.#remotes.set(module, { number, memory, slots: addresses });
+    this.#isProven = hasRun = true;
+    failures = 0;
   }
 
   /** @param {any} message {id, result | error}, or nothing: it is up */
   #hear(message) {
     if (!message) {
       this.#isUp = true;
-      hasRun = true;
-      failures = 0;
       endWhenIdle();
       return;
     }
