@@ -333,9 +333,11 @@ fn step_weights(entry: vec4<u32>, row: u32, column_step: u32) -> vec4<f32> {
 // Weights of field k of a step of folded symbols, scaled like those of step_weights().
 fn folded_weights(entry: vec4<u32>, k: u32) -> vec4<f32> {
     let bits = HANSEL_SYMBOL_BITS / weights_per_symbol;
-    let fields = (entry >> vec4(k * bits)) & vec4(((1u << bits) - 1u) << HANSEL_SYMBOL_SHIFT);
-    let origin = (bitcast<i32>(blob.origin) << 24u) >> (24u - HANSEL_SYMBOL_SHIFT);
-    return vec4<f32>(vec4<i32>(fields) + vec4(origin));
+    let fields = (entry << vec4(24u - HANSEL_SYMBOL_SHIFT - k * bits)) &
+        vec4(((1u << bits) - 1u) << 24u);
+    // The weight's byte is on top, so that it wraps, and its sign is the number's.
+    return vec4<f32>(bitcast<vec4<i32>>(fields + vec4(blob.origin << 24u)) >>
+        vec4(24u - HANSEL_SYMBOL_SHIFT));
 }
 
 fn add_field(entry: vec4<u32>, symbols: u32, k: u32, index: u32) {

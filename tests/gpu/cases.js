@@ -73,8 +73,8 @@ export function cases() {
   return list;
 }
 
-/** The coded file of a case, with one tensor w. @param {Case} c */
-export async function makeCase({ dtype, shape, distribution, sigma, seed, options }) {
+/** The coded file of a case, with one tensor w. @param {Case & {origin?: number}} c */
+export async function makeCase({ dtype, shape, distribution, sigma, seed, options, origin }) {
   const r = random(seed);
   const count = shape.reduce((a, b) => a * b, 1);
   const indices = Int8Array.from({ length: count }, () => DISTRIBUTIONS[distribution](r, sigma));
@@ -92,7 +92,23 @@ export async function makeCase({ dtype, shape, distribution, sigma, seed, option
       }
     }
   }
-  return encode({ w: { dtype, shape, data } }, { ...options, always: true });
+  const file = await encode({ w: { dtype, shape, data } }, { ...options, always: true });
+  return origin === undefined ? file : moveOrigin(file, origin);
+}
+
+/**
+ * The same symbols for other weights: FORMAT.md takes any origin, and weights wrap.
+ * @param {Uint8Array} file @param {number} origin
+ */
+async function moveOrigin(file, origin) {
+  const moved = file.slice();
+  const model = await open(moved);
+  const { start } = model.place('w');
+  const view = new DataView(moved.buffer, start);
+  view.setUint8(37, origin);
+  view.setUint32(12, 0, true);
+  view.setUint32(12, model.codec.crc32c(moved.subarray(start, start + view.getUint32(8, true))), true);
+  return moved;
 }
 
 /** @param {ArrayLike<number>} a @param {ArrayLike<number>} b @returns {number} first difference, or -1 */

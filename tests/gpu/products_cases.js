@@ -3,7 +3,7 @@ import { encode, open } from '../../web/hansel.js';
 import { convert } from '../../web/convert.js';
 import { makeCase, random } from './cases.js';
 
-/** @type {Partial<import('./cases.js').Case>[]} */
+/** @type {Partial<import('./cases.js').Case & {origin: number}>[]} */
 const CASES = [
   { shape: [64, 1024] }, { shape: [37, 1001] }, { shape: [1, 4096] }, { shape: [513, 1] },
   { shape: [333, 3] }, { shape: [131, 127], options: { streamLength: 16 } },
@@ -14,6 +14,8 @@ const CASES = [
   ...(/** @type {const} */ ([['int4', 2], ['ternary', 4]])).flatMap(([distribution, weightsPerSymbol]) => (
     [[64, 1024], [37, 1001], [513, 1], [333, 3], [131, 6], [70, 14], [1, 4095], [5, 20011]].map((shape) => (
       { shape, distribution, options: { weightsPerSymbol, streamLength: 64 } })))),
+  ...(/** @type {const} */ ([['gauss', 1], ['int4', 2], ['ternary', 4]])).map(([distribution, weightsPerSymbol]) => (
+    { shape: [37, 1001], distribution, origin: 126, options: { weightsPerSymbol } })),
   { dtype: 'F32', shape: [70, 333], sigma: 1, options: { step: 0.125, weightsPerSymbol: 2 } },
   { dtype: 'F16', shape: [3, 5000], distribution: 'ternary', options: { step: 0.125, weightsPerSymbol: 4, streamLength: 512 } },
   ...['F32', 'F16', 'BF16'].flatMap((dtype) => [
