@@ -28,18 +28,18 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
         {HANSEL_OFFSET_LENGTH_BITS, 0, HANSEL_MAX_LENGTH_BITS, HANSEL_ERR_HEADER},
     };
     size_t i;
-    for (i = 0; i < sizeof rules / sizeof *rules; i++) {
-        uint8_t value = head[rules[i].offset];
-        if (value < rules[i].low || value > rules[i].high)
-            return fail(fault, (hansel_status)rules[i].status, rules[i].offset,
-                        value < rules[i].low ? rules[i].low : rules[i].high, value);
-    }
     /* Version 1 knows 1, and 2 the others. */
     if (head[HANSEL_OFFSET_VERSION] == HANSEL_VERSION ? head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != 1
                                                       : head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != 2 &&
             head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != HANSEL_MAX_FOLD)
         return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL,
                     head[HANSEL_OFFSET_VERSION], head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL]);
+    for (i = 0; i < sizeof rules / sizeof *rules; i++) {
+        uint8_t value = head[rules[i].offset];
+        if (value < rules[i].low || value > rules[i].high)
+            return fail(fault, (hansel_status)rules[i].status, rules[i].offset,
+                        value < rules[i].low ? rules[i].low : rules[i].high, value);
+    }
     return HANSEL_OK;
 }
 
@@ -163,7 +163,7 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
         return fail(fault, HANSEL_ERR_MAGIC, 0, HANSEL_MAGIC, hansel_load32(head));
     if (head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION &&
         head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION_FOLDED)
-        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION,
+        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION_FOLDED,
                     head[HANSEL_OFFSET_VERSION]);
     blob->head_bytes = hansel_load32(head + HANSEL_OFFSET_HEAD_BYTES);
     if (blob->head_bytes % HANSEL_ALIGNMENT ||

@@ -349,6 +349,8 @@ static void write_bad_folded(const bytes *folded, const bytes *lossless, const b
     bad_field("folded-by-3", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34);
     bad_field("folded-by-4", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 4, HANSEL_ERR_CORRUPT, 0);
     bad_field("folded-by-8", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 8, HANSEL_ERR_RESERVED, 34);
+    bad_fields("folded-by-3-slot-bits", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3,
+               HANSEL_OFFSET_SLOT_BITS, 1, 13, HANSEL_ERR_RESERVED, 34); /* reserved before ranges */
     bad_fields("folded-raw-plane", lossless, HANSEL_OFFSET_VERSION, 1, 2,
                HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_HEADER, 34);
     bad_fields("folded-constant", constant, HANSEL_OFFSET_VERSION, 1, 2,
