@@ -133,6 +133,11 @@ describe('llama', function () {
       const whole = await write({ maxTokens: 50 });
       assert.deepEqual([long.length, whole.length], [50, 20]);
       assert.deepEqual(long.slice(0, 20), whole);
+      // A beginning that fills the context leaves no room for more; none of it is dropped unasked.
+      const full = await write({ maxTokens: 20 });
+      const filled = [...short.encodeText('The '), ...full];
+      assert.equal(filled.length, 24);
+      for await (const { token } of short.generate(filled)) assert.fail(`${token} beyond the context`);
       // The 21st token follows the newer half of the context.
       const half = [...short.encodeText('The '), ...whole].slice(-12);
       const next = await short.logits(half, { last: true });

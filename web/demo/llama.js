@@ -244,7 +244,7 @@ export class Llama {
     const sample = createSampler({ temperature, topK, seed });
     const ids = this.#checkTokens(Array.from(tokens), slide ? Infinity : this.context, 1);
     let session = { cached: 0 };
-    let from = Math.max(0, ids.length - this.context + 1);
+    let from = slide ? Math.max(0, ids.length - Math.max(1, this.context - 1)) : 0;
     for (let count = 0; count < maxTokens; count++) {
       if (ids.length - from >= this.context) {
         if (!slide) return;
