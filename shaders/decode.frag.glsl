@@ -5,8 +5,9 @@
 // A fragment cannot write where it likes, nor much at once: so a stream is decoded in passes of
 // 4 * (ATTACHMENTS - 2) steps, and state and cursor wait in textures from one pass to the next.
 // dst0.. receive four steps each, a step to a u32, the symbols as bytes, lowest first; bytes beyond
-// the last column are 0. order.frag.glsl puts them into rows, and makes weights of folded symbols. A stream that breaks a rule of the
-// format gets HANSEL_FAULT for its cursor and keeps it; what it decodes to is undefined.
+// the last column are 0. order.frag.glsl puts them into rows, and makes weights of folded symbols.
+// A stream that breaks a rule of the format gets HANSEL_FAULT for its cursor and keeps it; what it
+// decodes to is undefined.
 //
 // words, cursors and slots are arrays, in rows of 2^WIDTH_LOG2 texels.
 

@@ -2,7 +2,8 @@
 // FORMAT.md section 4; the reason behind each step is told there and in decode.c.
 //
 // dst receives a byte a weight, four to a u32, lowest byte first: row r, column c of the matrix is
-// byte c % 4 of dst[r * row_quads() + c / 4 - dst_start]. Bytes beyond the last column are 0. faults[0] becomes the lowest stream that breaks a rule of the format.
+// byte c % 4 of dst[r * row_quads() + c / 4 - dst_start]. Bytes beyond the last column are 0.
+// faults[0] becomes the lowest stream that breaks a rule of the format.
 //
 // matvec.wgsl repeats everything between the two lines of dashes, word for word.
 

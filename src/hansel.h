@@ -275,8 +275,8 @@ size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32
 
 /*
  * hansel_plan() - cut the tensor into streams of about stream_length symbols (0: 1024
- * to 4096, for 2048 streams if there can be) and choose the tail, after hansel_fit. bits is hansel_fit's result. Returns the
- * expected bits of the whole blob. FORMAT.md sections 3.1 and 4.4.
+ * to 4096, for 2048 streams if there can be) and choose the tail, after hansel_fit. bits
+ * is hansel_fit's result. Returns the expected bits of the whole blob. FORMAT.md sections 3.1 and 4.4.
  */
 double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length);
 

@@ -11,7 +11,7 @@ hansel_variant variant = HANSEL_SCALAR;
 hansel_variant hansel_best_variant(void) { return variant; }
 
 static bytes make_blob(uint64_t rows, uint64_t columns, uint32_t stream_length, uint32_t slot_bits,
-                       uint32_t scale, uint8_t **symbols) {
+                       uint32_t scale, uint32_t fold, uint8_t **weights) {
     hansel_status status;
     vector v;
     uint32_t i, count = (uint32_t)(rows * columns);
@@ -24,13 +24,20 @@ static bytes make_blob(uint64_t rows, uint64_t columns, uint32_t stream_length, 
     v.options.lossless = 1;
     v.options.stream_length = stream_length;
     v.options.slot_bits = slot_bits;
+    v.options.weights_per_symbol = fold;
     v.input.kind = FORMULA_GAUSS;
     v.input.scale = scale;
     v.input.seed = slot_bits + stream_length;
-    *symbols = allocate(count);
-    for (i = 0; i < count; i++) (*symbols)[i] = (uint8_t)formula_gauss(&v.input, i);
-    file = encode(&v, *symbols, &status);
+    *weights = allocate(count);
+    for (i = 0; i < count; i++) {
+        int32_t q = formula_gauss(&v.input, i);
+        if (fold > 1) q &= fold == 2 ? 15 : 3; /* levels that fit a field */
+        (*weights)[i] = (uint8_t)q;
+    }
+    file = encode(&v, *weights, &status);
     check(status == HANSEL_OK, "cannot be coded: %d", status);
+    check(count == 1 || file.at[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == fold, "folded by %u, not %u",
+          file.at[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL], fold);
     return file;
 }
 
@@ -138,21 +145,24 @@ void test_variants(void) {
                   {16, 256, 256}, {17, 255, 255},   {33, 100, 50}, {40, 36, 108},
                   {64, 129, 129}, {65, 4096, 1024}, {70, 20, 80},  {7, 4099, 4099}};
     hansel_variant before = variant;
-    uint32_t i, slot_bits, count;
+    uint32_t i, slot_bits, count, fold;
     current = "variants";
     for (i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         for (slot_bits = HANSEL_MIN_SLOT_BITS; slot_bits <= HANSEL_MAX_SLOT_BITS; slot_bits++) {
-            uint8_t *symbols;
-            bytes file = make_blob(shapes[i].rows, shapes[i].columns, shapes[i].stream_length,
-                                   slot_bits, 12 << (slot_bits - HANSEL_MIN_SLOT_BITS), &symbols);
-            check_agreement(&file, symbols, (size_t)shapes[i].rows * shapes[i].columns);
-            free(file.at);
-            free(symbols);
+            for (fold = 1; fold <= HANSEL_MAX_FOLD; fold *= 2) {
+                uint8_t *weights;
+                bytes file = make_blob(shapes[i].rows, shapes[i].columns, shapes[i].stream_length,
+                                       slot_bits, 12 << (slot_bits - HANSEL_MIN_SLOT_BITS), fold,
+                                       &weights);
+                check_agreement(&file, weights, (size_t)shapes[i].rows * shapes[i].columns);
+                free(file.at);
+                free(weights);
+            }
         }
     }
     for (slot_bits = HANSEL_MIN_SLOT_BITS; slot_bits <= HANSEL_MAX_SLOT_BITS; slot_bits++) {
         uint8_t *symbols;
-        bytes file = make_blob(HANSEL_GROUP + 1, 1024, 1024, slot_bits, 64, &symbols);
+        bytes file = make_blob(HANSEL_GROUP + 1, 1024, 1024, slot_bits, 64, 1, &symbols);
         for (variant = HANSEL_SCALAR; variant < HANSEL_VARIANTS; variant++) {
             if (!hansel_has_variant(variant)) continue;
             for (count = 4; count <= HANSEL_GROUP; count++) {
