@@ -62,7 +62,7 @@ static double choose_tail(hansel_blob *blob, double bits_per_symbol) {
     return best;
 }
 
-double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
+HANSEL_SMALL double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
     double head = 8.0 * (HANSEL_FIXED_BYTES + 8 * blob->rank + HANSEL_ALIGNMENT);
     double raw = 8.0 * (double)(blob->weights * blob->raw_bytes);
     double waste, idle, per_symbol, row_symbols;
@@ -81,6 +81,17 @@ double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
     return head + raw + bits + blob->stream_count * (HANSEL_LANES * (waste + 8.25) + 6.0);
 }
 
+/* Code that would only grow: small loops, one whose SIMD needs no unrolling, what is called twice. */
+#if defined(__clang__)
+#define ROLLED _Pragma("clang loop vectorize(disable) unroll(disable)")
+#define ROLLED_SIMD _Pragma("clang loop interleave(disable) unroll(disable)")
+#define NOINLINE __attribute__((noinline))
+#else
+#define ROLLED
+#define ROLLED_SIMD
+#define NOINLINE
+#endif
+
 /* ---- several weights to a symbol -------------------------------------------- */
 
 uint32_t hansel_most_folded(const hansel_blob *blob) {
@@ -98,6 +109,37 @@ static inline void unzip(hansel_quad *a, uint32_t count) {
         apart[k + half] = HANSEL_SHUFFLE(a[2 * k], a[2 * k + 1], 1, 3, 5, 7);
     }
     memcpy(a, apart, count * sizeof *a);
+}
+
+/* What fold_row() leaves, less than four steps: a step at a time, the last one filled up. */
+static NOINLINE HANSEL_SMALL uint8_t *fold_rest(uint8_t *dst, const uint8_t *src,
+                                                uint32_t columns, uint32_t origin, uint32_t fold,
+                                                uint32_t *beyond) {
+    const uint32_t bits = HANSEL_SYMBOL_BITS / fold, width = HANSEL_LANES * fold;
+    const uint32_t rest = ~(((1u << bits) - 1) * 0x01010101u);
+    const uint32_t low = (origin & 127) * 0x01010101u, high = (origin & 128) * 0x01010101u;
+    while (columns) {
+        uint8_t last[HANSEL_LANES * HANSEL_MAX_FOLD];
+        uint32_t symbols = 0, count = columns < width ? columns : width, k;
+        const uint8_t *at = src;
+        if (count < width) {
+            memset(last, (int)origin, sizeof last);
+            ROLLED for (k = 0; k < count; k++) last[k] = src[k];
+            at = last;
+        }
+        ROLLED for (k = 0; k < fold; k++) {
+            uint32_t fields;
+            memcpy(&fields, at + HANSEL_LANES * k, 4);
+            fields = (fields ^ high) - low;
+            *beyond |= fields & rest;
+            symbols |= fields << k * bits;
+        }
+        memcpy(last, &symbols, HANSEL_LANES);
+        ROLLED for (k = 0; k < HANSEL_LANES && k < count; k++) *dst++ = last[k];
+        src += count;
+        columns -= count;
+    }
+    return dst;
 }
 
 /*
@@ -126,17 +168,7 @@ static inline uint8_t *fold_row(uint8_t *dst, const uint8_t *src, uint64_t colum
         memcpy(dst, &symbols, 16);
         dst += 16;
     }
-    for (; column < columns; column += width) {
-        uint32_t count = columns - column < width ? (uint32_t)(columns - column) : (uint32_t)width;
-        uint32_t symbol[HANSEL_LANES] = {0, 0, 0, 0}, i;
-        for (i = 0; i < count; i++) {
-            uint32_t field = (src[column + i] - origin) & 255;
-            *beyond |= field >> bits;
-            symbol[i % HANSEL_LANES] |= field << i / HANSEL_LANES * bits;
-        }
-        for (i = 0; i < HANSEL_LANES && i < count; i++) *dst++ = (uint8_t)symbol[i];
-    }
-    return dst;
+    return fold_rest(dst, src + column, (uint32_t)(columns - column), origin, fold, beyond);
 }
 
 size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32_t count,
@@ -166,15 +198,6 @@ size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32
 
 /* ---- streams --------------------------------------------------------------- */
 
-/* Loops that would only grow: small ones, and one whose SIMD needs no unrolling. */
-#if defined(__clang__)
-#define ROLLED _Pragma("clang loop vectorize(disable) unroll(disable)")
-#define ROLLED_SIMD _Pragma("clang loop interleave(disable) unroll(disable)")
-#else
-#define ROLLED
-#define ROLLED_SIMD
-#endif
-
 /* What coding a symbol needs, 16 bytes. x / freq is x * reciprocal >> (32 + slot_bits),
  * reciprocal = ceil(2^(32 + slot_bits) / freq): exact for x < freq << (32 -
  * slot_bits), since the error x * (freq - 1) / (freq << (32 + slot_bits)) stays
@@ -186,7 +209,7 @@ typedef struct coder {
     uint16_t complement; /* (1 << slot_bits) - freq */
 } coder;
 
-static void build_coders(coder coders[256], const hansel_blob *blob) {
+static HANSEL_SMALL void build_coders(coder coders[256], const hansel_blob *blob) {
     uint32_t index, start = 0;
     memset(coders, 0, 256 * sizeof *coders);
     for (index = 0; index < blob->alphabet_size; index++) {
@@ -263,8 +286,9 @@ uint64_t hansel_encode_bound(const hansel_blob *blob, uint32_t first, uint32_t c
 }
 
 /* Codes a stream so that it ends at `words`; returns where it begins. */
-static uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const coder *coders,
-                              const hansel_extent *extent, const uint8_t *src) {
+static HANSEL_SMALL uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob,
+                                           const coder *coders, const hansel_extent *extent,
+                                           const uint8_t *src) {
     uint32_t state[HANSEL_LANES], slot_bits = blob->slot_bits, lane;
     uint64_t tail = extent->step_count < blob->tail_steps ? extent->step_count : blob->tail_steps;
     uint64_t column = (extent->row_steps - 1) * HANSEL_LANES, left, run;
@@ -327,8 +351,8 @@ size_t hansel_encode_streams(void *dst, size_t dst_bytes, uint32_t *lengths,
 
 /* ---- head ------------------------------------------------------------------ */
 
-hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint32_t rank,
-                          const uint64_t *shape, float step) {
+HANSEL_SMALL hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode,
+                                       uint32_t rank, const uint64_t *shape, float step) {
     uint32_t i;
     int is_grid = mode == HANSEL_GRID;
     memset(blob, 0, sizeof *blob);
@@ -346,7 +370,7 @@ hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint
     return hansel_matrix_view(blob) ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
 }
 
-hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
+HANSEL_SMALL hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
     uint32_t i, low = 0, high = 0, count = blob->stream_count;
     uint64_t words = 0, head;
     for (i = 0; i < count; i++) {
@@ -369,8 +393,8 @@ hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
     return HANSEL_OK;
 }
 
-hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *blob,
-                                const uint32_t *lengths) {
+HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes,
+                                             const hansel_blob *blob, const uint32_t *lengths) {
     uint8_t *head = dst;
     uint32_t i, step_bits;
     if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;

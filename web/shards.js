@@ -1,6 +1,6 @@
-/** The index of a sharded checkpoint, model.safetensors.index.json. */
+/** The index of a sharded checkpoint, model.safetensors.index.json, and the names in it. */
 import { HanselError } from './errors.js';
-import { parseJson } from './json.js';
+import { hasLoneSurrogate, parseJson } from './json.js';
 
 /** @typedef {import('./source.js').Source} Source */
 /** @typedef {import('./model.js').Model} Model */
@@ -10,7 +10,7 @@ import { parseJson } from './json.js';
  * @param {Source} source @param {AbortSignal} [signal]
  * @returns {Promise<{shards: string[], weightMap: Map<string, string>}>}
  */
-export async function readIndex(source, signal) {
+async function readIndex(source, signal) {
   const bytes = await source.read(0, source.size, { signal });
   const code = 'HANSEL_ERR_INDEX';
   let text = '';
@@ -28,8 +28,23 @@ export async function readIndex(source, signal) {
   return { shards: [...new Set(weightMap.values())], weightMap };
 }
 
+/**
+ * Adds all shards' tensors to a model.
+ * @param {Model} model @param {Source} source the index; closed
+ * @param {{signal?: AbortSignal, onProgress?: (progress: import('./model.js').Progress) => void}} options
+ */
+export async function addShards(model, source, { signal, onProgress }) {
+  const { shards, weightMap } = await readIndex(source, signal);
+  await source.close();
+  for (const [i, shard] of shards.entries()) {
+    await model.addFile(await source.resolve(shard, { signal }), signal);
+    onProgress?.({ done: i + 1, total: shards.length, tensor: '' });
+  }
+  checkIndex(model, shards, weightMap);
+}
+
 /** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
-export function checkIndex(model, shards, weightMap) {
+function checkIndex(model, shards, weightMap) {
   for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
     const source = model.places.get(name)?.source;
     const found = source && shards[model.sources.indexOf(source)];
@@ -40,4 +55,23 @@ export function checkIndex(model, shards, weightMap) {
       });
     }
   }
+}
+
+/**
+ * The parts of a sibling's name, which comes from an untrusted index.
+ * @param {string} file
+ * @returns {string[]}
+ * @throws {HanselError} HANSEL_ERR_INDEX
+ */
+export function siblingParts(file) {
+  const parts = String(file).split('/');
+  const bad = parts.some((part) => part === '' || part === '.' || part === '..');
+  // A leading "c:" would be a drive in Windows.
+  if (typeof file !== 'string' || bad || /[\\\u0000-\u001f]|^[a-z]:/i.test(file)
+      || hasLoneSurrogate(file)) {
+    throw new HanselError('HANSEL_ERR_INDEX', 'not the name of a file beside this one', {
+      expected: 'a relative name without ".."', got: JSON.stringify(file),
+    });
+  }
+  return parts;
 }

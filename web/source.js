@@ -3,9 +3,7 @@
  * All of them become one reader that never returns fewer bytes than it was asked for.
  */
 import { HanselError, checkAborted } from './errors.js';
-import { allocate, changedSize, openUrl, tryFetch } from './http.js';
-import { hasLoneSurrogate } from './json.js';
-import { keepStopped } from './resume.js';
+import { openUrl } from './http.js';
 
 /** Bytes per chunk of a stream, where the reader chooses. */
 const CHUNK = 2 ** 20;
@@ -60,12 +58,21 @@ export async function openSource(x, { signal, resumable } = {}) {
     return makeSource(bytesBackend(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)));
   }
   if (x instanceof ArrayBuffer) return makeSource(bytesBackend(new Uint8Array(x)));
-  if (typeof Blob === 'function' && x instanceof Blob) return makeSource(blobBackend(x));
+  if (typeof Blob === 'function' && x instanceof Blob) {
+    const { blobBackend } = await import('./blob_source.js');
+    return makeSource(blobBackend(x));
+  }
   if (typeof x === 'string' || x instanceof URL) {
     const text = String(x);
     const inNode = Boolean(globalThis.process?.versions?.node);
     const isUrl = /^(https?|blob|data):/i.test(text);
-    if (!inNode || isUrl) return makeSource(await urlBackend(text, signal), resumable);
+    if (!inNode || isUrl) {
+      const backend = await urlBackend(text, signal);
+      if (!resumable) return makeSource(backend);
+      const { keepStopped } = await import('./resume.js');
+      const { stream = readAhead(backend.read) } = backend;
+      return makeSource({ ...backend, stream: keepStopped(stream) }, resumable);
+    }
     const { pathBackend } = await import('./path_source.js');
     return makeSource(await pathBackend(x));
   }
@@ -76,12 +83,11 @@ export async function openSource(x, { signal, resumable } = {}) {
 
 /**
  * @param {Backend} backend
- * @param {boolean} [resumable]
+ * @param {boolean} [resumable] files beside it too
  * @returns {Source}
  */
 function makeSource({ size, name, read, stream = readAhead(read), sibling, close }, resumable) {
   let closed = false;
-  const chunks = resumable ? keepStopped(stream) : stream;
   /** @type {(start: number, end: number, signal?: AbortSignal) => void} */
   const check = (start, end, signal) => {
     checkAborted(signal);
@@ -107,12 +113,13 @@ function makeSource({ size, name, read, stream = readAhead(read), sibling, close
     async* stream(start, end, { signal } = {}) {
       check(start, end, signal);
       if (start === end) return;
-      for await (const chunk of chunks(start, end, signal)) {
+      for await (const chunk of stream(start, end, signal)) {
         yield chunk;
         check(start, end, signal);
       }
     },
     async resolve(file, { signal } = {}) {
+      const { siblingParts } = await import('./shards.js');
       const parts = siblingParts(file);
       if (!sibling) {
         throw new HanselError('HANSEL_ERR_SOURCE', 'bytes in memory have no files beside them', {
@@ -166,32 +173,6 @@ function bytesBackend(bytes, name = 'bytes') {
 }
 
 /**
- * @param {Blob & { name?: string }} blob
- * @returns {Backend}
- */
-function blobBackend(blob) {
-  const name = blob.name ?? 'blob';
-  return {
-    size: blob.size,
-    name,
-    async read(start, end, signal) {
-      let bytes;
-      try {
-        bytes = new Uint8Array(await blob.slice(start, end).arrayBuffer());
-      } catch (cause) {
-        checkAborted(signal);
-        // What browsers report for a File that was modified or deleted after it was chosen.
-        const changed = /** @type {Error} */ (cause)?.name === 'NotReadableError';
-        throw new HanselError(changed ? 'HANSEL_ERR_CHANGED' : 'HANSEL_ERR_SOURCE',
-          'cannot be read, or was modified', { where: name, cause });
-      }
-      if (bytes.length !== end - start) throw changedSize(end - start, bytes.length, name);
-      return bytes;
-    },
-  };
-}
-
-/**
  * @param {string} text
  * @param {AbortSignal} [signal]
  * @returns {Promise<Backend>}
@@ -205,8 +186,8 @@ async function urlBackend(text, signal) {
     throw new HanselError('HANSEL_ERR_SOURCE', 'not a URL', { got: text, cause });
   }
   if (url.protocol === 'blob:' || url.protocol === 'data:') {
-    const response = await tryFetch(url.href, { signal }, url.protocol);
-    return blobBackend(await response.blob());
+    const { fetchBlob } = await import('./blob_source.js');
+    return fetchBlob(url, signal);
   }
   // Queries may hold access tokens, and names go into messages.
   const name = url.origin + url.pathname;
@@ -215,21 +196,4 @@ async function urlBackend(text, signal) {
     ...(opened instanceof Uint8Array ? bytesBackend(opened, name) : { name, ...opened }),
     sibling: (parts) => new URL(parts.map(encodeURIComponent).join('/'), url),
   };
-}
-
-/**
- * The parts of a sibling's name, which comes from an untrusted index.
- * @param {string} file
- */
-function siblingParts(file) {
-  const parts = String(file).split('/');
-  const bad = parts.some((part) => part === '' || part === '.' || part === '..');
-  // A leading "c:" would be a drive in Windows.
-  if (typeof file !== 'string' || bad || /[\\\u0000-\u001f]|^[a-z]:/i.test(file)
-      || hasLoneSurrogate(file)) {
-    throw new HanselError('HANSEL_ERR_INDEX', 'not the name of a file beside this one', {
-      expected: 'a relative name without ".."', got: JSON.stringify(file),
-    });
-  }
-  return parts;
 }
