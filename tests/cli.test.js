@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { encode, open } from '../web/hansel.js';
-import { buildHeader } from '../web/safetensors.js';
+import { buildHeader } from '../web/write_header.js';
 import { RandomState } from '../web/sample.js';
 import { serve } from '../web/serve.js';
 

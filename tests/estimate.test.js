@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { encode, estimate, open } from '../web/hansel.js';
 import { RandomState } from '../web/sample.js';
-import { buildHeader } from '../web/safetensors.js';
+import { buildHeader } from '../web/write_header.js';
 
 /** A plain safetensors file. */
 function plain(tensors) {

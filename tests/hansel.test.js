@@ -6,15 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { Codec } from '../web/codec.js';
+import { Encoder } from '../web/encoder.js';
 import { encodeTo, memorySpool } from '../web/encode.js';
 import { CODES, STATUS } from '../web/errors.js';
 import { convert } from '../web/convert.js';
 import { HanselError, encode, open } from '../web/hansel.js';
-import { stampHeader } from '../web/manifest.js';
-import { buildHeader, dtypeBits, readHeader } from '../web/safetensors.js';
+import { dtypeBits, readHeader } from '../web/safetensors.js';
 import { RandomState } from '../web/sample.js';
 import { serve } from '../web/serve.js';
+import { buildHeader, stampHeader } from '../web/write_header.js';
 
 const TRAINED = new URL('../../shared/data/licence-llama/model.safetensors', import.meta.url);
 const ALL_CODES = new Set([...STATUS, ...Object.keys(CODES)]);
@@ -554,8 +554,8 @@ describe('determinism', function () {
   }
 
   it('both WebAssembly builds measure and code alike', async () => {
-    const [simd, scalar] = [await Codec.create({ simd: true }),
-      await Codec.create({ simd: false })];
+    const [simd, scalar] = [await Encoder.create({ simd: true }),
+      await Encoder.create({ simd: false })];
     for (const [name, { dtype, shape, data: values }] of Object.entries(tensors).slice(0, 3)) {
       const bytes = bytesOf(values).slice(0, SLICE * dtypeBits(dtype) / 8);
       assert.deepEqual(simd.scan(dtype, bytes), scalar.scan(dtype, bytes), name);
@@ -1040,7 +1040,7 @@ describe('damage', function () {
 
   it('a manifest that contradicts its blob is refused, its checksums being right', async () => {
     const { metadata, tensors, headerBytes } = await readHeader(await sourceOf(file));
-    const codec = await Codec.create();
+    const codec = await Encoder.create();
     const rewrite = (change) => {
       const manifest = JSON.parse(metadata.get('hansel'));
       change(manifest.tensors);

@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';
 import { promisify } from 'node:util';
 import workerThreads from 'node:worker_threads';
-import { Codec } from '../web/codec.js';
+import { Encoder } from '../web/encoder.js';
 import { HanselError, encode, open } from '../web/hansel.js';
 import { createPool } from '../web/pool.js';
 import { endWorkers } from '../web/workers.js';
@@ -30,7 +30,7 @@ function makeTensors() {
 
 /** A pool of so many threads, all of which are up. @param {number} threads */
 async function warmPool(threads, codec) {
-  codec ??= await Codec.create();
+  codec ??= await Encoder.create();
   const pool = createPool(codec, threads);
   const { pickWorker } = await import('../web/workers.js');
   for (let i = 0; !pickWorker(threads, codec.wasm.module); i++) {
@@ -115,7 +115,7 @@ describe('threads', function () {
   });
 
   it('name the stream that is damaged, whichever thread has it', async () => {
-    const codec = await Codec.create();
+    const codec = await Encoder.create();
     const file = (await encode({ w: tensors.I8 }, { streamLength: 4096 })).slice();
     const reader = await open(file);
     const { start } = reader.place('w');
@@ -198,7 +198,7 @@ describe('threads', function () {
   });
 
   it('combined checksums are those of the whole', async () => {
-    const codec = await Codec.create();
+    const codec = await Encoder.create();
     const bytes = new Uint8Array(100000).map((_, i) => i * i);
     for (const cut of [0, 1, 2, 15, 16, 4097, 65535, 99999, 100000]) {
       const [a, b] = [bytes.subarray(0, cut), bytes.subarray(cut)];

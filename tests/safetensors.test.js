@@ -2,10 +2,9 @@
 // manifest must notice any single flipped bit of the header it stands in.
 import assert from 'node:assert/strict';
 import { parseJson } from '../web/json.js';
-import {
-  MANIFEST_KEY, formatCrc, formatManifest, readManifest, stampHeader,
-} from '../web/manifest.js';
-import { buildHeader, dtypeBits, elementCount, readHeader } from '../web/safetensors.js';
+import { MANIFEST_KEY, formatCrc, readManifest } from '../web/manifest.js';
+import { dtypeBits, elementCount, readHeader } from '../web/safetensors.js';
+import { buildHeader, formatManifest, stampHeader } from '../web/write_header.js';
 
 const BAD = 'HANSEL_ERR_SAFETENSORS';
 const utf8 = (text) => new TextEncoder().encode(text);

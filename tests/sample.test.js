@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import {
   RandomState, SAMPLE_COLUMNS, SAMPLE_ROWS, SAMPLE_SEED, sampleRows, sampleRows64,
 } from '../web/sample.js';
-import { Codec } from '../web/codec.js';
+import { Encoder } from '../web/encoder.js';
 
 // Known answers from NumPy. The member `run` is the command that made them, from `script`.
 const known = JSON.parse(
@@ -151,7 +151,7 @@ describe('the reference matrix', () => {
   });
 
   it('costs at most 7.6928 bits with the normalization of the C core', async () => {
-    const codec = await Codec.create();
+    const codec = await Encoder.create();
     const { blob } = codec.plan({
       dtype: 'I8', mode: 'lossless', shape: [SAMPLE_ROWS, SAMPLE_COLUMNS], step: 0,
       counts: Float64Array.from(counts), precision: 12,

@@ -8,7 +8,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encode } from '../web/hansel.js';
 import { RandomState } from '../web/sample.js';
-import { buildHeader } from '../web/safetensors.js';
+import { buildHeader } from '../web/write_header.js';
 
 /** Side of the square matrices. */
 const SIDE = 1024;

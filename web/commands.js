@@ -7,7 +7,8 @@ import { isConvertible, typedArray } from './floats.js';
 import { open } from './model.js';
 import { OutputFile, checkFree, fileSpool, readJson } from './node_file.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
-import { buildHeader, dtypeBits, elementCount } from './safetensors.js';
+import { dtypeBits, elementCount } from './safetensors.js';
+import { buildHeader } from './write_header.js';
 
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./encode.js').Report} Report */

@@ -3,13 +3,14 @@
  * out the file. Memory holds a few slices and one tensor's stream lengths; what
  * is coded goes to a spool, since sizes come before bytes in the file.
  */
-import { Codec, DTYPES, SLICE, dtypeBytes } from './codec.js';
+import { DTYPES, dtypeBytes } from './codec.js';
+import { Encoder, SLICE } from './encoder.js';
 import { HanselError, checkAborted } from './errors.js';
 import { allocate } from './http.js';
-import { formatManifest, stampHeader } from './manifest.js';
 import { checkThreads, createPool, mapOrdered } from './pool.js';
-import { buildHeader, dtypeBits, elementCount } from './safetensors.js';
+import { dtypeBits, elementCount } from './safetensors.js';
 import { takeTurn } from './turn.js';
+import { buildHeader, formatManifest, stampHeader } from './write_header.js';
 
 /** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
 const MIN_VECTOR = 65536;
@@ -437,13 +438,13 @@ const rounded = (value) => Number(value.toFixed(6));
  */
 export async function encodeTo(inputs, options, spools) {
   checkOptions(options);
-  const codec = await Codec.create();
+  const codec = await Encoder.create();
   return encodeAll(inputs, options, spools, codec);
 }
 
 /**
  * @param {Iterable<Input>} inputs @param {EncodeOptions} options
- * @param {{data: Spool, payload: Spool}} spools @param {Codec} core
+ * @param {{data: Spool, payload: Spool}} spools @param {Encoder} core
  */
 async function encodeAll(inputs, options, { data, payload }, core) {
   const pools = [createPool(core), createPool(core, options.threads)];
@@ -511,7 +512,7 @@ async function encodeAll(inputs, options, { data, payload }, core) {
 /**
  * @param {Map<string, Report>} reports @param {Map<string, number>} crcs
  * @param {Input[]} passed in file order @param {EncodeOptions} options
- * @param {import('./codec.js').Codec} codec
+ * @param {import('./encoder.js').Encoder} codec
  */
 function layOut(reports, crcs, passed, options, codec) {
   /** @type {[string, {dtype: string, shape: number[], bytes: number}][]} */

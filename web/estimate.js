@@ -3,7 +3,7 @@
  * quantized with a dozen steps, and everything between them is interpolated. Once that is done,
  * an answer takes microseconds: enough for a slider.
  */
-import { Codec, SLICE } from './codec.js';
+import { Encoder, SLICE } from './encoder.js';
 import { chooseMode, inputsOf } from './encode.js';
 import { HanselError, checkAborted } from './errors.js';
 import { dtypeBits, elementCount } from './safetensors.js';
@@ -62,7 +62,7 @@ const ENTRY_BYTES = 180;
  */
 export async function estimate(model, { include, exclude, sample = SAMPLE, signal, onProgress } = {}) {
   const inputs = inputsOf(model);
-  const codec = await Codec.create();
+  const codec = await Encoder.create();
   /** @type {Map<string, Survey>} */
   const surveys = new Map();
   for (const [i, input] of inputs.entries()) {
@@ -82,7 +82,7 @@ export async function estimate(model, { include, exclude, sample = SAMPLE, signa
 }
 
 /**
- * @param {Codec} codec @param {Input} input
+ * @param {Encoder} codec @param {Input} input
  * @param {{include?: RegExp | string, exclude?: RegExp | string, sample: number,
  *   signal?: AbortSignal}} options
  * @returns {Promise<Survey>}

@@ -3,8 +3,6 @@ import { HanselError, checkAborted } from './errors.js';
 
 /** Bytes that the first request brings and keeps, so that a header needs no second. */
 const HEAD = 2 ** 16;
-/** Largest file that is kept whole in memory when its server does not honour Range. */
-const WHOLE_LIMIT = 512 * 2 ** 20;
 /** Attempts to resume a broken transfer, and the pause before the first, doubled each time. */
 const RETRIES = 3;
 const PAUSE_MS = 200;
@@ -28,7 +26,7 @@ const PROGRESS = 2 ** 20;
  */
 export async function openUrl(href, name, signal) {
   const first = await request(href, 0, HEAD, undefined, name, signal);
-  if ('whole' in first) return keepWhole(first, name, signal);
+  if ('whole' in first) return (await import('./whole.js')).keepWhole(first.whole, name, signal);
   const { known } = first;
   const head = allocate(Math.min(HEAD, known.size), name);
   await fill(head, transfer(0, head.length, signal, first));
@@ -219,40 +217,11 @@ function describe(response, href, size) {
 }
 
 /**
- * @param {Whole} answer
- * @param {string} name
- * @param {AbortSignal} [signal]
- */
-async function keepWhole({ whole: { headers, body } }, name, signal) {
-  const length = headers.get('Content-Encoding') ? null : headers.get('Content-Length');
-  if (!body || !/^\d+$/.test(length ?? '') || Number(length) > WHOLE_LIMIT) {
-    body?.cancel().catch(() => {});
-    if (length === '0') return new Uint8Array(0);
-    throw new HanselError('HANSEL_ERR_HTTP', 'the server must honour Range requests, as the file '
-      + `has more than ${WHOLE_LIMIT} bytes or an unknown length`, {
-      expected: 206, got: 200, where: name,
-    });
-  }
-  const reader = body.getReader();
-  const chunks = async function* () {
-    try {
-      for (let next; !(next = await reader.read()).done;) yield next.value;
-    } catch (cause) {
-      checkAborted(signal);
-      throw new HanselError('HANSEL_ERR_SOURCE', 'the transfer broke', { where: name, cause });
-    } finally {
-      reader.cancel().catch(() => {});
-    }
-  };
-  return fill(allocate(Number(length), name), chunks(), name);
-}
-
-/**
  * @param {Uint8Array} bytes filled from its start
  * @param {AsyncIterable<Uint8Array>} chunks
  * @param {string} [where]
  */
-async function fill(bytes, chunks, where) {
+export async function fill(bytes, chunks, where) {
   let done = 0;
   for await (const chunk of chunks) {
     if (chunk.length > bytes.length - done) {

@@ -10,15 +10,16 @@ import { parseJson, quote } from './json.js';
 export const MANIFEST_KEY = 'hansel';
 
 const VERSION = 1;
-const PLACEHOLDER = '00000000';
+/** Stands in for the header's checksum while it is computed. */
+export const PLACEHOLDER = '00000000';
 const CODE = 'HANSEL_ERR_MANIFEST';
 
 /** How the manifest begins, up to the first digit of the header's checksum. */
-const OPENING = `{"version":${VERSION},"header_crc32c":"`;
+export const OPENING = `{"version":${VERSION},"header_crc32c":"`;
 const PREFIX = new TextEncoder().encode(
   `{"__metadata__":{"${MANIFEST_KEY}":${JSON.stringify(OPENING).slice(0, -1)}`);
-const DIGITS_AT = 8 + PREFIX.length;
-const DIGITS_END = DIGITS_AT + PLACEHOLDER.length;
+export const DIGITS_AT = 8 + PREFIX.length;
+export const DIGITS_END = DIGITS_AT + PLACEHOLDER.length;
 
 /** @typedef {import('./json.js').JsonValue} JsonValue */
 /** @typedef {(bytes: Uint8Array) => number} Crc32c returns an unsigned 32-bit number */
@@ -33,35 +34,6 @@ const DIGITS_END = DIGITS_AT + PLACEHOLDER.length;
  * @returns {string} 8 lower-case hex digits
  */
 export const formatCrc = (n) => (n >>> 0).toString(16).padStart(8, '0');
-
-/**
- * The manifest's text, with a placeholder for the header's checksum. It must become the first
- * metadata pair given to buildHeader; stampHeader then fills in the checksum.
- * @param {Iterable<[string, ManifestEntry]>} tensors every tensor of the file; fields other than
- *   crc32c are written as JSON.stringify does
- * @returns {string}
- */
-export function formatManifest(tensors) {
-  const entries = [...tensors].map(([name, { crc32c, ...fields }]) =>
-    `${JSON.stringify(name)}:${JSON.stringify({ crc32c: formatCrc(crc32c), ...fields })}`);
-  return `${OPENING}${PLACEHOLDER}","tensors":{${entries.join(',')}}}`;
-}
-
-/**
- * Writes the header's own checksum into it, in place.
- * @param {Uint8Array} headerBytes from buildHeader, with a manifest from formatManifest first;
- *   modified, not retained
- * @param {Crc32c} crc32c
- * @returns {Uint8Array} headerBytes
- * @throws {HanselError} HANSEL_ERR_ARGUMENT when the placeholder is not where it must be
- */
-export function stampHeader(headerBytes, crc32c) {
-  if (!hasPrefix(headerBytes) || readDigits(headerBytes) !== PLACEHOLDER) {
-    throw new HanselError('HANSEL_ERR_ARGUMENT', 'no manifest placeholder at the header\'s start');
-  }
-  writeDigits(headerBytes, formatCrc(crc32c(headerBytes)));
-  return headerBytes;
-}
 
 /**
  * Reads the manifest and checks it against the header it stands in. Together with readHeader it
@@ -145,14 +117,11 @@ function parseCrc(digits, where) {
 }
 
 /** @param {Uint8Array} bytes */
-const hasPrefix = (bytes) => bytes.length >= DIGITS_END
+export const hasPrefix = (bytes) => bytes.length >= DIGITS_END
   && PREFIX.every((byte, i) => bytes[8 + i] === byte);
 
-/** @param {Uint8Array} bytes */
-const readDigits = (bytes) => String.fromCharCode(...bytes.subarray(DIGITS_AT, DIGITS_END));
-
 /** @param {Uint8Array} bytes @param {string} digits */
-const writeDigits = (bytes, digits) => bytes.set(new TextEncoder().encode(digits), DIGITS_AT);
+export const writeDigits = (bytes, digits) => bytes.set(new TextEncoder().encode(digits), DIGITS_AT);
 
 /** @param {string} place @param {string} where */
 const missing = (place, where) => malformed(`the ${place} lacks this tensor`, undefined, undefined,

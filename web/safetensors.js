@@ -1,15 +1,16 @@
 /**
- * The safetensors container, read strictly and written canonically: 8 bytes of little-endian
+ * The safetensors container, read strictly (web/write_header.js writes it): 8 bytes of little-endian
  * header length, a JSON header padded with spaces, then the tensors' bytes without holes.
  * Everything read here is untrusted: names become keys of Maps, never of plain objects.
  */
 import { HanselError } from './errors.js';
-import { hasLoneSurrogate, parseJson, quote } from './json.js';
+import { parseJson, quote } from './json.js';
 
 /** Longest JSON header, in bytes, that safetensors allows. */
 export const HEADER_CAP = 100_000_000;
 
-const METADATA = '__metadata__';
+/** The key of the metadata. */
+export const METADATA = '__metadata__';
 const CODE = 'HANSEL_ERR_SAFETENSORS';
 
 /** Bits per element of every dtype that the safetensors crate knows. */
@@ -129,58 +130,6 @@ export async function readHeader(source, { signal } = {}) {
   return { metadata, tensors, headerBytes, dataStart };
 }
 
-/**
- * Lays out a header; the tensors' bytes follow it in the given order.
- * @param {Iterable<[string, { dtype: string, shape: readonly number[], bytes: number }]>} tensors
- *   in file order; bytes is each tensor's size in bytes
- * @param {Iterable<[string, string]>} [metadata] a Map or pairs, kept in order, written first
- * @param {{ alignment?: number, reserve?: number }} [options] the result's length is a multiple of
- *   alignment and at least reserve
- * @returns {Uint8Array} 8-byte length, JSON, padding
- * @throws {HanselError} HANSEL_ERR_ARGUMENT for what no reader would accept
- */
-export function buildHeader(tensors, metadata = [], { alignment = 16, reserve = 0 } = {}) {
-  if (!isCount(alignment) || alignment === 0 || !isCount(reserve)) {
-    throw badArgument('alignment and reserve must be whole numbers', `${alignment}, ${reserve}`);
-  }
-  /** @type {Map<string, string>} */
-  const strings = new Map();
-  for (const [key, value] of metadata) {
-    if (strings.has(checkString(key))) throw badArgument('duplicate metadata key', quote(key));
-    strings.set(key, checkString(value));
-  }
-  /** @type {Map<string, string>} */
-  const members = new Map();
-  if (strings.size > 0) {
-    const pairs = [...strings].map(([k, v]) => `${JSON.stringify(k)}:${JSON.stringify(v)}`);
-    members.set(METADATA, `{${pairs.join(',')}}`);
-  }
-  let begin = 0;
-  for (const [name, { dtype, shape, bytes }] of tensors) {
-    if (checkString(name) === METADATA || members.has(name)) {
-      throw badArgument('reserved or duplicate tensor name', quote(name));
-    }
-    const needed = byteSize(dtype, shape, name);
-    const end = begin + needed;
-    if (bytes !== needed || !isCount(end)) {
-      throw new HanselError('HANSEL_ERR_ARGUMENT', 'shape and size disagree', {
-        expected: `${needed} bytes`, got: bytes, where: name,
-      });
-    }
-    const dims = JSON.stringify(shape);
-    members.set(name, `{"dtype":"${dtype}","shape":${dims},"data_offsets":[${begin},${end}]}`);
-    begin = end;
-  }
-  const json = [...members].map(([name, value]) => `${JSON.stringify(name)}:${value}`);
-  const text = new TextEncoder().encode(`{${json.join(',')}}`);
-  const total = Math.ceil(Math.max(8 + text.length, reserve) / alignment) * alignment;
-  if (total - 8 > HEADER_CAP) throw badArgument('header too long', `${total} bytes`);
-  const out = new Uint8Array(total).fill(0x20, 8);
-  new DataView(out.buffer).setUint32(0, total - 8, true);
-  out.set(text, 8);
-  return out;
-}
-
 /** @param {JsonValue | undefined} value */
 function readMetadata(value) {
   /** @type {Map<string, string>} */
@@ -261,9 +210,11 @@ function checkLayout(tensors, dataStart, size) {
 /**
  * @param {string} dtype
  * @param {readonly number[]} shape
- * @param {string} where
+ * @param {string} where the tensor's name, for the error
+ * @returns {number} bytes of all elements
+ * @throws {HanselError} HANSEL_ERR_SAFETENSORS
  */
-function byteSize(dtype, shape, where) {
+export function byteSize(dtype, shape, where) {
   const bits = elementCount(shape, where) * dtypeBits(dtype, where);
   if (!isCount(bits)) {
     throw new HanselError(CODE, 'tensor too large', { got: `${dtype} [${shape}]`, where });
@@ -274,22 +225,11 @@ function byteSize(dtype, shape, where) {
   return bits / 8;
 }
 
-/** @param {string} text */
-function checkString(text) {
-  if (typeof text !== 'string' || hasLoneSurrogate(text)) {
-    throw badArgument('names and metadata must be well-formed strings', quote(text));
-  }
-  return text;
-}
-
 /** @param {unknown} n @returns {n is number} */
-const isCount = (n) => Number.isSafeInteger(n) && /** @type {number} */ (n) >= 0;
+export const isCount = (n) => Number.isSafeInteger(n) && /** @type {number} */ (n) >= 0;
 
 /** @param {unknown} list @returns {list is number[]} */
 const isCounts = (list) => Array.isArray(list) && list.every(isCount);
-
-/** @param {string} message @param {string} got */
-const badArgument = (message, got) => new HanselError('HANSEL_ERR_ARGUMENT', message, { got });
 
 /** @param {string} message @param {number} expected @param {number} got */
 const truncated = (message, expected, got) => new HanselError('HANSEL_ERR_TRUNCATED', message, {

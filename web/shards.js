@@ -1,6 +1,6 @@
-/** The index of a sharded checkpoint, model.safetensors.index.json. */
+/** The index of a sharded checkpoint, model.safetensors.index.json, and the names in it. */
 import { HanselError } from './errors.js';
-import { parseJson } from './json.js';
+import { hasLoneSurrogate, parseJson } from './json.js';
 
 /** @typedef {import('./source.js').Source} Source */
 /** @typedef {import('./model.js').Model} Model */
@@ -40,4 +40,23 @@ export function checkIndex(model, shards, weightMap) {
       });
     }
   }
+}
+
+/**
+ * The parts of a sibling's name, which comes from an untrusted index.
+ * @param {string} file
+ * @returns {string[]}
+ * @throws {HanselError} HANSEL_ERR_INDEX
+ */
+export function siblingParts(file) {
+  const parts = String(file).split('/');
+  const bad = parts.some((part) => part === '' || part === '.' || part === '..');
+  // A leading "c:" would be a drive in Windows.
+  if (typeof file !== 'string' || bad || /[\\\u0000-\u001f]|^[a-z]:/i.test(file)
+      || hasLoneSurrogate(file)) {
+    throw new HanselError('HANSEL_ERR_INDEX', 'not the name of a file beside this one', {
+      expected: 'a relative name without ".."', got: JSON.stringify(file),
+    });
+  }
+  return parts;
 }

@@ -4,8 +4,6 @@
  */
 import { HanselError, checkAborted } from './errors.js';
 import { allocate, changedSize, openUrl, tryFetch } from './http.js';
-import { hasLoneSurrogate } from './json.js';
-import { keepStopped } from './resume.js';
 
 /** Bytes per chunk of a stream, where the reader chooses. */
 const CHUNK = 2 ** 20;
@@ -65,7 +63,13 @@ export async function openSource(x, { signal, resumable } = {}) {
     const text = String(x);
     const inNode = Boolean(globalThis.process?.versions?.node);
     const isUrl = /^(https?|blob|data):/i.test(text);
-    if (!inNode || isUrl) return makeSource(await urlBackend(text, signal), resumable);
+    if (!inNode || isUrl) {
+      const backend = await urlBackend(text, signal);
+      if (!resumable) return makeSource(backend);
+      const { keepStopped } = await import('./resume.js');
+      const { stream = readAhead(backend.read) } = backend;
+      return makeSource({ ...backend, stream: keepStopped(stream) }, resumable);
+    }
     const { pathBackend } = await import('./path_source.js');
     return makeSource(await pathBackend(x));
   }
@@ -76,12 +80,11 @@ export async function openSource(x, { signal, resumable } = {}) {
 
 /**
  * @param {Backend} backend
- * @param {boolean} [resumable]
+ * @param {boolean} [resumable] files beside it too
  * @returns {Source}
  */
 function makeSource({ size, name, read, stream = readAhead(read), sibling, close }, resumable) {
   let closed = false;
-  const chunks = resumable ? keepStopped(stream) : stream;
   /** @type {(start: number, end: number, signal?: AbortSignal) => void} */
   const check = (start, end, signal) => {
     checkAborted(signal);
@@ -107,12 +110,13 @@ function makeSource({ size, name, read, stream = readAhead(read), sibling, close
     async* stream(start, end, { signal } = {}) {
       check(start, end, signal);
       if (start === end) return;
-      for await (const chunk of chunks(start, end, signal)) {
+      for await (const chunk of stream(start, end, signal)) {
         yield chunk;
         check(start, end, signal);
       }
     },
     async resolve(file, { signal } = {}) {
+      const { siblingParts } = await import('./shards.js');
       const parts = siblingParts(file);
       if (!sibling) {
         throw new HanselError('HANSEL_ERR_SOURCE', 'bytes in memory have no files beside them', {
@@ -215,21 +219,4 @@ async function urlBackend(text, signal) {
     ...(opened instanceof Uint8Array ? bytesBackend(opened, name) : { name, ...opened }),
     sibling: (parts) => new URL(parts.map(encodeURIComponent).join('/'), url),
   };
-}
-
-/**
- * The parts of a sibling's name, which comes from an untrusted index.
- * @param {string} file
- */
-function siblingParts(file) {
-  const parts = String(file).split('/');
-  const bad = parts.some((part) => part === '' || part === '.' || part === '..');
-  // A leading "c:" would be a drive in Windows.
-  if (typeof file !== 'string' || bad || /[\\\u0000-\u001f]|^[a-z]:/i.test(file)
-      || hasLoneSurrogate(file)) {
-    throw new HanselError('HANSEL_ERR_INDEX', 'not the name of a file beside this one', {
-      expected: 'a relative name without ".."', got: JSON.stringify(file),
-    });
-  }
-  return parts;
 }

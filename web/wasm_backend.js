@@ -5,6 +5,7 @@
 import { HanselError, checkAborted } from './errors.js';
 import { typedArray } from './floats.js';
 import { allocate } from './http.js';
+import { multiplyStreams } from './multiply.js';
 import { decodeTarget } from './parts.js';
 import { checkFloat, checkFloats, checkInteger, checkVector, widened } from './products.js';
 import { checkRows, decodeRows } from './rows.js';
@@ -167,7 +168,7 @@ export class WasmMatrix {
       const own = streamCount ? cursors.slice(first, last + 1) : new Uint32Array(1);
       const words = payload.subarray(2 * own[0], 2 * own[own.length - 1]);
       const raw = payload.subarray(rawStart + start * rawBytes, rawStart + end * rawBytes);
-      codec.multiplyStreams(blob, own, first, words, start, end - start, raw, x, batch, y);
+      multiplyStreams(codec, blob, own, first, words, start, end - start, raw, x, batch, y);
       start = end;
     }
   }

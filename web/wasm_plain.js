@@ -3,6 +3,7 @@ import { convert } from './convert.js';
 import { HanselError } from './errors.js';
 import { typedArray } from './floats.js';
 import { allocate } from './http.js';
+import { multiplyPlain } from './multiply.js';
 import { decodeTarget } from './parts.js';
 import { KINDS, PlainBase, plainTensor, pushBytes } from './plain_matrix.js';
 import { widened } from './products.js';
@@ -68,7 +69,7 @@ export class WasmPlainMatrix extends PlainBase {
       const count = Math.min(BATCH, rows * columns - start);
       const slice = /** @type {Uint8Array} */ (this.#bytes).subarray(start * size,
         (start + count) * size);
-      this.codec.multiplyPlain({ dtype, rows, columns }, slice, start, count, vectors, batch, y);
+      multiplyPlain(this.codec, { dtype, rows, columns }, slice, start, count, vectors, batch, y);
     }
     for (let i = 0; i < y.length && !integer; i++) y[i] = y[i] * scale + (bias ? bias[i % rows] : 0);
     return /** @type {ArrayBuffer} */ (y.buffer);

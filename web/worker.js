@@ -1,11 +1,11 @@
 /** A thread of web/workers.js: runs codec methods and posts what they return. */
-import { Codec } from './codec.js';
+import { Encoder } from './encoder.js';
 
 const isNode = Boolean(globalThis.process?.versions?.node);
 const port = isNode ? (await import(
   /* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads')).parentPort : globalThis;
 
-/** By the number of their module. @type {Map<number, Codec>} */
+/** By the number of their module. @type {Map<number, Encoder>} */
 const codecs = new Map();
 
 /** @param {any} result @returns {Transferable[]} the buffers it owns */
@@ -20,7 +20,7 @@ const buffers = (result) => Object.values(result ?? {}).flatMap((value) => (
 function answer({ id, number, module, slots = [], method, args }) {
   try {
     if (module) {
-      const { wasm } = codecs.set(number, new Codec(module)).get(number) ?? {};
+      const { wasm } = codecs.set(number, new Encoder(module)).get(number) ?? {};
       const at = slots.map((bytes) => wasm?.reserve(bytes));
       /** @type {any} */ (port).postMessage({
         id, result: { memory: at.length ? wasm?.memory.buffer : null, slots: at },

@@ -8,7 +8,7 @@
  * Elsewhere both are transferred.
  */
 import { HanselError } from './errors.js';
-import { shareModule } from './wasm.js';
+import { shareModule } from './shared_module.js';
 
 /** Workers that nobody used for so long are ended. */
 const IDLE_MS = 5000;

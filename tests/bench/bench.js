@@ -19,7 +19,7 @@ import { cpus, freemem, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readAsset } from '../../web/asset.js';
-import { Codec } from '../../web/codec.js';
+import { Encoder } from '../../web/encoder.js';
 import { encodeTo, memorySpool } from '../../web/encode.js';
 import { open } from '../../web/hansel.js';
 import { CODERS, initZstd, native, wasmCore } from './coders.js';
@@ -99,7 +99,7 @@ const fresh = (bytes, number) => Uint8Array.of(...bytes, 0, 6, 1, 120,
  * @param {number} repeats */
 async function firstDecode({ data }, repeats) {
   const symbols = data.subarray(0, 1 << 20);
-  const file = joinParts(encodeSlices(await Codec.create(), symbols, [256, 4096]));
+  const file = joinParts(encodeSlices(await Encoder.create(), symbols, [256, 4096]));
   const none = () => /** @type {number[]} */ ([]);
   const builds = await Promise.all(['decode.wasm', 'decode_simd.wasm'].map(async (name) => (
     { name, bytes: (await readAsset(`dist/${name}`)).length, code: await readAsset(`dist/${name}`), compile: none(), first: none(), warm: none() }
@@ -108,7 +108,7 @@ async function firstDecode({ data }, repeats) {
     for (const { code, compile, first, warm } of builds) {
       const copy = fresh(code, i);
       const start = performance.now();
-      const codec = new Codec(await WebAssembly.compile(copy));
+      const codec = new Encoder(await WebAssembly.compile(copy));
       const compiled = performance.now();
       const out = decodeSlices(codec, file);
       const decoded = performance.now();

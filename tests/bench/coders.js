@@ -8,7 +8,7 @@ import {
 import * as zstd from '@bokuweb/zstd-wasm';
 import { gunzipSync as fflate } from 'fflate';
 import { decompress as fzstd } from 'fzstd';
-import { Codec } from '../../web/codec.js';
+import { Encoder } from '../../web/encoder.js';
 import { encode, open } from '../../web/hansel.js';
 import { decodeSlices, encodeSlices, joinParts, readHead } from './slices.js';
 
@@ -91,7 +91,7 @@ export const native = (part, streamLength) => async ({ data, shape, path }) => (
  * @returns {Coder['prepare']}
  */
 export const wasmCore = (simd, streamLength, most) => async ({ data, shape }) => {
-  const codec = await Codec.create({ simd });
+  const codec = await Encoder.create({ simd });
   const { wasm } = codec;
   const file = joinParts(encodeSlices(codec, data, shape, streamLength, most));
   const blob = readHead(codec, file);
@@ -133,7 +133,7 @@ export const wasmCore = (simd, streamLength, most) => async ({ data, shape }) =>
 
 /** @param {boolean} simd @returns {Coder['prepare']} */
 const wasmSlices = (simd) => async ({ data, shape }) => {
-  const codec = await Codec.create({ simd });
+  const codec = await Encoder.create({ simd });
   const file = joinParts(encodeSlices(codec, data, shape));
   return session(data, {
     encode: () => encodeSlices(codec, data, shape),

@@ -2,14 +2,14 @@
  * One int8 tensor through web/codec.js, slice by slice, with the calls and sizes of web/encode.js
  * and web/model.js: the product's path, but for files, and with the choice of WebAssembly build.
  */
-import { SLICE } from '../../web/codec.js';
+import { SLICE } from '../../web/encoder.js';
 
 /** As in web/model.js. */
 const BATCH = 1 << 20;
 
-/** @typedef {import('../../web/codec.js').Codec} Codec */
+/** @typedef {import('../../web/encoder.js').Encoder} Encoder */
 
-/** Ranges of streams of about a slice. @param {Codec} codec @param {import('../../web/codec.js').Blob} planned */
+/** Ranges of streams of about a slice. @param {Encoder} codec @param {import('../../web/codec.js').Blob} planned */
 function* ranges(codec, planned) {
   let start = 0;
   for (let first = 0, last; first < planned.streamCount; first = last) {
@@ -25,7 +25,7 @@ function* ranges(codec, planned) {
 }
 
 /**
- * @param {Codec} codec @param {Uint8Array} data @param {number[]} shape
+ * @param {Encoder} codec @param {Uint8Array} data @param {number[]} shape
  * @param {number} [streamLength] @param {number} [most] weights to a symbol
  * @returns {{head: Uint8Array, parts: Uint8Array[], bytes: number}} parts: the payload
  */
@@ -75,14 +75,14 @@ export function joinParts({ head, parts, bytes }) {
   return file;
 }
 
-/** @param {Codec} codec @param {Uint8Array} file @returns {import('../../web/codec.js').Blob} */
+/** @param {Encoder} codec @param {Uint8Array} file @returns {import('../../web/codec.js').Blob} */
 export function readHead(codec, file) {
   const blob = codec.readHead(file.subarray(0, Number(codec.readHead(file.subarray(0, 56)))));
   if (typeof blob === 'number') throw new Error('the head is cut short');
   return blob;
 }
 
-/** @param {Codec} codec @param {Uint8Array} file @returns {Uint8Array} symbols */
+/** @param {Encoder} codec @param {Uint8Array} file @returns {Uint8Array} symbols */
 export function decodeSlices(codec, file) {
   const blob = readHead(codec, file);
   const cursors = codec.readCursors(blob, file.subarray(0, blob.headBytes));

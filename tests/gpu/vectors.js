@@ -1,13 +1,12 @@
 /** The vectors of tests/vectors, as files that a model can open; in a page or in Node. */
 import { readAsset, readTextAsset } from '../../web/asset.js';
-import { Codec } from '../../web/codec.js';
-import { formatManifest, stampHeader } from '../../web/manifest.js';
-import { buildHeader } from '../../web/safetensors.js';
+import { Encoder } from '../../web/encoder.js';
+import { buildHeader, formatManifest, stampHeader } from '../../web/write_header.js';
 import { checkFile } from './cases.js';
 
 /**
  * A blob as the only tensor, w, of a Hansel file.
- * @param {Codec} codec @param {Uint8Array} bytes @param {{dtype: string, shape: number[],
+ * @param {Encoder} codec @param {Uint8Array} bytes @param {{dtype: string, shape: number[],
  *   mode: string, step: number}} described what the manifest shall say
  */
 export function wrapBlob(codec, bytes, { dtype, shape, mode, step }) {
@@ -28,7 +27,7 @@ export const readVectors = async () => JSON.parse(await readTextAsset('tests/vec
 
 /** Runs all good vectors through a GPU back end. @param {any} gpu */
 export async function checkVectors(gpu) {
-  const codec = await Codec.create();
+  const codec = await Encoder.create();
   const { ok } = await readVectors();
   const problems = [];
   for (const vector of ok) {

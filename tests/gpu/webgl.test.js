@@ -203,9 +203,9 @@ describe('WebGL2 in Chromium', function () {
   it('names a stream that is damaged', async () => {
     const errors = await page.run(() => t.withGl({}, async (gpu) => {
       const { readVectors, wrapBlob } = await import('/tests/gpu/vectors.js');
-      const { Codec } = await import('/web/codec.js');
+      const { Encoder } = await import('/web/encoder.js');
       const { readAsset } = await import('/web/asset.js');
-      const codec = await Codec.create();
+      const codec = await Encoder.create();
       const errors = [];
       for (const vector of (await readVectors()).bad) {
         if (vector.status !== 'HANSEL_ERR_CORRUPT') continue;

@@ -1,0 +1,82 @@
+/** Products with slices of coded and plain weights: src/matvec.c. */
+import { DTYPES, MAX_SLOTS } from './codec.js';
+
+/** @typedef {import('./codec.js').Codec} Codec */
+/** @typedef {import('./codec.js').Blob} Blob */
+
+/**
+ * Adds the share of some streams to y = W x: src/matvec.c.
+ * @param {Codec} codec a decoder
+ * @param {Blob} blob @param {Uint32Array} cursors as for decodeStreams @param {number} first
+ * @param {Uint8Array} words @param {number} start row-major index of their first weight
+ * @param {number} count of weights @param {Uint8Array} raw their raw plane, empty without one
+ * @param {Float32Array | Int8Array} x batch vectors; Int8Array: one, and y is Int32Array
+ * @param {number} batch @param {Float32Array | Int32Array} y batch vectors of rows, added to;
+ *   of grid matrices not yet scaled by the step
+ */
+export function multiplyStreams(codec, blob, cursors, first, words, start, count, raw, x, batch, y) {
+  const { wasm } = codec;
+  wasm.scoped(() => {
+    const fault = wasm.zero(24);
+    const struct = wasm.put(blob.struct);
+    const table = wasm.alloc(4 * MAX_SLOTS);
+    let weights = wasm.alloc(count);
+    if (blob.streamCount) wasm.call.hansel_build_table(table, struct);
+    const at = wasm.put(new Uint8Array(cursors.buffer, cursors.byteOffset, cursors.byteLength));
+    codec.check(wasm.call.hansel_decode_streams(weights, count, struct, table, at, first,
+      Math.max(cursors.length - 1, 0), wasm.put(words), words.length, fault), fault, 'stream');
+    const isFloat = blob.mode === 'lossless' && DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
+    if (isFloat) {
+      const joined = wasm.alloc(4 * count);
+      const dtype = DTYPES[/** @type {'F32'} */ (blob.dtype)];
+      wasm.call.hansel_join(joined, dtype, weights, wasm.put(raw), count);
+      weights = wasm.alloc(4 * count);
+      wasm.call.hansel_widen(weights, dtype, joined, count);
+    }
+    addProduct(wasm, weights, isFloat, start, count, blob, x, batch, y);
+  });
+}
+
+/**
+ * Like multiplyStreams, but for weights that are not coded.
+ * @param {Codec} codec a decoder
+ * @param {{dtype: string, rows: number, columns: number}} matrix of F32, F16, BF16 or I8
+ * @param {Uint8Array} bytes of the weights from start on @param {number} start
+ * @param {number} count @param {Float32Array | Int8Array} x
+ * @param {number} batch @param {Float32Array | Int32Array} y
+ */
+export function multiplyPlain({ wasm }, { dtype, rows, columns }, bytes, start, count, x, batch, y) {
+  wasm.scoped(() => {
+    let weights = wasm.put(bytes);
+    if (dtype === 'F16' || dtype === 'BF16') {
+      const wide = wasm.alloc(4 * count);
+      wasm.call.hansel_widen(wide, DTYPES[dtype], weights, count);
+      weights = wide;
+    }
+    addProduct(wasm, weights, dtype !== 'I8', start, count, { rows, columns }, x, batch, y);
+  });
+}
+
+/**
+ * @param {import('./wasm.js').Wasm} wasm
+ * @param {number} weights where they are: float32, or int8 @param {boolean} isFloat
+ * @param {number} start @param {number} count @param {{rows: number, columns: number}} matrix
+ * @param {Float32Array | Int8Array} x @param {number} batch
+ * @param {Float32Array | Int32Array} y
+ */
+function addProduct(wasm, weights, isFloat, start, count, { rows, columns }, x, batch, y) {
+  const row = Math.floor(start / columns);
+  const touched = Math.ceil((start + count) / columns) - row;
+  const vector = wasm.put(new Uint8Array(x.buffer, x.byteOffset, x.byteLength));
+  const sums = wasm.zero(4 * touched * batch);
+  const big = [start, count, columns].map(BigInt);
+  if (x instanceof Int8Array) wasm.call.hansel_matvec_i8(sums, weights, ...big, vector);
+  else {
+    wasm.call.hansel_matvec(sums, BigInt(touched), weights, isFloat ? 1 : 0, ...big, vector, batch);
+  }
+  const part = x instanceof Int8Array ? new Int32Array(wasm.memory.buffer, sums, touched)
+    : new Float32Array(wasm.memory.buffer, sums, touched * batch);
+  for (let b = 0; b < batch; b++) {
+    for (let r = 0; r < touched; r++) y[b * rows + row + r] += part[b * touched + r];
+  }
+}
