@@ -18,7 +18,7 @@ HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
 DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
                  crc32c crc32c_combine
 MATVEC_EXPORTS = matvec matvec_i8 widen
-ENCODE_EXPORTS = scan quantize smallest_step split histogram fit entropy init plan encode_bound \
+ENCODE_EXPORTS = scan quantize split histogram fit entropy init plan encode_bound \
                  encode_streams finish write_head search_begin search_next fold most_folded
 WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base

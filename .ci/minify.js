@@ -30,43 +30,58 @@ async function findCore() {
   return core;
 }
 
-/** @param {Set<string>} core @param {Set<string>} others receives what is imported dynamically */
+/**
+ * @param {Map<string, Map<string, string>>} core the core's modules: what each exports, by its name
+ *   in core.js
+ * @param {Set<string>} others receives what is imported dynamically
+ */
 const split = (core, others) => ({
   name: 'split',
-  setup(/** @type {import('esbuild').PluginBuild} */ { onResolve }) {
+  setup(/** @type {import('esbuild').PluginBuild} */ { onLoad, onResolve }) {
     onResolve({ filter: /^\./ }, (args) => {
       const name = target(args);
       if (dirname(join(args.resolveDir, args.path)) !== web || args.kind === 'entry-point') return;
       if (args.kind === 'dynamic-import') others.add(name);
-      if (!core.has(name) && !others.has(name)) return;
-      return { path: core.has(name) ? './core.js' : `./${name}.js`, external: true };
+      if (others.has(name)) return { path: `./${name}.js`, external: true };
+      if (core.has(name)) return { path: name, namespace: 'core', sideEffects: false };
     });
+    onResolve({ filter: /core/, namespace: 'core' }, ({ path }) => ({ path, external: true }));
+    onLoad({ filter: /./, namespace: 'core' }, ({ path }) => ({
+      contents: `export { ${[...core.get(path) ?? []].map(([name, short]) => (
+        `${short} as ${name}`))} } from './core.js';`,
+    }));
   },
 });
 
-/** What modules outside import from core modules. @param {Set<string>} core */
+/**
+ * What modules outside import from core modules, with short names for it in core.js.
+ * @param {Set<string>} core
+ */
 async function findExports(core) {
-  /** @type {Set<string>} */
-  const lines = new Set();
+  const found = new Map([...core].map((name) => [name, new Map()]));
+  let count = 0;
   for (const file of (await readdir(web)).filter((name) => name.endsWith('.js'))) {
     if (core.has(basename(file, '.js'))) continue;
     const text = await readFile(join(web, file), 'utf8');
     for (const [, names, from] of text.matchAll(/(?:im|ex)port (\{[^}]*\}) from '\.\/(\w+)\.js'/g)) {
-      if (!core.has(from)) continue;
-      for (const name of names.match(/\w+/g) ?? []) lines.add(`export { ${name} } from "./${from}.js";`);
+      for (const name of core.has(from) ? names.match(/\w+/g) ?? [] : []) {
+        const exports = found.get(from);
+        if (!exports.has(name)) exports.set(name, `$${(count++).toString(36)}`);
+      }
     }
   }
-  return [...lines].join('\n');
+  return found;
 }
 
-const core = await findCore();
+const core = await findExports(await findCore());
 await rm(settings.outdir, { recursive: true, force: true });
 const done = new Set();
 const waiting = new Set(ENTRIES);
 await build({
   ...settings, outdir: undefined, outfile: join(root, 'min/core.js'),
-  stdin: { resolveDir: web, contents: await findExports(core) },
-  plugins: [split(new Set(), waiting)],
+  stdin: { resolveDir: web, contents: [...core].flatMap(([from, exports]) => (
+    [...exports].map(([name, short]) => `export { ${name} as ${short} } from './${from}.js';`))).join('\n') },
+  plugins: [split(new Map(), waiting)],
 });
 await build({ ...settings, entryPoints: [join(web, 'worker.js')] }); // a realm of its own
 for (const name of waiting) { // grows

@@ -11,12 +11,6 @@
 
 #if HANSEL_GROUP > 1u
 
-#if defined(__wasm_simd128__)
-#define SMALL __attribute__((minsize)) /* not hot: no unrolling */
-#else
-#define SMALL
-#endif
-
 /* clang-format off */
 #define BIT(mask, lane) ((mask) >> (lane) & 1)
 #define WORD(mask, lane, index) \
@@ -42,7 +36,7 @@ const uint8_t hansel_refills[16][16] __attribute__((aligned(16))) = {
  * which is a step with 12 slot bits: the slot is r << p | slot, and no field overflows,
  * since freq < 2^p. So the loop needs to know of 12 only.
  */
-SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS], const uint32_t *table,
+HANSEL_SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS], const uint32_t *table,
                                         uint32_t slot_bits) {
     uint32_t shift = HANSEL_MAX_SLOT_BITS - slot_bits, slot_count = 1u << slot_bits, r, slot;
     if (!shift) return table;
@@ -57,7 +51,7 @@ SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS], const u
 }
 
 /* Full steps before the tail or the first row's last step, whichever is first. */
-static SMALL uint64_t full_steps(const hansel_decoder *d) {
+static HANSEL_SMALL uint64_t full_steps(const hansel_decoder *d) {
     uint64_t row_steps = (d->column_count - d->column) / HANSEL_LANES;
     if (d->column_count % HANSEL_LANES == 0) return d->step_count;
     return d->step_count < row_steps ? d->step_count : row_steps;
@@ -89,7 +83,7 @@ static kernel choose_kernel(uint32_t count) {
 #endif
 }
 
-SMALL void hansel_decode_group(hansel_decoder *streams, uint32_t count, const uint32_t *table,
+HANSEL_SMALL void hansel_decode_group(hansel_decoder *streams, uint32_t count, const uint32_t *table,
                                const uint8_t *src_end) {
     kernel loop = choose_kernel(count);
     uint32_t k;

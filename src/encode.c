@@ -62,7 +62,7 @@ static double choose_tail(hansel_blob *blob, double bits_per_symbol) {
     return best;
 }
 
-double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
+HANSEL_SMALL double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
     double head = 8.0 * (HANSEL_FIXED_BYTES + 8 * blob->rank + HANSEL_ALIGNMENT);
     double raw = 8.0 * (double)(blob->weights * blob->raw_bytes);
     double waste, idle, per_symbol, row_symbols;
@@ -100,6 +100,24 @@ static inline void unzip(hansel_quad *a, uint32_t count) {
     memcpy(a, apart, count * sizeof *a);
 }
 
+/* What fold_row() leaves: less than four steps. */
+static HANSEL_SMALL uint8_t *fold_rest(uint8_t *dst, const uint8_t *src, uint32_t columns,
+                                       uint32_t origin, uint32_t bits, uint32_t *beyond) {
+    uint32_t width = HANSEL_LANES * HANSEL_SYMBOL_BITS / bits;
+    for (; columns; src += width) {
+        uint32_t count = columns < width ? columns : width;
+        uint32_t symbol[HANSEL_LANES] = {0, 0, 0, 0}, i;
+        for (i = 0; i < count; i++) {
+            uint32_t field = (src[i] - origin) & 255;
+            *beyond |= field >> bits;
+            symbol[i % HANSEL_LANES] |= field << i / HANSEL_LANES * bits;
+        }
+        for (i = 0; i < HANSEL_LANES && i < count; i++) *dst++ = (uint8_t)symbol[i];
+        columns -= count;
+    }
+    return dst;
+}
+
 /*
  * The symbols of one row; in place is fine, since no symbol is written before its
  * weights are read. The inverse of unfold.c's unfold_row(): subtracting borrows from the
@@ -126,17 +144,7 @@ static inline uint8_t *fold_row(uint8_t *dst, const uint8_t *src, uint64_t colum
         memcpy(dst, &symbols, 16);
         dst += 16;
     }
-    for (; column < columns; column += width) {
-        uint32_t count = columns - column < width ? (uint32_t)(columns - column) : (uint32_t)width;
-        uint32_t symbol[HANSEL_LANES] = {0, 0, 0, 0}, i;
-        for (i = 0; i < count; i++) {
-            uint32_t field = (src[column + i] - origin) & 255;
-            *beyond |= field >> bits;
-            symbol[i % HANSEL_LANES] |= field << i / HANSEL_LANES * bits;
-        }
-        for (i = 0; i < HANSEL_LANES && i < count; i++) *dst++ = (uint8_t)symbol[i];
-    }
-    return dst;
+    return fold_rest(dst, src + column, (uint32_t)(columns - column), origin, bits, beyond);
 }
 
 size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32_t count,
@@ -186,7 +194,7 @@ typedef struct coder {
     uint16_t complement; /* (1 << slot_bits) - freq */
 } coder;
 
-static void build_coders(coder coders[256], const hansel_blob *blob) {
+static HANSEL_SMALL void build_coders(coder coders[256], const hansel_blob *blob) {
     uint32_t index, start = 0;
     memset(coders, 0, 256 * sizeof *coders);
     for (index = 0; index < blob->alphabet_size; index++) {
@@ -327,8 +335,8 @@ size_t hansel_encode_streams(void *dst, size_t dst_bytes, uint32_t *lengths,
 
 /* ---- head ------------------------------------------------------------------ */
 
-hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint32_t rank,
-                          const uint64_t *shape, float step) {
+HANSEL_SMALL hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode,
+                                       uint32_t rank, const uint64_t *shape, float step) {
     uint32_t i;
     int is_grid = mode == HANSEL_GRID;
     memset(blob, 0, sizeof *blob);
@@ -346,7 +354,7 @@ hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode, uint
     return hansel_matrix_view(blob) ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
 }
 
-hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
+HANSEL_SMALL hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
     uint32_t i, low = 0, high = 0, count = blob->stream_count;
     uint64_t words = 0, head;
     for (i = 0; i < count; i++) {
@@ -369,8 +377,8 @@ hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
     return HANSEL_OK;
 }
 
-hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *blob,
-                                const uint32_t *lengths) {
+HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes,
+                                             const hansel_blob *blob, const uint32_t *lengths) {
     uint8_t *head = dst;
     uint32_t i, step_bits;
     if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;

@@ -61,6 +61,13 @@ static inline uint64_t hansel_packed_bytes(uint64_t count, uint32_t width) {
     return (count * width + 7) / 8;
 }
 
+/* For functions that are not hot: no unrolling, where size is loaded. */
+#if defined(__wasm__)
+#define HANSEL_SMALL __attribute__((minsize))
+#else
+#define HANSEL_SMALL
+#endif
+
 /* Four u32s, a vector of gcc and clang: SIMD where there is some. */
 typedef uint32_t hansel_quad __attribute__((vector_size(16)));
 

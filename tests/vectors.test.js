@@ -4,8 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { Codec, dtypeBytes } from '../web/codec.js';
+import { dtypeBytes } from '../web/codec.js';
 import { TensorEncoder, memorySpool } from '../web/encode.js';
+import { Encoder } from '../web/encoder.js';
 import { open } from '../web/hansel.js';
 import { formulaBytes } from './formula.js';
 import { readVectors, wrapBlob } from './gpu/vectors.js';
@@ -41,7 +42,7 @@ describe('vectors', () => {
       let codec;
       let vectors;
       before(async () => {
-        codec = await Codec.create({ simd });
+        codec = await Encoder.create({ simd });
         vectors = await readVectors();
         assert.ok(vectors.ok.length > 90 && vectors.bad.length > 90);
       });

@@ -81,9 +81,6 @@ const MEANING = {
   HANSEL_ERR_TABLE: 'the frequencies do not add up',
   HANSEL_ERR_DIRECTORY: 'the stream lengths do not fill the payload',
   HANSEL_ERR_CORRUPT: 'a stream does not end as it must',
-  HANSEL_ERR_NOT_FINITE: 'NaN or infinity cannot be quantized (lossless can code it)',
-  HANSEL_ERR_RANGE: 'weights lie outside the 256 levels of this step (take a larger step, '
-    + 'or allow saturation)',
   HANSEL_ERR_CAPACITY: 'the output does not fit',
 };
 
@@ -106,7 +103,7 @@ export class Codec {
   /**
    * Throws what a status says.
    * @param {number} status @param {number} fault address of a hansel_fault
-   * @param {string} [unit] what its position counts; 'float' for found as binary32 bits
+   * @param {string} [unit] what its position counts
    */
   check(status, fault, unit = 'offset') {
     if (status === 0) return;
@@ -115,11 +112,7 @@ export class Codec {
     const [position, expected, found] = [0, 8, 16].map((at) => view.getBigUint64(fault + at, true));
     const details = { position: Number(position) };
     let error;
-    if (code === 'HANSEL_ERR_NOT_FINITE') {
-      error = { expected: 'a finite weight', got: `${view.getFloat32(fault + 16, true)} at index ${position}` };
-    } else if (code === 'HANSEL_ERR_RANGE') {
-      error = { expected: 'indices -128..127', got: `one outside at index ${position}` };
-    } else if (unit === 'stream') {
+    if (unit === 'stream') {
       error = { expected: `an exact end after ${expected} words`, got: `none, in stream ${position}` };
     } else {
       const hex = code === 'HANSEL_ERR_CHECKSUM' || code === 'HANSEL_ERR_MAGIC';

@@ -80,7 +80,7 @@ const MAX_STEP = 3e38;
  * @property {number} maxError
  */
 /** @typedef {import('./codec.js').Blob} Blob */
-/** @typedef {import('./pool.js').Pool} Pool */
+/** @typedef {import('./pool.js').Pool<Encoder>} Pool */
 
 /** A spool in memory. @returns {Spool} */
 export function memorySpool() {

@@ -1,6 +1,6 @@
 /** The C core's encoding functions on slices of bytes, as web/codec.js has those that decode. */
 import { BLOB_BYTES, Codec, DTYPES, MODES, describe, dtypeBytes } from './codec.js';
-import { HanselError } from './errors.js';
+import { HanselError, STATUS } from './errors.js';
 import { loadModule } from './wasm.js';
 
 /** Weights of a slice whose floating-point sums are taken together: src/hansel.h. */
@@ -11,11 +11,37 @@ const SEARCH_BYTES = 56;
 
 /** @typedef {import('./codec.js').Blob} Blob */
 
+/** What a C status means that only encoding gives. @type {Record<string, string>} */
+const MEANING = {
+  HANSEL_ERR_NOT_FINITE: 'NaN or infinity cannot be quantized (lossless can code it)',
+  HANSEL_ERR_RANGE: 'weights lie outside the 256 levels of this step (take a larger step, '
+    + 'or allow saturation)',
+};
+
 /** A codec that encodes too. */
 export class Encoder extends Codec {
   /** @param {{simd?: boolean}} [options] as loadModule() @returns {Promise<Encoder>} */
   static async create({ simd } = {}) {
     return new Encoder(await loadModule({ simd }));
+  }
+
+  /**
+   * Throws what a status says: those of encoding, and Codec's.
+   * @param {number} status @param {number} fault address of a hansel_fault @param {string} [unit]
+   */
+  check(status, fault, unit) {
+    const code = STATUS[status];
+    const message = MEANING[code];
+    if (!message) {
+      super.check(status, fault, unit);
+      return;
+    }
+    const view = this.wasm.view();
+    const position = Number(view.getBigUint64(fault, true));
+    const details = code === 'HANSEL_ERR_NOT_FINITE' ? {
+      expected: 'a finite weight', got: `${view.getFloat32(fault + 16, true)} at index ${position}`,
+    } : { expected: 'indices -128..127', got: `one outside at index ${position}` };
+    throw Object.assign(new HanselError(code, message, details), { position });
   }
 
   /**

@@ -39,6 +39,13 @@ const MIN_THREADED = 1 << 20;
 /** @typedef {{source: Source, start: number, end: number, crc: number | null}} Place */
 /** @typedef {{done: number, total: number, tensor: string}} Progress */
 /**
+ * @typedef {object} How a tensor is decoded
+ * @property {boolean} [isBrief] leaves out what needs no check: weights that are all equal, of
+ *   which a small file can claim very many
+ * @property {boolean} [isPlane] leaves out the raw plane, but for its checksum
+ * @property {Uint8Array} [out] where the whole tensor goes; slices are views of it
+ */
+/**
  * @typedef {object} ReadOptions
  * @property {string} [dtype] 'F32', 'F16' or 'BF16' converts, 'I8' gives grid indices; the
  *   tensor's own when left out
@@ -172,14 +179,25 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
    */
   async head(name, { signal } = {}) {
+    try {
+      const { describeHead } = await import('./head.js');
+      return describeHead((await this.headOf(name, signal)).blob);
+    } catch (error) {
+      throw locate(error, name);
+    }
+  }
+
+  /**
+   * @param {string} name @param {AbortSignal} [signal]
+   * @returns {Promise<{blob: Blob, head: Uint8Array}>} the head, parsed and as bytes
+   * @throws {HanselError} as head(), but not saying of which tensor
+   */
+  async headOf(name, signal) {
     this.#checkCoded(name);
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(readAfterHead(source, start, end, signal));
     try {
-      const { describeHead } = await import('./head.js');
-      return describeHead((await this.#readHead(name, reader)).blob);
-    } catch (error) {
-      throw locate(error, name);
+      return await this.#readHead(name, reader);
     } finally {
       await reader.close();
     }
@@ -262,17 +280,15 @@ export class Model {
 
   /**
    * @param {string} name @param {ReadOptions} options
-   * @param {{isBrief?: boolean, out?: Uint8Array}} how isBrief leaves out what needs no check:
-   *   weights that are all equal, of which a small file can claim very many; out is where the whole
-   *   tensor goes, and slices are views of it
+   * @param {How} how
    * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>}
    */
-  async* #slices(name, options, { isBrief = false, out }) {
+  async* #slices(name, options, { isBrief, isPlane, out }) {
     const tensor = this.tensor(name);
     const { signal, onProgress } = options;
-    const dtype = this.#target(name, options.dtype);
+    const dtype = isPlane ? 'I8' : this.#target(name, options.dtype);
     const isGrid = tensor.mode === 'grid';
-    const isConverted = !isGrid && dtype !== tensor.dtype;
+    const isConverted = !isGrid && !isPlane && dtype !== tensor.dtype;
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(source.stream(start, end, { signal }));
     try {
@@ -280,7 +296,7 @@ export class Model {
       const direct = isConverted ? undefined : out;
       const parts = tensor.mode === 'pass-through'
         ? this.#passThrough(name, reader, direct)
-        : this.#decode(name, reader, isGrid ? dtype : tensor.dtype, isBrief, direct);
+        : this.#decode(name, reader, isGrid ? dtype : tensor.dtype, { isBrief, isPlane, out: direct });
       let done = 0;
       for await (const bytes of parts) {
         await takeTurn();
@@ -319,12 +335,12 @@ export class Model {
   }
 
   /** @param {string} name @param {ByteReader} reader @param {string} dtype
-   * @param {boolean} isBrief @param {Uint8Array} [out] */
-  async* #decode(name, reader, dtype, isBrief, out) {
+   * @param {How} how */
+  async* #decode(name, reader, dtype, { isBrief, isPlane, out }) {
     const { codec } = this;
     const { blob, head } = await this.#readHead(name, reader);
     const isGrid = blob.mode === 'grid';
-    const symbols = blob.rawBytes ? allocate(blob.weights, name) : undefined;
+    const symbols = blob.rawBytes && !isPlane ? allocate(blob.weights, name) : undefined;
     const isSkipped = isBrief && !blob.streamCount && !symbols;
     let crc = 0;
     const target = isGrid && dtype !== 'I8' ? dtype : undefined;
@@ -337,6 +353,14 @@ export class Model {
       for await (const part of this.#joined(blob, symbols, reader, out)) {
         crc = codec.crc32cCombine(crc, part.crc, part.size);
         yield part.bytes;
+      }
+      crc = codec.crc32c(await this.#padding(reader, blob.weights * blob.rawBytes), crc);
+    } else if (isPlane) {
+      for (let left = blob.weights * blob.rawBytes; left > 0;) {
+        const raw = await reader.some(left);
+        crc = codec.crc32c(raw, crc);
+        left -= raw.length;
+        yield raw.subarray(0, 0);
       }
       crc = codec.crc32c(await this.#padding(reader, blob.weights * blob.rawBytes), crc);
     }
@@ -450,50 +474,13 @@ export class Model {
    * @example
    * const vector = await model.rows('embed_tokens.weight', token, 1);
    */
-  async rows(name, first, count, { dtype: wanted, signal } = {}) {
-    const { dtype: own, shape, mode } = this.tensor(name);
-    const dtype = this.#target(name, wanted);
-    const [{ checkRows, decodeRows }, { convert }] = await Promise.all(
-      [import('./rows.js'), import('./convert.js')]);
-    checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
-    const { source, start } = this.place(name);
+  async rows(name, first, count, { dtype, signal } = {}) {
+    const target = this.#target(name, dtype);
+    const { readRows } = await import('./rows.js');
     try {
-      if (mode === 'pass-through') {
-        const bits = (shape[shape.length - 1] ?? 1) * dtypeBits(own);
-        if (bits % 8) {
-          throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
-            expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
-          });
-        }
-        const bytes = await source.read(start + first * bits / 8,
-          start + (first + count) * bits / 8, { signal });
-        return typedArray(dtype, /** @type {ArrayBuffer} */ (convert(bytes, own, dtype).slice().buffer));
-      }
-      const { blob, cursors } = await this.#head(name, signal);
-      const payload = start + blob.headBytes;
-      const bytes = await decodeRows({
-        codec: this.codec, blob, cursors,
-        read: (from, to) => source.read(payload + from, payload + to, { signal }),
-      }, first, count, dtype);
-      return typedArray(dtype, /** @type {ArrayBuffer} */ (bytes.buffer));
+      return await readRows(this, name, first, count, target, signal);
     } catch (error) {
       throw locate(error, name);
-    }
-  }
-
-  /** @param {string} name @param {AbortSignal} [signal] */
-  async #head(name, signal) {
-    const known = this.heads.get(name);
-    if (known) return known;
-    const { source, start, end } = this.place(name);
-    const reader = new ByteReader(source.stream(start, end, { signal }));
-    try {
-      const { blob, head } = await this.#readHead(name, reader);
-      const found = { blob, cursors: this.codec.readCursors(blob, head) };
-      this.heads.set(name, found);
-      return found;
-    } finally {
-      await reader.close();
     }
   }
 
@@ -505,49 +492,17 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE for a tensor without symbols: passed through, not I8 or U8
    */
   async symbols(name, { signal, onProgress } = {}) {
-    const { mode, dtype } = this.tensor(name);
-    if (mode === 'grid') return this.decode(name, { dtype: 'I8', signal, onProgress });
-    if (mode === 'lossless' && dtypeBits(dtype) > 8) return this.#codedPlane(name, signal, onProgress);
-    if (dtypeBits(dtype) !== 8) {
+    const { mode, dtype, weights } = this.tensor(name);
+    const isPlane = mode === 'lossless' && dtypeBits(dtype) > 8;
+    if (mode !== 'grid' && !isPlane && dtypeBits(dtype) !== 8) {
       throw new HanselError('HANSEL_ERR_DTYPE', 'a tensor that is not coded has no symbols', {
         expected: 'a coded tensor', got: `${dtype}, passed through`, where: name,
       });
     }
-    return new Int8Array((await this.decode(name, { signal, onProgress })).buffer);
-  }
-
-  /** @param {string} name @param {AbortSignal} [signal]
-   * @param {ReadOptions['onProgress']} [onProgress] @returns {Promise<Int8Array>} */
-  async #codedPlane(name, signal, onProgress) {
-    const { source, start, end } = this.place(name);
-    const reader = new ByteReader(source.stream(start, end, { signal }));
-    try {
-      const { blob, head } = await this.#readHead(name, reader);
-      const out = allocate(blob.weights, name);
-      let at = 0;
-      let crc = 0;
-      for await (const part of this.#parts(blob, head, reader, undefined, out)) {
-        await takeTurn();
-        checkAborted(signal);
-        crc = this.codec.crc32cCombine(crc, part.crc, part.size);
-        at += part.bytes.length;
-        onProgress?.({ done: at, total: blob.weights, tensor: name });
-      }
-      // The raw plane is not asked for, but the checksum covers it.
-      for (let left = blob.blobBytes - blob.headBytes - 2 * blob.wordCount; left > 0;) {
-        const chunk = await reader.some(left);
-        await takeTurn();
-        checkAborted(signal);
-        crc = this.codec.crc32c(chunk, crc);
-        left -= chunk.length;
-      }
-      checkCrc(blob.payloadCrc, crc);
-      return new Int8Array(out.buffer);
-    } catch (error) {
-      throw locate(error, name);
-    } finally {
-      await reader.close();
-    }
+    const options = { dtype: mode === 'grid' ? 'I8' : dtype, signal, onProgress };
+    const out = allocate(weights, name);
+    for await (const slice of this.#slices(name, options, { isPlane, out })) void slice;
+    return new Int8Array(out.buffer);
   }
 
   /**
@@ -666,14 +621,8 @@ export async function open(from, { signal, onProgress, threads = 1, simd, resuma
       onProgress?.({ done: 1, total: 1, tensor: '' });
       return model;
     }
-    const { checkIndex, readIndex } = await import('./shards.js');
-    const { shards, weightMap } = await readIndex(source, signal);
-    await source.close();
-    for (const [i, shard] of shards.entries()) {
-      await model.addFile(await source.resolve(shard, { signal }), signal);
-      onProgress?.({ done: i + 1, total: shards.length, tensor: '' });
-    }
-    checkIndex(model, shards, weightMap);
+    const { addShards } = await import('./shards.js');
+    await addShards(model, source, { signal, onProgress });
     return model;
   } catch (error) {
     await source.close();

@@ -8,8 +8,9 @@ import { takeTurn } from './turn.js';
 
 /** @typedef {import('./codec.js').Codec} Codec */
 /**
+ * @template {Codec} [C=Codec]
  * @typedef {object} Pool
- * @property {Codec} codec the calling thread's own
+ * @property {C} codec the calling thread's own
  * @property {number} width how many calls are worth having under way
  * @property {(method: string, args: unknown[], into?: Uint8Array) => Promise<any>} run a codec
  *   method; bytes in args are read before it returns, or left alone until it settles. into: one
@@ -25,9 +26,10 @@ export function checkThreads(threads = 1) {
 }
 
 /**
- * @param {Codec} codec whose module the workers run too
+ * @template {Codec} C
+ * @param {C} codec whose module the workers run too
  * @param {number} [threads] with 1, everything runs on the calling thread
- * @returns {Pool}
+ * @returns {Pool<C>}
  */
 export function createPool(codec, threads = 1) {
   /** @type {typeof import('./workers.js') | undefined} */

@@ -5,7 +5,9 @@
 import { dtypeBytes } from './codec.js';
 import { convert } from './convert.js';
 import { HanselError } from './errors.js';
+import { typedArray } from './floats.js';
 import { allocate } from './http.js';
+import { dtypeBits } from './safetensors.js';
 import { takeTurn } from './turn.js';
 
 /** Weights that are decoded at a time, unless one stream is larger. */
@@ -77,4 +79,44 @@ export async function decodeRows({ codec, blob, cursors, read }, first, count, d
     start = stop;
   }
   return out;
+}
+
+/**
+ * Model.rows(), its dtype checked.
+ * @param {import('./model.js').Model} model @param {string} name
+ * @param {number} first @param {number} count @param {string} dtype @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export async function readRows(model, name, first, count, dtype, signal) {
+  const { dtype: own, shape, mode } = model.tensor(name);
+  checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
+  const { source, start } = model.place(name);
+  if (mode === 'pass-through') {
+    const bits = (shape[shape.length - 1] ?? 1) * dtypeBits(own);
+    if (bits % 8) {
+      throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
+        expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
+      });
+    }
+    const bytes = await source.read(start + first * bits / 8,
+      start + (first + count) * bits / 8, { signal });
+    return typedArray(dtype, /** @type {ArrayBuffer} */ (convert(bytes, own, dtype).slice().buffer));
+  }
+  const { blob, cursors } = await headOf(model, name, signal);
+  const payload = start + blob.headBytes;
+  const bytes = await decodeRows({
+    codec: model.codec, blob, cursors,
+    read: (from, to) => source.read(payload + from, payload + to, { signal }),
+  }, first, count, dtype);
+  return typedArray(dtype, /** @type {ArrayBuffer} */ (bytes.buffer));
+}
+
+/** @param {import('./model.js').Model} model @param {string} name @param {AbortSignal} [signal] */
+async function headOf(model, name, signal) {
+  const known = model.heads.get(name);
+  if (known) return known;
+  const { blob, head } = await model.headOf(name, signal);
+  const found = { blob, cursors: model.codec.readCursors(blob, head) };
+  model.heads.set(name, found);
+  return found;
 }

@@ -10,7 +10,7 @@ import { hasLoneSurrogate, parseJson } from './json.js';
  * @param {Source} source @param {AbortSignal} [signal]
  * @returns {Promise<{shards: string[], weightMap: Map<string, string>}>}
  */
-export async function readIndex(source, signal) {
+async function readIndex(source, signal) {
   const bytes = await source.read(0, source.size, { signal });
   const code = 'HANSEL_ERR_INDEX';
   let text = '';
@@ -28,8 +28,23 @@ export async function readIndex(source, signal) {
   return { shards: [...new Set(weightMap.values())], weightMap };
 }
 
+/**
+ * Adds all shards' tensors to a model.
+ * @param {Model} model @param {Source} source the index; closed
+ * @param {{signal?: AbortSignal, onProgress?: (progress: import('./model.js').Progress) => void}} options
+ */
+export async function addShards(model, source, { signal, onProgress }) {
+  const { shards, weightMap } = await readIndex(source, signal);
+  await source.close();
+  for (const [i, shard] of shards.entries()) {
+    await model.addFile(await source.resolve(shard, { signal }), signal);
+    onProgress?.({ done: i + 1, total: shards.length, tensor: '' });
+  }
+  checkIndex(model, shards, weightMap);
+}
+
 /** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
-export function checkIndex(model, shards, weightMap) {
+function checkIndex(model, shards, weightMap) {
   for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
     const source = model.places.get(name)?.source;
     const found = source && shards[model.sources.indexOf(source)];

@@ -3,7 +3,7 @@
  * All of them become one reader that never returns fewer bytes than it was asked for.
  */
 import { HanselError, checkAborted } from './errors.js';
-import { allocate, changedSize, openUrl, tryFetch } from './http.js';
+import { openUrl } from './http.js';
 
 /** Bytes per chunk of a stream, where the reader chooses. */
 const CHUNK = 2 ** 20;
@@ -58,7 +58,10 @@ export async function openSource(x, { signal, resumable } = {}) {
     return makeSource(bytesBackend(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)));
   }
   if (x instanceof ArrayBuffer) return makeSource(bytesBackend(new Uint8Array(x)));
-  if (typeof Blob === 'function' && x instanceof Blob) return makeSource(blobBackend(x));
+  if (typeof Blob === 'function' && x instanceof Blob) {
+    const { blobBackend } = await import('./blob_source.js');
+    return makeSource(blobBackend(x));
+  }
   if (typeof x === 'string' || x instanceof URL) {
     const text = String(x);
     const inNode = Boolean(globalThis.process?.versions?.node);
@@ -170,32 +173,6 @@ function bytesBackend(bytes, name = 'bytes') {
 }
 
 /**
- * @param {Blob & { name?: string }} blob
- * @returns {Backend}
- */
-function blobBackend(blob) {
-  const name = blob.name ?? 'blob';
-  return {
-    size: blob.size,
-    name,
-    async read(start, end, signal) {
-      let bytes;
-      try {
-        bytes = new Uint8Array(await blob.slice(start, end).arrayBuffer());
-      } catch (cause) {
-        checkAborted(signal);
-        // What browsers report for a File that was modified or deleted after it was chosen.
-        const changed = /** @type {Error} */ (cause)?.name === 'NotReadableError';
-        throw new HanselError(changed ? 'HANSEL_ERR_CHANGED' : 'HANSEL_ERR_SOURCE',
-          'cannot be read, or was modified', { where: name, cause });
-      }
-      if (bytes.length !== end - start) throw changedSize(end - start, bytes.length, name);
-      return bytes;
-    },
-  };
-}
-
-/**
  * @param {string} text
  * @param {AbortSignal} [signal]
  * @returns {Promise<Backend>}
@@ -209,8 +186,8 @@ async function urlBackend(text, signal) {
     throw new HanselError('HANSEL_ERR_SOURCE', 'not a URL', { got: text, cause });
   }
   if (url.protocol === 'blob:' || url.protocol === 'data:') {
-    const response = await tryFetch(url.href, { signal }, url.protocol);
-    return blobBackend(await response.blob());
+    const { fetchBlob } = await import('./blob_source.js');
+    return fetchBlob(url, signal);
   }
   // Queries may hold access tokens, and names go into messages.
   const name = url.origin + url.pathname;
