@@ -36,8 +36,8 @@ const uint8_t hansel_refills[16][16] __attribute__((aligned(16))) = {
  * which is a step with 12 slot bits: the slot is r << p | slot, and no field overflows,
  * since freq < 2^p. So the loop needs to know of 12 only.
  */
-HANSEL_SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS], const uint32_t *table,
-                                        uint32_t slot_bits) {
+HANSEL_SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS],
+                                               const uint32_t *table, uint32_t slot_bits) {
     uint32_t shift = HANSEL_MAX_SLOT_BITS - slot_bits, slot_count = 1u << slot_bits, r, slot;
     if (!shift) return table;
     for (r = 0; r < 1u << shift; r++) {
@@ -83,8 +83,8 @@ static kernel choose_kernel(uint32_t count) {
 #endif
 }
 
-HANSEL_SMALL void hansel_decode_group(hansel_decoder *streams, uint32_t count, const uint32_t *table,
-                               const uint8_t *src_end) {
+HANSEL_SMALL void hansel_decode_group(hansel_decoder *streams, uint32_t count,
+                                      const uint32_t *table, const uint8_t *src_end) {
     kernel loop = choose_kernel(count);
     uint32_t k;
     if (!loop.width) return;

@@ -81,6 +81,17 @@ HANSEL_SMALL double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_
     return head + raw + bits + blob->stream_count * (HANSEL_LANES * (waste + 8.25) + 6.0);
 }
 
+/* Code that would only grow: small loops, one whose SIMD needs no unrolling, a function called twice. */
+#if defined(__clang__)
+#define ROLLED _Pragma("clang loop vectorize(disable) unroll(disable)")
+#define ROLLED_SIMD _Pragma("clang loop interleave(disable) unroll(disable)")
+#define NOINLINE __attribute__((noinline))
+#else
+#define ROLLED
+#define ROLLED_SIMD
+#define NOINLINE
+#endif
+
 /* ---- several weights to a symbol -------------------------------------------- */
 
 uint32_t hansel_most_folded(const hansel_blob *blob) {
@@ -100,19 +111,32 @@ static inline void unzip(hansel_quad *a, uint32_t count) {
     memcpy(a, apart, count * sizeof *a);
 }
 
-/* What fold_row() leaves: less than four steps. */
-static HANSEL_SMALL uint8_t *fold_rest(uint8_t *dst, const uint8_t *src, uint32_t columns,
-                                       uint32_t origin, uint32_t bits, uint32_t *beyond) {
-    uint32_t width = HANSEL_LANES * HANSEL_SYMBOL_BITS / bits;
-    for (; columns; src += width) {
-        uint32_t count = columns < width ? columns : width;
-        uint32_t symbol[HANSEL_LANES] = {0, 0, 0, 0}, i;
-        for (i = 0; i < count; i++) {
-            uint32_t field = (src[i] - origin) & 255;
-            *beyond |= field >> bits;
-            symbol[i % HANSEL_LANES] |= field << i / HANSEL_LANES * bits;
+/* What fold_row() leaves, less than four steps: a step at a time, the last one filled up. */
+static NOINLINE HANSEL_SMALL uint8_t *fold_rest(uint8_t *dst, const uint8_t *src,
+                                                uint32_t columns, uint32_t origin, uint32_t fold,
+                                                uint32_t *beyond) {
+    const uint32_t bits = HANSEL_SYMBOL_BITS / fold, width = HANSEL_LANES * fold;
+    const uint32_t rest = ~(((1u << bits) - 1) * 0x01010101u);
+    const uint32_t low = (origin & 127) * 0x01010101u, high = (origin & 128) * 0x01010101u;
+    while (columns) {
+        uint8_t last[HANSEL_LANES * HANSEL_MAX_FOLD];
+        uint32_t symbols = 0, count = columns < width ? columns : width, k;
+        const uint8_t *at = src;
+        if (count < width) {
+            memset(last, (int)origin, sizeof last);
+            ROLLED for (k = 0; k < count; k++) last[k] = src[k];
+            at = last;
         }
-        for (i = 0; i < HANSEL_LANES && i < count; i++) *dst++ = (uint8_t)symbol[i];
+        ROLLED for (k = 0; k < fold; k++) {
+            uint32_t fields;
+            memcpy(&fields, at + HANSEL_LANES * k, 4);
+            fields = (fields ^ high) - low;
+            *beyond |= fields & rest;
+            symbols |= fields << k * bits;
+        }
+        memcpy(last, &symbols, HANSEL_LANES);
+        ROLLED for (k = 0; k < HANSEL_LANES && k < count; k++) *dst++ = last[k];
+        src += count;
         columns -= count;
     }
     return dst;
@@ -144,7 +168,7 @@ static inline uint8_t *fold_row(uint8_t *dst, const uint8_t *src, uint64_t colum
         memcpy(dst, &symbols, 16);
         dst += 16;
     }
-    return fold_rest(dst, src + column, (uint32_t)(columns - column), origin, bits, beyond);
+    return fold_rest(dst, src + column, (uint32_t)(columns - column), origin, fold, beyond);
 }
 
 size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32_t count,
@@ -173,15 +197,6 @@ size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32
 }
 
 /* ---- streams --------------------------------------------------------------- */
-
-/* Loops that would only grow: small ones, and one whose SIMD needs no unrolling. */
-#if defined(__clang__)
-#define ROLLED _Pragma("clang loop vectorize(disable) unroll(disable)")
-#define ROLLED_SIMD _Pragma("clang loop interleave(disable) unroll(disable)")
-#else
-#define ROLLED
-#define ROLLED_SIMD
-#endif
 
 /* What coding a symbol needs, 16 bytes. x / freq is x * reciprocal >> (32 + slot_bits),
  * reciprocal = ceil(2^(32 + slot_bits) / freq): exact for x < freq << (32 -
@@ -271,7 +286,7 @@ uint64_t hansel_encode_bound(const hansel_blob *blob, uint32_t first, uint32_t c
 }
 
 /* Codes a stream so that it ends at `words`; returns where it begins. */
-static uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const coder *coders,
+static HANSEL_SMALL uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const coder *coders,
                               const hansel_extent *extent, const uint8_t *src) {
     uint32_t state[HANSEL_LANES], slot_bits = blob->slot_bits, lane;
     uint64_t tail = extent->step_count < blob->tail_steps ? extent->step_count : blob->tail_steps;
