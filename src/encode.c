@@ -81,7 +81,7 @@ HANSEL_SMALL double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_
     return head + raw + bits + blob->stream_count * (HANSEL_LANES * (waste + 8.25) + 6.0);
 }
 
-/* Code that would only grow: small loops, one whose SIMD needs no unrolling, a function called twice. */
+/* Code that would only grow: small loops, one whose SIMD needs no unrolling, what is called twice. */
 #if defined(__clang__)
 #define ROLLED _Pragma("clang loop vectorize(disable) unroll(disable)")
 #define ROLLED_SIMD _Pragma("clang loop interleave(disable) unroll(disable)")
@@ -286,8 +286,9 @@ uint64_t hansel_encode_bound(const hansel_blob *blob, uint32_t first, uint32_t c
 }
 
 /* Codes a stream so that it ends at `words`; returns where it begins. */
-static HANSEL_SMALL uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob, const coder *coders,
-                              const hansel_extent *extent, const uint8_t *src) {
+static HANSEL_SMALL uint8_t *encode_stream(uint8_t *words, const hansel_blob *blob,
+                                           const coder *coders, const hansel_extent *extent,
+                                           const uint8_t *src) {
     uint32_t state[HANSEL_LANES], slot_bits = blob->slot_bits, lane;
     uint64_t tail = extent->step_count < blob->tail_steps ? extent->step_count : blob->tail_steps;
     uint64_t column = (extent->row_steps - 1) * HANSEL_LANES, left, run;
