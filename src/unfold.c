@@ -15,6 +15,21 @@ static inline void zip(hansel_quad *a, uint32_t count) {
     memcpy(a, zipped, count * sizeof *a);
 }
 
+/* Weight by weight: the last of a row. */
+static HANSEL_SMALL void unfold_rest(uint8_t *dst, const uint8_t *src, uint64_t columns,
+                                     uint32_t origin, uint32_t fold) {
+    const uint32_t bits = HANSEL_SYMBOL_BITS / fold, width = HANSEL_LANES * fold;
+    uint32_t k, n;
+    for (; columns; columns -= n, dst += n, src += HANSEL_LANES) {
+        uint8_t symbols[HANSEL_LANES] = {0, 0, 0, 0};
+        n = columns < width ? (uint32_t)columns : width;
+        memcpy(symbols, src, n < HANSEL_LANES ? n : HANSEL_LANES);
+        for (k = 0; k < n; k++)
+            dst[k] = (uint8_t)((symbols[k % HANSEL_LANES] >> k / HANSEL_LANES * bits &
+                                ((1u << bits) - 1)) + origin);
+    }
+}
+
 /*
  * unfold_row() - weights from the symbols of a row: field k of a symbol of lane l in step i is the
  * weight of column 4 * (i * fold + k) + l, less origin. A step at a time its fields are as many
@@ -25,9 +40,8 @@ static inline void unfold_row(uint8_t *dst, const uint8_t *src, uint64_t columns
     const uint32_t bits = HANSEL_SYMBOL_BITS / fold, width = HANSEL_LANES * fold;
     const uint32_t fields = ((1u << bits) - 1) * 0x01010101u;
     const uint32_t low = (origin & 127) * 0x01010101u, high = (origin & 128) * 0x01010101u;
-    uint64_t blocks = columns / (4 * width), i;
     uint32_t k, n;
-    for (i = 0; i < blocks; i++) { /* four steps at once */
+    for (; columns >= 4 * width; columns -= 4 * width) { /* four steps at once */
         hansel_quad symbols, weights[HANSEL_MAX_FOLD];
         memcpy(&symbols, src, 16);
         for (k = 0; k < fold; k++) weights[k] = (((symbols >> k * bits) & fields) + low) ^ high;
@@ -36,15 +50,7 @@ static inline void unfold_row(uint8_t *dst, const uint8_t *src, uint64_t columns
         src += 16;
         dst += 16 * fold;
     }
-    for (columns -= blocks * 4 * width; columns; columns -= n, dst += n) {
-        uint8_t symbols[HANSEL_LANES] = {0, 0, 0, 0};
-        n = columns < width ? (uint32_t)columns : width;
-        memcpy(symbols, src, n < HANSEL_LANES ? n : HANSEL_LANES);
-        for (k = 0; k < n; k++)
-            dst[k] = (uint8_t)((symbols[k % HANSEL_LANES] >> k / HANSEL_LANES * bits &
-                                ((1u << bits) - 1)) + origin);
-        src += HANSEL_LANES;
-    }
+    unfold_rest(dst, src, columns, origin, fold);
 }
 
 void hansel_unfold(uint8_t *dst, const uint8_t *src, const hansel_blob *blob,
