@@ -81,8 +81,8 @@ dist/types/hansel.d.ts: $(wildcard web/*.js web/demo/llama*.js) tsconfig.json no
 	npx --no-install tsc -p .
 	@touch $@
 
-min/hansel.js: $(wildcard web/*.js) .ci/minify.js node_modules/.installed
-	node .ci/minify.js
+min/hansel.js: $(wildcard web/*.js) tools/minify.js node_modules/.installed
+	node tools/minify.js
 
 # ---- the demo page ---------------------------------------------------------------
 

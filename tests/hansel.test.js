@@ -16,7 +16,7 @@ import { RandomState } from '../web/sample.js';
 import { serve } from '../web/serve.js';
 import { buildHeader, stampHeader } from '../web/write_header.js';
 
-const TRAINED = new URL('../../shared/data/licence-llama/model.safetensors', import.meta.url);
+const TRAINED = new URL('../build/licence-llama.safetensors', import.meta.url);
 const ALL_CODES = new Set([...STATUS, ...Object.keys(CODES)]);
 const SLICE = 262144; // weights coded at a time
 

@@ -10,7 +10,6 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdir, open as openFile, readFile, rm, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, relative } from 'node:path';
@@ -22,9 +21,8 @@ import { SAMPLE_COLUMNS, SAMPLE_ROWS } from '../../web/sample.js';
 import { initZstd, zstd } from './coders.js';
 
 const CLI = new URL('../../web/cli.js', import.meta.url).pathname;
-/** A trained model, beside the repository; not part of it. */
-const MODEL = relative('.', new URL('../../../shared/data/licence-llama/model.safetensors',
-  import.meta.url).pathname);
+/** The demo's language model, as `make build` unpacks it. */
+const MODEL = relative('.', new URL('../../build/licence-llama.safetensors', import.meta.url).pathname);
 /** Bytes that gzip and zstd are tried on. */
 const PART = 16 << 20;
 const run = promisify(execFile);
@@ -201,9 +199,7 @@ if (!folder) {
 }
 await mkdir(folder, { recursive: true });
 await reference(folder);
-if (existsSync(MODEL)) {
-  const coded = join(folder, 'licence-llama.hansel.safetensors');
-  await hansel(['encode', MODEL, '-o', coded, '--bits', '4', '--force'], true);
-  await hansel(['verify', coded, '--against', MODEL], true);
-}
+const coded = join(folder, 'licence-llama.hansel.safetensors');
+await hansel(['encode', MODEL, '-o', coded, '--bits', '4', '--force'], true);
+await hansel(['verify', coded, '--against', MODEL], true);
 await serveFolder(folder);

@@ -7,7 +7,7 @@ import { checkCases, checkFile, makeCase, random } from './cases.js';
 import { launch } from './chromium.js';
 import { openDawn } from './dawn.js';
 
-const MODEL = new URL('../../../shared/data/licence-llama/model.safetensors', import.meta.url);
+const MODEL = new URL('../../build/licence-llama.safetensors', import.meta.url);
 
 describe('WebGPU on Dawn', function () {
   this.timeout(300000);
