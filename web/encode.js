@@ -266,7 +266,7 @@ export class TensorEncoder {
         this.report('fit', end);
       }
       const folded = codec.refold(found.blob, { fold, bits, counts, precision, streamLength });
-      if (folded.bits === Infinity) continue; // more symbols than slots
+      if (folded.bits === Infinity) continue; // all equal, or more than slots
       if (weightsPerSymbol || folded.bits <= FOLD_COST * bits) return { ...found, ...folded };
     }
     return found;

@@ -42,6 +42,26 @@ export const KINDS = {
 export const ceilTo = (/** @type {number} */ n, /** @type {number} */ unit) => (
   Math.ceil(n / unit) * unit);
 
+/**
+ * Rows of a matrix that lies in parts.
+ * @template {{firstRow: number, rows: number}} P
+ * @param {P[]} parts @param {number} rowPitch bytes from row to row
+ * @param {number} firstRow @param {number} count
+ * @param {(part: P, start: number, bytes: number) => Promise<Uint8Array>} read bytes of a part
+ * @returns {Promise<Uint8Array>} count * rowPitch bytes
+ */
+export async function gatherRows(parts, rowPitch, firstRow, count, read) {
+  const out = new Uint8Array(count * rowPitch);
+  for (const part of parts) {
+    const from = Math.max(firstRow, part.firstRow);
+    const end = Math.min(firstRow + count, part.firstRow + part.rows);
+    if (from >= end) continue;
+    out.set(await read(part, (from - part.firstRow) * rowPitch, (end - from) * rowPitch),
+      (from - firstRow) * rowPitch);
+  }
+  return out;
+}
+
 /** @param {string} dtype @param {string} name */
 export function checkDtype(dtype, name) {
   if (Object.hasOwn(KINDS, dtype)) return;

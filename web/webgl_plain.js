@@ -5,7 +5,7 @@
 import { HanselError } from './errors.js';
 import { rowSteps } from './parts.js';
 import {
-  KINDS, PlainBase, ROW_ALIGN, RowUpload, checkPitch, plainTensor, pushBytes,
+  KINDS, PlainBase, ROW_ALIGN, RowUpload, checkPitch, gatherRows, plainTensor, pushBytes,
 } from './plain_matrix.js';
 import { checkFloat, checkInteger, checkXDtype } from './products.js';
 import { GlProducts } from './webgl_products.js';
@@ -131,20 +131,13 @@ export class GlPlainMatrix extends PlainBase {
   /** @type {PlainBase['readRows']} */
   async readRows(firstRow, count) {
     const { gpu, parts, rowPitch } = this;
-    const out = new Uint8Array(count * rowPitch);
-    for (const part of parts) {
-      const from = Math.max(firstRow, part.firstRow);
-      const end = Math.min(firstRow + count, part.firstRow + part.rows);
-      if (from >= end) continue;
-      const start = (from - part.firstRow) * rowPitch;
+    return gatherRows(parts, rowPitch, firstRow, count, async ({ texture }, start, bytes) => {
       const first = Math.floor(start / ROW_ALIGN);
-      const texels = Math.ceil((start + (end - from) * rowPitch) / ROW_ALIGN) - first;
-      const words = await gpu.guard(() => gpu.readArray(part.texture, first, texels));
-      const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+      const texels = Math.ceil((start + bytes) / ROW_ALIGN) - first;
+      const words = await gpu.guard(() => gpu.readArray(texture, first, texels));
       const skipped = start - first * ROW_ALIGN;
-      out.set(bytes.subarray(skipped, skipped + (end - from) * rowPitch), (from - firstRow) * rowPitch);
-    }
-    return out;
+      return new Uint8Array(words.buffer, words.byteOffset + skipped, bytes);
+    });
   }
 
   destroy() {

@@ -5,7 +5,7 @@
 import { HanselError } from './errors.js';
 import { rowSteps } from './parts.js';
 import {
-  KINDS, PlainBase, RowUpload, checkPitch, plainTensor, pushBytes,
+  KINDS, PlainBase, RowUpload, checkPitch, gatherRows, plainTensor, pushBytes,
 } from './plain_matrix.js';
 import { checkFloat, checkInteger, checkXDtype } from './products.js';
 import { isSoftware } from './renderer.js';
@@ -121,17 +121,8 @@ export class PlainMatrix extends PlainBase {
   /** @type {PlainBase['readRows']} */
   async readRows(firstRow, count) {
     const { gpu, parts, rowPitch } = this;
-    const out = new Uint8Array(count * rowPitch);
-    for (const part of parts) {
-      const from = Math.max(firstRow, part.firstRow);
-      const end = Math.min(firstRow + count, part.firstRow + part.rows);
-      if (from >= end) continue;
-      const start = (from - part.firstRow) * rowPitch;
-      const bytes = Math.min((end - from) * rowPitch, part.buffer.size - start);
-      out.set(await gpu.guard(() => gpu.read(part.buffer, start, bytes)),
-        (from - firstRow) * rowPitch);
-    }
-    return out;
+    return gatherRows(parts, rowPitch, firstRow, count, ({ buffer }, start, bytes) => (
+      gpu.guard(() => gpu.read(buffer, start, Math.min(bytes, buffer.size - start)))));
   }
 
   destroy() {
