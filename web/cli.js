@@ -38,7 +38,7 @@ an http(s) URL, or - for standard input; OUT a file, or - for standard output.
   --exclude RE       pass through tensors whose name matches
   --stream-length S  symbols per stream, about (default: 1024 to 4096, by size)
   --precision P      bits of probability, 8 to 12 (default: the cheapest)
-  --threads N        worker threads (default: all cores); same bytes always
+  --threads N        threads at work (default: all cores); same bytes always
   --dtype T          decode to F32, F16, BF16, or I8: the grid indices
   --force            overwrite OUT
   --quiet            no progress, no summary

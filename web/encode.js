@@ -3,6 +3,7 @@
  * out the file. Memory holds a few slices and one tensor's stream lengths; what
  * is coded goes to a spool, since sizes come before bytes in the file.
  */
+import { mostFitting } from './bisect.js';
 import { DTYPES, dtypeBytes } from './codec.js';
 import { Encoder, SLICE } from './encoder.js';
 import { HanselError, checkAborted } from './errors.js';
@@ -43,7 +44,7 @@ const MAX_STEP = 3e38;
  *   default as many as cost next to nothing
  * @property {boolean} [always] code also what does not get smaller by it, such as tiny matrices that
  *   are to be used on the GPU
- * @property {number} [threads] workers to spread slices over; 1, the default, uses none. The
+ * @property {number} [threads] that share the work, the calling one among them; 1 by default. The
  *   bytes do not depend on it
  * @property {Iterable<[string, string]>} [metadata] strings for the file's `__metadata__`
  * @property {AbortSignal} [signal]
@@ -302,14 +303,12 @@ export class TensorEncoder {
 
   /** Ranges of streams of about a slice. @param {Blob} planned */
   async* streamRanges(planned) {
+    const startOf = (/** @type {number} */ stream) => this.codec.streamStart(planned, stream);
     let start = 0;
     for (let first = 0, last; first < planned.streamCount; first = last) {
-      let end = start;
-      for (last = first; last < planned.streamCount; last++) {
-        const next = this.codec.streamStart(planned, last + 1);
-        if (last > first && next - start > SLICE) break;
-        end = next;
-      }
+      last = mostFitting(first + 1, planned.streamCount,
+        (stream) => startOf(stream) - start <= SLICE);
+      const end = startOf(last);
       yield { first, count: last - first, end, bytes: await this.read(start, end) };
       start = end;
     }

@@ -256,10 +256,13 @@ export async function tryFetch(href, init, name) {
 /**
  * @param {number} bytes
  * @param {string} where
+ * @param {boolean} [isShared] in memory that threads can share
+ * @returns {Uint8Array<ArrayBuffer>} zeros; its buffer is a SharedArrayBuffer if isShared
+ * @throws {HanselError} HANSEL_ERR_MEMORY
  */
-export function allocate(bytes, where) {
+export function allocate(bytes, where, isShared) {
   try {
-    return new Uint8Array(bytes);
+    return new Uint8Array(/** @type {any} */ (isShared ? new SharedArrayBuffer(bytes) : bytes));
   } catch (cause) {
     throw new HanselError('HANSEL_ERR_MEMORY', `no room for ${bytes} bytes`, { where, cause });
   }

@@ -3,11 +3,12 @@
  * coded. Tensors are fetched and decoded in slices, so that no more than the
  * result and two chunks are in memory (with worker threads, four slices a thread).
  */
+import { mostFitting } from './bisect.js';
 import { ByteReader } from './byte_reader.js';
 import { Codec, FIXED_BYTES, dtypeBytes } from './codec.js';
 import { HanselError, checkAborted } from './errors.js';
 import { isConvertible, typedArray } from './floats.js';
-import { readManifest } from './manifest.js';
+import { formatCrc, readManifest } from './manifest.js';
 import { checkThreads, createPool, mapOrdered } from './pool.js';
 import { dtypeBits, elementCount, readHeader } from './safetensors.js';
 import { allocate } from './http.js';
@@ -64,7 +65,7 @@ async function* readAfterHead(source, start, end, signal) {
 }
 
 /** Names the tensor in whatever goes wrong with it. @param {unknown} error @param {string} name */
-function locate(error, name) {
+export function locate(error, name) {
   if (error instanceof HanselError && error.where === undefined) {
     error.where = name;
     error.message = `${name}: ${error.message}`;
@@ -142,7 +143,7 @@ export class Model {
    * @param {string} name @param {ByteReader} reader at the blob's first byte
    * @returns {Promise<{blob: Blob, head: Uint8Array}>}
    */
-  async #readHead(name, reader) {
+  async readHead(name, reader) {
     const { start, end } = this.place(name);
     let head = (await reader.take(Math.min(FIXED_BYTES, end - start))).slice();
     let blob = this.codec.readHead(head);
@@ -197,7 +198,7 @@ export class Model {
     const { source, start, end } = this.place(name);
     const reader = new ByteReader(readAfterHead(source, start, end, signal));
     try {
-      return await this.#readHead(name, reader);
+      return await this.readHead(name, reader);
     } finally {
       await reader.close();
     }
@@ -221,35 +222,8 @@ export class Model {
    */
   async payload(name, { signal } = {}) {
     this.#checkCoded(name);
-    const { source, start, end } = this.place(name);
-    const reader = new ByteReader(source.stream(start, end, { signal }));
-    try {
-      const { blob, head } = await this.#readHead(name, reader);
-      const chunks = this.#payloadChunks(name, blob, reader);
-      return { blob, cursors: this.codec.readCursors(blob, head), chunks };
-    } catch (error) {
-      await reader.close();
-      throw locate(error, name);
-    }
-  }
-
-  /** @param {string} name @param {Blob} blob @param {ByteReader} reader */
-  async* #payloadChunks(name, blob, reader) {
-    let crc = 0;
-    let left = blob.blobBytes - blob.headBytes;
-    try {
-      while (left > 0) {
-        const chunk = await reader.some(left);
-        crc = this.codec.crc32c(chunk, crc);
-        left -= chunk.length;
-        yield chunk;
-      }
-      checkCrc(blob.payloadCrc, crc);
-    } catch (error) {
-      throw locate(error, name);
-    } finally {
-      await reader.close();
-    }
+    const { readPayload } = await import('./payload.js');
+    return readPayload(this, name, signal);
   }
 
   /**
@@ -314,6 +288,12 @@ export class Model {
     }
   }
 
+  /** All slices, for what they leave in how.out. @param {string} name @param {ReadOptions} options
+   * @param {How} how */
+  async #drain(name, options, how) {
+    for await (const slice of this.#slices(name, options, how)) void slice;
+  }
+
   /** @param {string} name @param {ByteReader} reader @param {Uint8Array} [out] */
   async* #passThrough(name, reader, out) {
     const { start, end, crc } = this.place(name);
@@ -338,7 +318,7 @@ export class Model {
    * @param {How} how */
   async* #decode(name, reader, dtype, { isBrief, isPlane, out }) {
     const { codec } = this;
-    const { blob, head } = await this.#readHead(name, reader);
+    const { blob, head } = await this.readHead(name, reader);
     const isGrid = blob.mode === 'grid';
     const symbols = blob.rawBytes && !isPlane ? allocate(blob.weights, name) : undefined;
     const isSkipped = isBrief && !blob.streamCount && !symbols;
@@ -398,15 +378,12 @@ export class Model {
       }
       return;
     }
+    const startOf = (/** @type {number} */ stream) => codec.streamStart(blob, stream);
     let start = 0;
     for (let first = 0, last; first < blob.streamCount; first = last) {
-      let end = codec.streamStart(blob, first + 1);
-      last = first + 1;
-      for (; last < blob.streamCount; last++) {
-        const next = codec.streamStart(blob, last + 1);
-        if (next - start > batch || 2 * (cursors[last + 1] - cursors[first]) > batch) break;
-        end = next;
-      }
+      last = mostFitting(first + 1, blob.streamCount, (stream) => (
+        startOf(stream) - start <= batch && 2 * (cursors[stream] - cursors[first]) <= batch));
+      const end = startOf(last);
       const words = await reader.take(2 * (cursors[last] - cursors[first]));
       yield { first, start, count: end - start, cursors: cursors.slice(first, last + 1), words };
       start = end;
@@ -448,7 +425,9 @@ export class Model {
   /**
    * Decodes a tensor.
    * @param {string} name
-   * @param {ReadOptions} [options]
+   * @param {ReadOptions & {shared?: boolean}} [options] shared: the result lies in a
+   *   SharedArrayBuffer, which worker threads fill by themselves; in a page that needs cross-origin
+   *   isolation
    * @returns {Promise<any>} row-major typed array of the dtype, the caller's: Float32Array for F32,
    *   Int8Array for I8, Uint16Array of bit patterns for F16 and BF16 (see web/floats.js)
    * @throws {HanselError} as slices(), HANSEL_ERR_MEMORY
@@ -456,8 +435,8 @@ export class Model {
   async decode(name, options = {}) {
     const tensor = this.tensor(name);
     const dtype = this.#target(name, options.dtype);
-    const out = allocate(Math.ceil(tensor.weights * dtypeBits(dtype) / 8), name);
-    for await (const slice of this.#slices(name, options, { out })) void slice;
+    const out = allocate(Math.ceil(tensor.weights * dtypeBits(dtype) / 8), name, options.shared);
+    await this.#drain(name, options, { out });
     return typedArray(dtype, /** @type {ArrayBuffer} */ (out.buffer));
   }
 
@@ -501,7 +480,7 @@ export class Model {
     }
     const options = { dtype: mode === 'grid' ? 'I8' : dtype, signal, onProgress };
     const out = allocate(weights, name);
-    for await (const slice of this.#slices(name, options, { isPlane, out })) void slice;
+    await this.#drain(name, options, { isPlane, out });
     return new Int8Array(out.buffer);
   }
 
@@ -538,7 +517,7 @@ export class Model {
         throw locate(error, name);
       }
     }
-    for await (const slice of this.#slices(name, { signal }, { isBrief: true })) void slice;
+    await this.#drain(name, { signal }, { isBrief: true });
   }
 
   /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */
@@ -548,11 +527,10 @@ export class Model {
 }
 
 /** @param {number} expected @param {number} got */
-function checkCrc(expected, got) {
+export function checkCrc(expected, got) {
   if (expected === got) return;
-  const hex = (/** @type {number} */ n) => `0x${n.toString(16).padStart(8, '0')}`;
   throw new HanselError('HANSEL_ERR_CHECKSUM', 'the bytes are damaged: their CRC-32C is wrong', {
-    expected: hex(expected), got: hex(got),
+    expected: `0x${formatCrc(expected)}`, got: `0x${formatCrc(got)}`,
   });
 }
 
@@ -595,8 +573,8 @@ function describeTensor(name, stored, entry) {
  * @param {Uint8Array | ArrayBuffer | InstanceType<typeof globalThis.Blob> | URL | string} from
  *   a URL (the server must answer Range requests), a Blob or File, bytes, or in Node a path; retained until close()
  * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, threads?: number,
- *   simd?: boolean, resumable?: boolean}} [options] onProgress counts files; threads: workers to
- *   spread large tensors over, 1, the default, uses none; simd forces a WebAssembly build; resumable
+ *   simd?: boolean, resumable?: boolean}} [options] onProgress counts files; threads that
+ *   share large tensors, the calling one among them, 1 by default; simd forces a WebAssembly build; resumable
  *   keeps what a stopped read has received, so that the next one asks for the rest only
  * @returns {Promise<Model>}
  * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _MANIFEST, _INDEX, _TRUNCATED, _CHECKSUM, _VERSION

@@ -2,6 +2,7 @@
  * What both GPU back ends share: how a coded tensor is cut into parts that a
  * GPU's limits allow, and how its bytes get there as they arrive.
  */
+import { mostFitting } from './bisect.js';
 import { DTYPES } from './codec.js';
 import { HanselError } from './errors.js';
 
@@ -87,18 +88,12 @@ export function cutParts(blob, cursors, limits) {
   const unit = pieces > 1 && fits(make(0, Math.min(pieces, streamCount))) ? pieces : 1;
   const parts = [];
   for (let first = 0; first < streamCount;) {
-    // The largest fitting number of units, by bisection: needs grow with it.
-    let low = 0;
-    let high = Math.ceil((streamCount - first) / unit);
     const end = (/** @type {number} */ units) => Math.min(first + units * unit, streamCount);
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (fits(make(first, end(middle)))) low = middle;
-      else high = middle - 1;
-    }
-    if (low === 0) break;
-    parts.push(make(first, end(low)));
-    first = end(low);
+    const units = mostFitting(0, Math.ceil((streamCount - first) / unit),
+      (count) => fits(make(first, end(count))));
+    if (units === 0) break;
+    parts.push(make(first, end(units)));
+    first = end(units);
   }
   const covered = parts.reduce((sum, { count }) => sum + count, 0);
   if (covered < streamCount || streamCount === 0) {

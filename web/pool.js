@@ -1,10 +1,13 @@
 /**
- * Codec methods, one after the other on the calling thread or spread over workers
+ * Codec methods, one after the other on the calling thread or shared with workers
  * (web/workers.js). Until the first of those is ready, and where a page may have none,
  * the calling thread does the work.
  */
 import { HanselError } from './errors.js';
 import { takeTurn } from './turn.js';
+
+/** Loaded for the first pool of several threads. @type {typeof import('./workers.js') | undefined} */
+let workers;
 
 /** @typedef {import('./codec.js').Codec} Codec */
 /**
@@ -28,21 +31,20 @@ export function checkThreads(threads = 1) {
 /**
  * @template {Codec} C
  * @param {C} codec whose module the workers run too
- * @param {number} [threads] with 1, everything runs on the calling thread
+ * @param {number} [threads] with 1, everything runs on the calling thread; it is always one of them
  * @returns {Pool<C>}
  */
 export function createPool(codec, threads = 1) {
-  /** @type {typeof import('./workers.js') | undefined} */
-  let workers;
-  let isWanted = threads > 1;
+  const isShared = threads > 1;
+  /** @type {Pool['run'] | undefined} */
+  let share;
+  if (isShared) import('./workers.js').then((found) => { workers = found; }, () => {});
   return {
     codec,
-    width: threads > 1 ? 2 * threads : 1,
+    width: isShared ? 4 * threads : 1,
     async run(method, args, into) {
-      if (isWanted) import('./workers.js').then((found) => { workers = found; }, () => {});
-      isWanted = false;
-      const worker = workers?.pickWorker(threads, codec.wasm.module);
-      if (worker) return worker.run(codec.wasm.module, method, args, into);
+      if (isShared) share ??= workers?.makeLine(codec, threads);
+      if (share) return share(method, args, into);
       await takeTurn();
       return /** @type {any} */ (codec)[method](...args, ...(into ? [into] : []));
     },

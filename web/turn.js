@@ -7,7 +7,11 @@ let last = 0;
 
 /** Returns at once, or after a turn of the event loop if the last one is too long ago. */
 export async function takeTurn() {
-  if (performance.now() - last < WORK_MS) return;
+  if (performance.now() - last >= WORK_MS) await turn();
+}
+
+/** A turn of the event loop. */
+export async function turn() {
   await new Promise((resolve) => {
     if (typeof setImmediate === 'function') {
       setImmediate(resolve);

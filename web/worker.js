@@ -32,7 +32,8 @@ function answer({ id, number, module, slots = [], method, args }) {
     const found = args.map((arg) => (
       arg?.slot === undefined ? arg : new Uint8Array(buffer, arg.slot, arg.size)));
     const result = codec[method](...found);
-    if (result?.bytes?.buffer === buffer) delete result.bytes; // the caller knows where they are
+    // In shared memory? The caller knows where they are.
+    if (result?.bytes && !(result.bytes.buffer instanceof ArrayBuffer)) delete result.bytes;
     /** @type {any} */ (port).postMessage({ id, result }, buffers(result));
   } catch (error) {
     const { code = 'HANSEL_ERR_MEMORY', message, expected, got, position } = /** @type {any} */ (error);

@@ -9,11 +9,14 @@
  */
 import { HanselError } from './errors.js';
 import { shareModule } from './shared_module.js';
+import { takeTurn, turn } from './turn.js';
 
 /** Workers that nobody used for so long are ended. */
 const IDLE_MS = 5000;
-/** Shared memory of a worker: arguments and results of two calls, as large as slices are. */
-const SLOTS = 4;
+/** Calls that a worker is given at a time, so that it need not wait for the next. */
+const QUEUE = 3;
+/** Shared memory of a worker: arguments and results of those, as large as slices are. */
+const SLOTS = 2 * QUEUE;
 const SLOT_BYTES = 2 << 20;
 
 const isNode = Boolean(globalThis.process?.versions?.node);
@@ -31,14 +34,55 @@ let idleTimer;
 
 /**
  * The least busy of so many workers that have the module; null while there is none.
- * @param {number} threads @param {WebAssembly.Module} module
+ * @param {number} count @param {WebAssembly.Module} module
  */
-export function pickWorker(threads, module) {
+export function pickWorker(count, module) {
   clearTimeout(idleTimer);
-  while (workers.length < threads && !isHopeless()) workers.push(new CodecWorker());
-  const ready = workers.slice(0, threads).filter((worker) => worker.has(module));
+  while (workers.length < count && !isHopeless()) workers.push(new CodecWorker());
+  const ready = workers.slice(0, count).filter((worker) => worker.has(module));
   if (!ready.length) return null;
   return ready.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a));
+}
+
+/**
+ * A line in which calls wait for a thread: for a worker, or for the calling thread when all workers
+ * have enough to do.
+ * @param {import('./codec.js').Codec} codec the calling thread's
+ * @param {number} threads 2 or more; the workers are one less
+ * @returns {import('./pool.js').Pool['run']}
+ */
+export function makeLine(codec, threads) {
+  const { module } = codec.wasm;
+  const count = threads - 1;
+  let waiting = 0;
+  /** @type {Promise<unknown>} */
+  let last = Promise.resolve();
+
+  const findWorker = () => {
+    const worker = pickWorker(count, module);
+    // The last few are not queued up with one worker while the other threads have nothing left.
+    const isFree = worker && worker.waiting.size <= Math.min(waiting / count, QUEUE - 1);
+    return { worker: isFree ? worker : null, isAlone: !worker };
+  };
+  const assign = async (/** @type {string} */ method, /** @type {unknown[]} */ args,
+    /** @type {Uint8Array | undefined} */ into) => {
+    waiting--;
+    let { worker, isAlone } = findWorker();
+    if (!worker) {
+      await (isAlone ? takeTurn() : turn()); // hears which calls have ended
+      ({ worker } = findWorker());
+    }
+    return {
+      result: worker ? worker.run(module, method, args, into)
+        : /** @type {any} */ (codec)[method](...args, ...(into ? [into] : [])),
+    };
+  };
+  return async (method, args, into) => {
+    waiting++;
+    const assigned = last.then(() => assign(method, args, into));
+    last = assigned.catch(() => {}); // reported below
+    return (await assigned).result;
+  };
 }
 
 /** Ends all workers. Calls under way fail; later ones start new workers. */
@@ -221,8 +265,10 @@ class CodecWorker {
       return copy;
     };
     const staged = args.map(stage);
-    const filled = into && (lend(into.length) ?? undefined);
-    if (filled) staged.push({ slot: filled.byteOffset, size: filled.length });
+    const isShared = into && !(into.buffer instanceof ArrayBuffer);
+    const filled = isShared ? into : into && (lend(into.length) ?? undefined);
+    if (isShared) staged.push(into);
+    else if (filled) staged.push({ slot: filled.byteOffset, size: filled.length });
     return this.#post({ number: remote.number, method, args: staged }, remote,
       { given, lent, into, filled });
   }
