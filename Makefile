@@ -8,8 +8,8 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model encode variant decode unfold decode_group decode_simd decode_quads \
-       decode_avx2 matvec
+CORE = layout crc32c head values model plan fold encode write_head encode_blob variant decode \
+       decode_group decode_simd decode_quads decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
 
@@ -26,10 +26,11 @@ WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXI
 # Small, except where speed shows in docs/BENCHMARKS.md: loops of values.c as vectors, but not
 # unrolled; no vectors for loops that are quicker without.
 WASM_OPT = -Oz
+WASM_OPT_scalar_crc32c = -O2
 WASM_OPT_decode = -O3
-WASM_OPT_simd_decode = -Os
+WASM_OPT_simd_decode = -Oz
 WASM_OPT_decode_simd = -O3
-WASM_OPT_unfold = -O2 -fno-vectorize -fno-slp-vectorize
+WASM_OPT_fold = -O2
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize
 WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1

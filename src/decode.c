@@ -58,19 +58,39 @@ static inline void rans_refill(uint32_t *state, hansel_decoder *d) {
     d->cursor += 2;
 }
 
-/* A step of the first lane_count lanes; the others rest. */
-static inline void decode_part(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
-                               uint32_t slot_bits, uint32_t lane_count) {
-    uint32_t lane;
+/* A step of the first lane_count lanes; the others rest. Returns their symbols as bytes, the first
+ * lane's lowest. */
+static inline uint32_t decode_part(hansel_decoder *d, const uint32_t *table, uint32_t slot_bits,
+                                   uint32_t lane_count) {
+    uint32_t symbols = 0, lane;
     for (lane = 0; lane < lane_count; lane++)
-        dst[lane] = (uint8_t)rans_step(&d->state[lane], table, slot_bits);
+        symbols |= rans_step(&d->state[lane], table, slot_bits) << 8 * lane;
     for (lane = 0; lane < lane_count; lane++) rans_refill(&d->state[lane], d);
+    return symbols;
 }
 
 /* Four lanes, four symbols. */
-static inline void decode_step(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
-                               uint32_t slot_bits) {
-    decode_part(dst, d, table, slot_bits, HANSEL_LANES);
+static inline uint32_t decode_step(hansel_decoder *d, const uint32_t *table, uint32_t slot_bits) {
+    return decode_part(d, table, slot_bits, HANSEL_LANES);
+}
+
+/* The weights of a full step. */
+static inline void write_step(uint8_t *dst, uint32_t symbols, const hansel_fields *fields) {
+    uint32_t k;
+    for (k = 0; k < fields->fold; k++, dst += HANSEL_LANES)
+        hansel_store32(dst, hansel_unfold(fields, symbols, k));
+}
+
+/* The first count weights of a step. */
+static HANSEL_SMALL void write_part(uint8_t *dst, uint32_t symbols, uint32_t count,
+                                    const hansel_fields *fields) {
+    uint32_t i;
+    if (count >> fields->width_log2)
+        write_step(dst, symbols, fields);
+    else
+        for (i = 0; i < count; i++)
+            dst[i] = (uint8_t)(hansel_unfold(fields, symbols, i / HANSEL_LANES) >>
+                               8 * (i % HANSEL_LANES));
 }
 
 /*
@@ -112,25 +132,32 @@ static void decode_steps_fast(uint8_t *dst, hansel_decoder *d, const uint32_t *t
     d->cursor = cursor;
 }
 
-/* Neighbouring columns of a row: full steps, then one of the columns mod 4 first
- * lanes, where the other lanes rest. */
-static void decode_row(uint8_t *dst, hansel_decoder *d, const hansel_blob *blob,
-                       const uint32_t *table, uint64_t column_count) {
-    uint64_t full = column_count / HANSEL_LANES, done = 0;
-    uint32_t rest = (uint32_t)(column_count % HANSEL_LANES);
-    while (done < full && !d->bad) {
-        uint64_t safe = (uint64_t)(d->end - d->cursor) / (2 * HANSEL_LANES);
-        if (safe > full - done) safe = full - done;
-        if (safe) {
-            decode_steps_fast(dst, d, table, blob->slot_bits, safe);
+/* Steps whose folded symbols wait to be unfolded. */
+#define BUFFER_STEPS 64u
+
+/* Full steps of a row. */
+static void decode_steps(hansel_decoder *d, const uint32_t *table, uint32_t slot_bits,
+                         const hansel_fields *fields, uint64_t step_count) {
+    const hansel_fields f = *fields; /* what is stored cannot be this */
+    uint8_t buffer[HANSEL_LANES * BUFFER_STEPS];
+    while (step_count && !d->bad) {
+        uint64_t done = (uint64_t)(d->end - d->cursor) / (2 * HANSEL_LANES), i;
+        if (done > step_count) done = step_count;
+        if (!done) {
+            write_step(d->dst, decode_step(d, table, slot_bits), &f);
+            done = 1;
+        } else if (f.fold == 1) {
+            decode_steps_fast(d->dst, d, table, slot_bits, done);
         } else {
-            decode_step(dst, d, table, blob->slot_bits);
-            safe = 1;
+            if (done > BUFFER_STEPS) done = BUFFER_STEPS;
+            decode_steps_fast(buffer, d, table, slot_bits, done);
+            for (i = 0; i < done; i++)
+                write_step(d->dst + (i << f.width_log2),
+                           hansel_load32(buffer + HANSEL_LANES * i), &f);
         }
-        dst += HANSEL_LANES * safe;
-        done += safe;
+        d->dst += done << f.width_log2;
+        step_count -= done;
     }
-    if (rest && !d->bad) decode_part(dst, d, table, blob->slot_bits, rest);
 }
 
 /* One digit of a final state: an alphabet index. FORMAT.md 4.4. */
@@ -141,12 +168,13 @@ static inline uint32_t tail_symbol(uint32_t *digits, const hansel_blob *blob, ui
     return (hansel_symbol_origin(blob) + index) & 255;
 }
 
-/* One step of the tail. */
-static inline void tail_step(uint8_t *dst, uint32_t *state, const hansel_blob *blob,
-                             uint32_t lane_count, uint32_t *bad) {
-    uint32_t lane;
+/* One step of the tail; returns as decode_part(). */
+static inline uint32_t tail_step(uint32_t *state, const hansel_blob *blob, uint32_t lane_count,
+                                 uint32_t *bad) {
+    uint32_t symbols = 0, lane;
     for (lane = 0; lane < lane_count; lane++)
-        dst[lane] = (uint8_t)tail_symbol(&state[lane], blob, bad);
+        symbols |= tail_symbol(&state[lane], blob, bad) << 8 * lane;
+    return symbols;
 }
 
 static void open_stream(hansel_decoder *d, uint8_t *dst, const hansel_blob *blob,
@@ -162,48 +190,55 @@ static void open_stream(hansel_decoder *d, uint8_t *dst, const hansel_blob *blob
     d->end = end;
     d->dst = dst;
     d->column = 0;
-    d->column_count = extent.column_count;
+    d->column_count = extent.weight_columns;
     d->tail_count = steps < blob->tail_steps ? (uint32_t)steps : blob->tail_steps;
     d->step_count = steps - d->tail_count;
 }
 
 /* All steps that are left. Returns 0 when the stream does not end as it must. */
-static int decode_stream(hansel_decoder *d, const hansel_blob *blob, const uint32_t *table) {
+static int decode_stream(hansel_decoder *d, const hansel_blob *blob, const uint32_t *table,
+                         const hansel_fields *fields) {
+    const uint32_t width = 1u << fields->width_log2;
     uint32_t lane, bad = 0;
     if (d->cursor > d->end) d->bad = 1;
     while (d->step_count && !d->bad) { /* a row, or what is left of one, or up to the tail */
-        uint64_t columns = d->column_count - d->column, steps = hansel_row_steps(columns);
-        if (steps > d->step_count) {
-            steps = d->step_count;
-            columns = HANSEL_LANES * steps;
+        uint64_t columns = d->column_count - d->column, full = columns >> fields->width_log2;
+        uint32_t rest = (uint32_t)columns & (width - 1);
+        if (full >= d->step_count) {
+            full = d->step_count;
+            rest = 0;
         }
-        decode_row(d->dst, d, blob, table, columns);
-        d->dst += columns;
-        d->column += columns;
+        decode_steps(d, table, blob->slot_bits, fields, full);
+        d->step_count -= full;
+        d->column += width * full;
+        if (rest && !d->bad) {
+            uint32_t lane_count = rest < HANSEL_LANES ? rest : HANSEL_LANES;
+            uint32_t symbols = decode_part(d, table, blob->slot_bits, lane_count);
+            write_part(d->dst, symbols, rest, fields);
+            d->dst += rest;
+            d->step_count--;
+            d->column += rest;
+        }
         if (d->column == d->column_count) d->column = 0;
-        d->step_count -= steps;
     }
     if (d->bad || d->cursor != d->end) return 0;
     for (lane = 0; lane < HANSEL_LANES; lane++) d->state[lane] -= HANSEL_STATE_LOW;
     for (; d->tail_count; d->tail_count--) {
-        uint64_t rest = d->column_count - d->column;
-        uint32_t lane_count = rest < HANSEL_LANES ? (uint32_t)rest : HANSEL_LANES;
-        tail_step(d->dst, d->state, blob, lane_count, &bad);
-        d->dst += lane_count;
-        d->column = rest <= HANSEL_LANES ? 0 : d->column + HANSEL_LANES;
+        uint64_t columns = d->column_count - d->column;
+        uint32_t count = columns < width ? (uint32_t)columns : width;
+        uint32_t lane_count = count < HANSEL_LANES ? count : HANSEL_LANES;
+        write_part(d->dst, tail_step(d->state, blob, lane_count, &bad), count, fields);
+        d->dst += count;
+        d->column = columns == count ? 0 : d->column + count;
     }
     return !bad && !(d->state[0] | d->state[1] | d->state[2] | d->state[3]);
-}
-
-/* Bytes by which a stream's weights are more than its symbols. */
-static uint64_t unfold_room(const hansel_extent *extent) {
-    return extent->row_count * (extent->weight_columns - extent->column_count);
 }
 
 hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel_blob *blob,
                                     const uint32_t *table, const uint32_t *cursors,
                                     uint32_t first, uint32_t count, const void *src,
                                     size_t src_bytes, hansel_fault *fault) {
+    const hansel_fields fields = hansel_fields_of(blob);
     uint32_t wide[HANSEL_MAX_SLOTS];
     const uint32_t *wide_table;
     const uint8_t *start_word = src;
@@ -229,17 +264,11 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
             const uint8_t *end = start_word + 2 * (size_t)(cursors[i + k + 1] - cursors[0]);
             hansel_extent extent = hansel_stream_extent(blob, first + i + k);
             uint8_t *row = dst + (hansel_stream_start(blob, first + i + k) - start);
-            open_stream(&streams[k], row + unfold_room(&extent), blob, extent, words, end);
+            open_stream(&streams[k], row, blob, extent, words, end);
         }
-        hansel_decode_group(streams, group, wide_table, start_word + src_bytes);
+        hansel_decode_group(streams, group, wide_table, &fields, start_word + src_bytes);
         for (k = 0; k < group; k++) {
-            uint64_t at = hansel_stream_start(blob, first + i + k) - start;
-            if (decode_stream(&streams[k], blob, table)) {
-                hansel_extent extent = hansel_stream_extent(blob, first + i + k);
-                if (blob->weights_per_symbol > 1)
-                    hansel_unfold(dst + at, dst + at + unfold_room(&extent), blob, &extent);
-                continue;
-            }
+            if (decode_stream(&streams[k], blob, table, &fields)) continue;
             if (fault) {
                 fault->position = (uint64_t)first + i + k;
                 fault->expected = cursors[i + k + 1] - cursors[i + k];

@@ -82,8 +82,8 @@ INLINE void rans_refill_avx2(pair *p) {
     p->state = _mm256_blendv_epi8(p->state, refilled, p->is_short);
 }
 
-/* The symbols of four steps: 16 bytes to each stream. */
-INLINE void write_symbols(uint8_t *first, uint8_t *second, const __m256i (*found)[PAIRS]) {
+/* The symbols of four steps, 16 of each stream. */
+INLINE __m256i collect_symbols(const __m256i (*found)[PAIRS]) {
     const __m256i odd = _mm256_set1_epi16((short)0xFF00);
     const __m256i transpose = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
@@ -92,12 +92,12 @@ INLINE void write_symbols(uint8_t *first, uint8_t *second, const __m256i (*found
     __m256i high =
         _mm256_blendv_epi8(_mm256_slli_epi32(found[2][0], 16 - HANSEL_SYMBOL_SHIFT),
                            _mm256_slli_epi32(found[3][0], 24 - HANSEL_SYMBOL_SHIFT), odd);
-    __m256i symbols = _mm256_shuffle_epi8(_mm256_blend_epi16(low, high, 0xAA), transpose);
-    _mm_storeu_si128((__m128i *)(void *)first, _mm256_castsi256_si128(symbols));
-    _mm_storeu_si128((__m128i *)(void *)second, _mm256_extracti128_si256(symbols, 1));
+    return _mm256_shuffle_epi8(_mm256_blend_epi16(low, high, 0xAA), transpose);
 }
 
-TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table, size_t step_count) {
+TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table,
+                              const hansel_fields *fields, size_t step_count) {
+    const hansel_fields f = *fields; /* what is stored cannot be this */
     pair pairs[PAIRS];
     uint8_t *dst[HANSEL_AVX2_WIDTH];
     __m256i found[BUFFER_STEPS][PAIRS];
@@ -130,9 +130,18 @@ TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table, si
         }
         UNROLL for (k = 0; k < PAIRS; k++) {
             for (i = 0; i < count; i += HANSEL_BLOCK_STEPS) {
-                write_symbols(dst[2 * k], dst[2 * k + 1], (const __m256i(*)[PAIRS]) & found[i][k]);
-                dst[2 * k] += HANSEL_LANES * HANSEL_BLOCK_STEPS;
-                dst[2 * k + 1] += HANSEL_LANES * HANSEL_BLOCK_STEPS;
+                __m256i symbols = collect_symbols((const __m256i(*)[PAIRS]) & found[i][k]);
+                __m128i first = _mm256_castsi256_si128(symbols);
+                __m128i second = _mm256_extracti128_si256(symbols, 1);
+                if (f.fold == 1) {
+                    _mm_storeu_si128((__m128i *)(void *)dst[2 * k], first);
+                    _mm_storeu_si128((__m128i *)(void *)dst[2 * k + 1], second);
+                } else {
+                    hansel_unfold_block(dst[2 * k], (hansel_quad)first, &f);
+                    hansel_unfold_block(dst[2 * k + 1], (hansel_quad)second, &f);
+                }
+                dst[2 * k] += HANSEL_LANES * HANSEL_BLOCK_STEPS * f.fold;
+                dst[2 * k + 1] += HANSEL_LANES * HANSEL_BLOCK_STEPS * f.fold;
             }
         }
     }

@@ -51,15 +51,16 @@ HANSEL_SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS],
 }
 
 /* Full steps before the tail or the first row's last step, whichever is first. */
-static HANSEL_SMALL uint64_t full_steps(const hansel_decoder *d) {
-    uint64_t row_steps = (d->column_count - d->column) / HANSEL_LANES;
-    if (d->column_count % HANSEL_LANES == 0) return d->step_count;
+static HANSEL_SMALL uint64_t full_steps(const hansel_decoder *d, uint32_t width_log2) {
+    uint64_t row_steps = (d->column_count - d->column) >> width_log2;
+    if (d->column_count << (64 - width_log2) == 0) return d->step_count;
     return d->step_count < row_steps ? d->step_count : row_steps;
 }
 
 /* A loop for streams side by side. */
 typedef struct kernel {
-    void (*steps)(hansel_decoder *streams, const uint32_t *table, size_t step_count);
+    void (*steps)(hansel_decoder *streams, const uint32_t *table, const hansel_fields *fields,
+                  size_t step_count);
     uint32_t width, block; /* streams; steps come in multiples of block */
 } kernel;
 
@@ -84,33 +85,34 @@ static kernel choose_kernel(uint32_t count) {
 }
 
 HANSEL_SMALL void hansel_decode_group(hansel_decoder *streams, uint32_t count,
-                                      const uint32_t *table, const uint8_t *src_end) {
+                                      const uint32_t *table, const hansel_fields *fields,
+                                      const uint8_t *src_end) {
     kernel loop = choose_kernel(count);
     uint32_t k;
     if (!loop.width) return;
     /* Too few? The first once more, to the same place. */
     for (k = count; k < loop.width; k++) streams[k] = streams[0];
     for (;;) {
-        uint64_t steps = full_steps(&streams[0]);
+        uint64_t steps = full_steps(&streams[0], fields->width_log2);
         for (k = 0; k < loop.width; k++) {
             hansel_decoder *d = &streams[k];
-            uint64_t full = full_steps(d);
+            uint64_t full = full_steps(d, fields->width_log2);
             uint64_t safe = (uint64_t)(src_end - d->cursor) / (2 * HANSEL_LANES);
             if (steps > full) steps = full;
             if (steps > safe) steps = safe;
         }
         steps -= steps % loop.block;
         if (!steps) break;
-        loop.steps(streams, table, (size_t)steps);
+        loop.steps(streams, table, fields, (size_t)steps);
         for (k = 0; k < loop.width; k++) {
             hansel_decoder *d = &streams[k];
-            d->dst += HANSEL_LANES * steps;
-            d->column = (d->column + HANSEL_LANES * steps) % d->column_count;
+            d->dst += steps << fields->width_log2;
+            d->column = (d->column + (steps << fields->width_log2)) % d->column_count;
             d->step_count -= steps;
         }
     }
     if (count > loop.width)
-        hansel_decode_group(streams + loop.width, count - loop.width, table, src_end);
+        hansel_decode_group(streams + loop.width, count - loop.width, table, fields, src_end);
 }
 
 #endif

@@ -96,18 +96,19 @@ INLINE void rans_refill_quad(lanes *s) {
     s->state = choose(s->is_short, s->state << HANSEL_WORD_BITS | words, s->state);
 }
 
-/* The symbols of four steps: 16 bytes. */
-INLINE void write_symbols(uint8_t *dst, const hansel_quad (*found)[WIDTH]) {
+/* The symbols of four steps. */
+INLINE hansel_quad collect_symbols(const hansel_quad (*found)[WIDTH]) {
     const hansel_quad transpose = {0x0C080400, 0x0D090501, 0x0E0A0602, 0x0F0B0703};
     hansel_quad low = (found[0][0] >> HANSEL_SYMBOL_SHIFT & 0xFF) |
                       (found[1][0] >> (HANSEL_SYMBOL_SHIFT - 8) & 0xFF00);
     hansel_quad high = (found[2][0] << (16 - HANSEL_SYMBOL_SHIFT) & 0xFF0000) |
                        (found[3][0] << (24 - HANSEL_SYMBOL_SHIFT) & 0xFF000000);
-    hansel_quad symbols = shuffle(low | high, transpose);
-    memcpy(dst, &symbols, sizeof symbols);
+    return shuffle(low | high, transpose);
 }
 
-TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table, size_t step_count) {
+TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table,
+                               const hansel_fields *fields, size_t step_count) {
+    const hansel_fields f = *fields; /* what is stored cannot be this */
     lanes s[WIDTH];
     uint8_t *dst[WIDTH];
     hansel_quad found[BUFFER_STEPS][WIDTH];
@@ -132,8 +133,13 @@ TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table, s
         }
         UNROLL for (k = 0; k < WIDTH; k++) {
             for (i = 0; i < count; i += HANSEL_BLOCK_STEPS) {
-                write_symbols(dst[k], (const hansel_quad(*)[WIDTH]) & found[i][k]);
-                dst[k] += HANSEL_LANES * HANSEL_BLOCK_STEPS;
+                const hansel_quad(*block)[WIDTH] = (const hansel_quad(*)[WIDTH]) & found[i][k];
+                hansel_quad symbols = collect_symbols(block);
+                if (f.fold == 1)
+                    memcpy(dst[k], &symbols, sizeof symbols);
+                else
+                    hansel_unfold_block(dst[k], symbols, &f);
+                dst[k] += HANSEL_LANES * HANSEL_BLOCK_STEPS * f.fold;
             }
         }
     }

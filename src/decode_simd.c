@@ -72,26 +72,60 @@ static inline v128_t decode_step_simd(v128_t *x, quad *q, const uint32_t *table)
     return symbols;
 }
 
-void hansel_steps_wasm(hansel_decoder *streams, const uint32_t *table, size_t step_count) {
+/* What unfolding needs. Volatile: read where it is needed, and not kept in registers. */
+typedef volatile struct unfolder {
+    v128_t mask, origin;
+} unfolder;
+
+static inline v128_t unfold(v128_t fields, const unfolder *u) {
+    return wasm_i8x16_add(wasm_v128_and(fields, u->mask), u->origin);
+}
+
+/* The weights of a step of two streams, whose symbols are in the first two of symbols' u32s. */
+static inline void write_step(uint8_t *even, uint8_t *odd, v128_t symbols, uint32_t fold,
+                              uint32_t bits, const unfolder *u) {
+    if (fold == 1) {
+        wasm_v128_store32_lane(even, symbols, 0);
+        wasm_v128_store32_lane(odd, symbols, 1);
+    } else {
+        v128_t next = wasm_u32x4_shr(symbols, bits);
+        v128_t low = wasm_i32x4_shuffle(symbols, next, 0, 4, 1, 5);
+        if (fold == 2) {
+            v128_t weights = unfold(low, u);
+            wasm_v128_store64_lane(even, weights, 0);
+            wasm_v128_store64_lane(odd, weights, 1);
+        } else {
+            v128_t high = wasm_u32x4_shr(low, HANSEL_SYMBOL_BITS / 2);
+            wasm_v128_store(even, unfold(wasm_i64x2_shuffle(low, high, 0, 2), u));
+            wasm_v128_store(odd, unfold(wasm_i64x2_shuffle(low, high, 1, 3), u));
+        }
+    }
+}
+
+void hansel_steps_wasm(hansel_decoder *streams, const uint32_t *table, const hansel_fields *fields,
+                       size_t step_count) {
+    const uint32_t fold = fields->fold, width = HANSEL_LANES * fold;
+    unfolder u;
     v128_t x[HANSEL_WASM_WIDTH];
     quad quads[HANSEL_WASM_WIDTH];
     uint8_t *dst[HANSEL_WASM_WIDTH];
     size_t at;
     uint32_t k;
+    u.mask = wasm_i32x4_splat((int32_t)fields->mask);
+    u.origin = wasm_i32x4_splat((int32_t)(fields->low ^ fields->high));
     UNROLL for (k = 0; k < HANSEL_WASM_WIDTH; k++) {
         x[k] = wasm_v128_load(streams[k].state);
         quads[k].cursor = streams[k].cursor;
         dst[k] = streams[k].dst;
         find_entries(&quads[k], x[k], table);
     }
-    for (at = 0; at < HANSEL_LANES * step_count; at += HANSEL_LANES) {
+    for (at = 0; at < width * step_count; at += width) {
         UNROLL for (k = 0; k < HANSEL_WASM_WIDTH; k += 2) {
             v128_t even = decode_step_simd(&x[k], &quads[k], table);
             v128_t odd = decode_step_simd(&x[k + 1], &quads[k + 1], table);
             v128_t symbols = wasm_i16x8_narrow_i32x4(even, odd);
             symbols = wasm_u8x16_narrow_i16x8(symbols, symbols);
-            wasm_v128_store32_lane(dst[k] + at, symbols, 0);
-            wasm_v128_store32_lane(dst[k + 1] + at, symbols, 1);
+            write_step(dst[k] + at, dst[k + 1] + at, symbols, fold, fields->bits, &u);
         }
     }
     UNROLL for (k = 0; k < HANSEL_WASM_WIDTH; k++) {

@@ -10,8 +10,8 @@
 typedef struct hansel_decoder {
     uint32_t state[HANSEL_LANES];
     const uint8_t *cursor, *end;   /* the next word; behind the stream's last */
-    uint8_t *dst;                  /* for the next symbol */
-    uint64_t column, column_count; /* of the next symbol; of a row */
+    uint8_t *dst;                  /* for the next weight */
+    uint64_t column, column_count; /* of the next weight; of a row */
     uint64_t step_count;           /* steps left, without the tail's */
     uint32_t tail_count;           /* steps of the tail */
     uint32_t bad;                  /* a rule is broken already */
@@ -44,7 +44,7 @@ const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS], const uint32_
  *            a stream's end. Then its cursor has, too, and stays there
  */
 void hansel_decode_group(hansel_decoder *streams, uint32_t count, const uint32_t *table,
-                         const uint8_t *src_end);
+                         const hansel_fields *fields, const uint8_t *src_end);
 
 /*
  * The loops of hansel_decode_group(), for HANSEL_WASM_WIDTH, HANSEL_QUADS_WIDTH and
@@ -54,10 +54,40 @@ void hansel_decode_group(hansel_decoder *streams, uint32_t count, const uint32_t
 #define HANSEL_WASM_WIDTH 8u
 #define HANSEL_QUADS_WIDTH 8u
 #define HANSEL_AVX2_WIDTH 16u
-#define HANSEL_BLOCK_STEPS 4u
-void hansel_steps_wasm(hansel_decoder *streams, const uint32_t *table, size_t step_count);
-void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table, size_t step_count);
-void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table, size_t step_count);
+#define HANSEL_BLOCK_STEPS 4u /* whose symbols fill 16 bytes */
+void hansel_steps_wasm(hansel_decoder *streams, const uint32_t *table, const hansel_fields *fields,
+                       size_t step_count);
+void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table, const hansel_fields *fields,
+                        size_t step_count);
+void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table, const hansel_fields *fields,
+                       size_t step_count);
+
+/* Fields as weights, stored. */
+static inline void hansel_write_fields(uint8_t *dst, hansel_quad symbols,
+                                       const hansel_fields *fields) {
+    hansel_quad weights = ((symbols & fields->mask) + fields->low) ^ fields->high;
+    memcpy(dst, &weights, sizeof weights);
+}
+
+/* The weights of a block of steps of a stream, whose 16 symbols are given in the stream's order;
+ * fold is 2 or 4. */
+static inline void hansel_unfold_block(uint8_t *dst, hansel_quad symbols,
+                                      const hansel_fields *fields) {
+    hansel_quad next = symbols >> fields->bits, low, high;
+    low = HANSEL_SHUFFLE(symbols, next, 0, 4, 1, 5);
+    high = HANSEL_SHUFFLE(symbols, next, 2, 6, 3, 7);
+    if (fields->fold == 2) {
+        hansel_write_fields(dst, low, fields);
+        hansel_write_fields(dst + 16, high, fields);
+        return;
+    }
+    next = low >> 2 * fields->bits;
+    hansel_write_fields(dst, HANSEL_SHUFFLE(low, next, 0, 1, 4, 5), fields);
+    hansel_write_fields(dst + 16, HANSEL_SHUFFLE(low, next, 2, 3, 6, 7), fields);
+    next = high >> 2 * fields->bits;
+    hansel_write_fields(dst + 32, HANSEL_SHUFFLE(high, next, 0, 1, 4, 5), fields);
+    hansel_write_fields(dst + 48, HANSEL_SHUFFLE(high, next, 2, 3, 6, 7), fields);
+}
 
 /* For a shuffle of the bytes of eight, by the lanes that are short: the next words go to
  * those lanes, in order, each to the low half of its lane; elsewhere 128, which gives zero. */
@@ -72,18 +102,12 @@ static inline const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS],
 }
 
 static inline void hansel_decode_group(hansel_decoder *streams, uint32_t count,
-                                       const uint32_t *table, const uint8_t *src_end) {
-    (void)streams, (void)count, (void)table, (void)src_end;
+                                       const uint32_t *table, const hansel_fields *fields,
+                                       const uint8_t *src_end) {
+    (void)streams, (void)count, (void)table, (void)fields, (void)src_end;
 }
 
 #endif
-
-/*
- * Weights of a stream whose symbols lie at the end of the weights' place. They never
- * overtake the symbols: what is left of dst holds a weight or more for every symbol left.
- */
-void hansel_unfold(uint8_t *dst, const uint8_t *src, const hansel_blob *blob,
-                   const hansel_extent *extent);
 
 /* ---- what this processor can run ------------------------------------------- */
 

@@ -1,4 +1,4 @@
-/* head.c - reading the head of a blob. Its mirror is hansel_write_head in encode.c. */
+/* head.c - the head of a blob, read; write_head.c writes it. FORMAT.md sections 2 and 3. */
 #include "layout.h"
 
 static hansel_status fail(hansel_fault *fault, hansel_status status, uint64_t position,

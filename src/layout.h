@@ -101,6 +101,28 @@ static inline uint32_t hansel_symbol_origin(const hansel_blob *blob) {
     return blob->weights_per_symbol > 1 ? 0 : blob->origin;
 }
 
+/* How weights lie in symbols, four at a time: FORMAT.md 4.5. With one to a symbol it is all there
+ * is, and the table knows of origin. */
+typedef struct hansel_fields {
+    uint32_t fold, bits; /* weights to a symbol, and bits of each */
+    uint32_t width_log2; /* of 4 * fold, the weights of a step */
+    uint32_t mask;       /* four fields, to each of which origin is added */
+    uint32_t low, high;  /* in two parts, so that none carries into the next */
+} hansel_fields;
+
+static inline hansel_fields hansel_fields_of(const hansel_blob *blob) {
+    uint32_t fold = blob->weights_per_symbol, bits = HANSEL_SYMBOL_BITS / fold;
+    uint32_t origin = fold > 1 ? blob->origin : 0;
+    hansel_fields fields = {fold, bits, 2 + fold / 2, ((1u << bits) - 1) * 0x01010101u,
+                            (origin & 127) * 0x01010101u, (origin & 128) * 0x01010101u};
+    return fields;
+}
+
+/* Field k of four symbols, a byte each: four weights. */
+static inline uint32_t hansel_unfold(const hansel_fields *fields, uint32_t symbols, uint32_t k) {
+    return (((symbols >> k * fields->bits) & fields->mask) + fields->low) ^ fields->high;
+}
+
 /* First column of a piece of a row; piece = pieces gives columns. */
 uint64_t hansel_piece_start(const hansel_blob *blob, uint32_t piece);
 hansel_extent hansel_stream_extent(const hansel_blob *blob, uint32_t stream);

@@ -42,9 +42,10 @@ static bytes make_blob(uint64_t rows, uint64_t columns, uint32_t stream_length, 
 }
 
 /* The loops themselves: they take all steps but a few, and leave the streams right. */
-static void check_loops(const bytes *file, const uint8_t *symbols, uint32_t count) {
+static void check_loops(const bytes *file, const uint8_t *weights, uint32_t count) {
     uint32_t table[HANSEL_MAX_SLOTS], wide[HANSEL_MAX_SLOTS], k, *cursors;
     hansel_decoder streams[HANSEL_GROUP];
+    hansel_fields fields;
     const uint32_t *wide_table;
     uint8_t *dst, *words;
     size_t src_bytes;
@@ -52,6 +53,7 @@ static void check_loops(const bytes *file, const uint8_t *symbols, uint32_t coun
     hansel_read_head(&blob, file->at, file->count, NULL);
     hansel_build_table(table, &blob);
     wide_table = hansel_wide_table(wide, table, blob.slot_bits);
+    fields = hansel_fields_of(&blob);
     cursors = allocate(4 * ((size_t)count + 1));
     hansel_read_cursors(cursors, &blob, file->at, 0, count, 0);
     src_bytes = 2 * (size_t)cursors[count];
@@ -66,20 +68,20 @@ static void check_loops(const bytes *file, const uint8_t *symbols, uint32_t coun
         d->cursor = start + 2 * HANSEL_STATE_WORDS;
         d->end = words + 2 * (size_t)cursors[k + 1];
         d->dst = dst + hansel_stream_start(&blob, k);
-        d->column_count = extent.column_count;
+        d->column_count = extent.weight_columns;
         d->step_count = extent.step_count - blob.tail_steps;
     }
-    hansel_decode_group(streams, count, wide_table, words + src_bytes);
+    hansel_decode_group(streams, count, wide_table, &fields, words + src_bytes);
     for (k = 0; k < count; k++) {
         hansel_extent extent = hansel_stream_extent(&blob, k);
         uint64_t start = hansel_stream_start(&blob, k);
         size_t done = (size_t)(streams[k].dst - dst - start);
-        check(done + HANSEL_LANES * streams[k].step_count ==
-                  HANSEL_LANES * (extent.step_count - blob.tail_steps),
+        check(done + HANSEL_LANES * fields.fold * streams[k].step_count ==
+                  HANSEL_LANES * fields.fold * (extent.step_count - blob.tail_steps),
               "%zu done, %llu steps left", done, (unsigned long long)streams[k].step_count);
         check(variant == HANSEL_SCALAR || streams[k].step_count < 24,
               "%llu steps left of stream %u", (unsigned long long)streams[k].step_count, k);
-        check(!memcmp(dst + start, symbols + start, done), "stream %u of %u", k, count);
+        check(!memcmp(dst + start, weights + start, done), "stream %u of %u", k, count);
     }
     free(cursors);
     free(words);
@@ -161,17 +163,20 @@ void test_variants(void) {
         }
     }
     for (slot_bits = HANSEL_MIN_SLOT_BITS; slot_bits <= HANSEL_MAX_SLOT_BITS; slot_bits++) {
-        uint8_t *symbols;
-        bytes file = make_blob(HANSEL_GROUP + 1, 1024, 1024, slot_bits, 64, 1, &symbols);
-        for (variant = HANSEL_SCALAR; variant < HANSEL_VARIANTS; variant++) {
-            if (!hansel_has_variant(variant)) continue;
-            for (count = 4; count <= HANSEL_GROUP; count++) {
-                if (count % 8 && count % 8 < 4) continue; /* some are left to decode.c */
-                check_loops(&file, symbols, count);
+        for (fold = 1; fold <= HANSEL_MAX_FOLD; fold *= 2) {
+            uint8_t *weights;
+            bytes file =
+                make_blob(HANSEL_GROUP + 1, 1024 * fold, 1024, slot_bits, 64, fold, &weights);
+            for (variant = HANSEL_SCALAR; variant < HANSEL_VARIANTS; variant++) {
+                if (!hansel_has_variant(variant)) continue;
+                for (count = 4; count <= HANSEL_GROUP; count++) {
+                    if (count % 8 && count % 8 < 4) continue; /* some are left to decode.c */
+                    check_loops(&file, weights, count);
+                }
             }
+            free(file.at);
+            free(weights);
         }
-        free(file.at);
-        free(symbols);
     }
     variant = before;
 }
