@@ -135,7 +135,7 @@ describe('threads', function () {
     };
     const found = await Promise.all(Array.from({ length: 24 }, () => pool.run('crc32c', [bytes])));
     assert.deepEqual([...new Set(found)], [Encoder.prototype.crc32c.call(codec, bytes)]);
-    assert.ok(here >= 4 && here <= 20, `${here} of 24 calls`);
+    assert.ok(here >= 1 && here <= 23, `${here} of 24 calls`);
   });
 
   it('take turns: many decodes at once, of several models', async () => {

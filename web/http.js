@@ -264,7 +264,9 @@ export function allocate(bytes, where, isShared) {
   try {
     return new Uint8Array(/** @type {any} */ (isShared ? new SharedArrayBuffer(bytes) : bytes));
   } catch (cause) {
-    throw new HanselError('HANSEL_ERR_MEMORY', `no room for ${bytes} bytes`, { where, cause });
+    throw new HanselError('HANSEL_ERR_MEMORY', `no room for ${bytes} bytes`, {
+      got: /** @type {Error} */ (cause).message, where, cause,
+    });
   }
 }
 

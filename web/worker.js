@@ -17,27 +17,30 @@ const buffers = (result) => Object.values(result ?? {}).flatMap((value) => (
  *   method: string, args: any[]}} call a module to come: its memory and the addresses of slots of so
  *   many bytes are the answer; or a call, whose arguments can lie in slots
  */
-function answer({ id, number, module, slots = [], method, args }) {
+function answer({ id, number, module, slots = [], method, args = [] }) {
+  /** Slots that are to be given back. */
+  const back = args.flatMap((arg) => (arg?.slot instanceof ArrayBuffer ? [arg.slot] : []));
+  const post = (/** @type {object} */ message, /** @type {Transferable[]} */ own = []) => (
+    /** @type {any} */ (port).postMessage({ id, slots: back, ...message }, [...own, ...back]));
   try {
     if (module) {
       const { wasm } = codecs.set(number, new Encoder(module)).get(number) ?? {};
       const at = slots.map((bytes) => wasm?.reserve(bytes));
-      /** @type {any} */ (port).postMessage({
-        id, result: { memory: at.length ? wasm?.memory.buffer : null, slots: at },
-      });
+      post({ result: { memory: at.length ? wasm?.memory.buffer : null, slots: at } });
       return;
     }
     const codec = /** @type {any} */ (codecs.get(number));
-    const { buffer } = codec.wasm.memory;
-    const found = args.map((arg) => (
-      arg?.slot === undefined ? arg : new Uint8Array(buffer, arg.slot, arg.size)));
+    const found = args.map((arg) => (arg?.slot === undefined ? arg
+      : typeof arg.slot === 'number' ? new Uint8Array(codec.wasm.memory.buffer, arg.slot, arg.size)
+        : new Uint8Array(arg.slot, 0, arg.size)));
     const result = codec[method](...found);
-    // In shared memory? The caller knows where they are.
-    if (result?.bytes && !(result.bytes.buffer instanceof ArrayBuffer)) delete result.bytes;
-    /** @type {any} */ (port).postMessage({ id, result }, buffers(result));
+    // In a slot, or in memory that is shared? The caller knows where they are.
+    const { buffer } = result?.bytes ?? {};
+    if (buffer && (back.includes(buffer) || !(buffer instanceof ArrayBuffer))) delete result.bytes;
+    post({ result }, buffers(result));
   } catch (error) {
     const { code = 'HANSEL_ERR_MEMORY', message, expected, got, position } = /** @type {any} */ (error);
-    /** @type {any} */ (port).postMessage({ id, error: { code, message, expected, got, position } });
+    post({ error: { code, message, expected, got, position } });
   }
 }
 

@@ -3,9 +3,9 @@
  * instance of its own. There is one set of them, started when first wanted, used by
  * all who ask and ended when nobody has for a while.
  *
- * Where threads may share memory, arguments are put into the worker's wasm memory and
- * results are read from it, so that nothing is copied more often than by one thread.
- * Elsewhere both are transferred.
+ * Arguments and results lie in slots. Where threads may share memory those are places in
+ * the worker's wasm memory, so that nothing is copied more often than by one thread.
+ * Elsewhere they are buffers that are transferred to the worker and back.
  */
 import { HanselError } from './errors.js';
 import { shareModule } from './shared_module.js';
@@ -15,7 +15,7 @@ import { takeTurn, turn } from './turn.js';
 const IDLE_MS = 5000;
 /** Calls that a worker is given at a time, so that it need not wait for the next. */
 const QUEUE = 3;
-/** Shared memory of a worker: arguments and results of those, as large as slices are. */
+/** Slots of a worker: for arguments and results of those, as large as slices are. */
 const SLOTS = 2 * QUEUE;
 const SLOT_BYTES = 2 << 20;
 
@@ -61,7 +61,9 @@ export function makeLine(codec, threads) {
   const findWorker = () => {
     const worker = pickWorker(count, module);
     // The last few are not queued up with one worker while the other threads have nothing left.
-    const isFree = worker && worker.waiting.size <= Math.min(waiting / count, QUEUE - 1);
+    // Nor with one whose code the engine has yet to optimize.
+    const most = Math.min(waiting / count, (worker?.done ?? 0) > QUEUE ? QUEUE - 1 : 0);
+    const isFree = worker && worker.waiting.size <= most;
     return { worker: isFree ? worker : null, isAlone: !worker };
   };
   const assign = async (/** @type {string} */ method, /** @type {unknown[]} */ args,
@@ -112,13 +114,16 @@ function startWorker() {
   return new Worker(url, { type: 'module' });
 }
 
-/** A codec of a worker; slots: addresses in its memory that no call is using.
- * @typedef {{number: number, memory: ArrayBufferLike | null, slots: number[]}} Remote */
+/** A codec of a worker; slots: those that no call is using; addresses in its memory, or without
+ * memory buffers.
+ * @typedef {{number: number, memory: ArrayBufferLike | null, slots: (number | ArrayBuffer)[]}} Remote */
 
 class CodecWorker {
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: unknown) => void,
-   *   into?: Uint8Array, filled?: Uint8Array, remote: Remote, lent: number[]}>} */
+   *   into?: Uint8Array, filled?: Uint8Array | null, remote: Remote, lent: number[]}>} */
   waiting = new Map();
+  /** Calls that have ended. */
+  done = 0;
   #isUp = false;
   /** Whether it could make an instance of some module: memory to share can be refused. */
   #isProven = false;
@@ -184,45 +189,51 @@ class CodecWorker {
 
   /** @param {WebAssembly.Module} module */
   async #send(module) {
-    const slots = canShare ? Array(SLOTS).fill(SLOT_BYTES) : [];
+    const sizes = Array(SLOTS).fill(SLOT_BYTES);
     const number = this.#remotes.size;
     const own = canShare ? await shareModule(module) : module;
-    const { memory, slots: addresses } = await this.#post({ number, module: own, slots },
+    const { memory, slots } = await this.#post({ number, module: own, slots: canShare ? sizes : [] },
       { number, memory: null, slots: [] });
-    this.#remotes.set(module, { number, memory, slots: addresses });
+    this.#remotes.set(module, {
+      number, memory, slots: memory ? slots : sizes.map((bytes) => new ArrayBuffer(bytes)),
+    });
     this.#isProven = hasRun = true;
     failures = 0;
   }
 
-  /** @param {any} message {id, result | error}, or nothing: it is up */
+  /** @param {any} message {id, result | error, slots: those that come back}, or nothing: it is up */
   #hear(message) {
     if (!message) {
       this.#isUp = true;
       endWhenIdle();
       return;
     }
-    const { id, result, error } = message;
+    const { id, result, error, slots } = message;
     const call = this.waiting.get(id);
     if (!call) return;
     this.waiting.delete(id);
+    this.done++;
     if (error) {
       call.reject(revive(error));
     } else {
-      const { into, filled = result?.bytes } = call;
+      const { into } = call;
       if (into) {
+        const filled = call.filled === null ? new Uint8Array(slots.at(-1), 0, into.length)
+          : call.filled ?? result.bytes;
         if (filled !== into) into.set(filled);
         result.bytes = into;
       }
       call.resolve(result);
     }
-    call.remote.slots.push(...call.lent);
+    call.remote.slots.push(...call.lent, ...slots);
     if (!this.waiting.size) this.#thread.unref?.();
     endWhenIdle();
   }
 
   /**
    * @param {object} message @param {Remote} remote
-   * @param {{given?: ArrayBuffer[], lent?: number[], into?: Uint8Array, filled?: Uint8Array}} [call]
+   * @param {{given?: ArrayBuffer[], lent?: number[], into?: Uint8Array, filled?: Uint8Array | null}}
+   *   [call] filled: where the result for into will be; null for the last slot that comes back
    * @returns {Promise<any>}
    */
   #post(message, remote, { given = [], lent = [], into, filled } = {}) {
@@ -246,30 +257,32 @@ class CodecWorker {
     const lent = [];
     /** @type {ArrayBuffer[]} */
     const given = [];
-    /** A place in the worker's memory, if one is free. @param {number} bytes */
-    const lend = (bytes) => {
-      const slot = bytes <= SLOT_BYTES ? remote.slots.pop() : undefined;
+    /** A slot, if one is free. @param {number} size @returns {[Uint8Array, object] | null} a view
+     * of it, and what the worker is told */
+    const lend = (size) => {
+      const slot = size <= SLOT_BYTES ? remote.slots.pop() : undefined;
       if (slot === undefined) return null;
-      lent.push(slot);
-      return new Uint8Array(/** @type {ArrayBufferLike} */ (remote.memory), slot, bytes);
+      if (typeof slot === 'number') lent.push(slot);
+      else given.push(slot);
+      return [typeof slot === 'number'
+        ? new Uint8Array(/** @type {ArrayBufferLike} */ (remote.memory), slot, size)
+        : new Uint8Array(slot, 0, size), { slot, size }];
     };
     const stage = (/** @type {unknown} */ arg) => {
       if (!(arg instanceof Uint8Array)) return arg;
-      const place = lend(arg.length);
-      if (place) {
-        place.set(arg);
-        return { slot: place.byteOffset, size: arg.length };
-      }
+      const [place, told] = lend(arg.length) ?? [];
+      place?.set(arg);
+      if (told) return told;
       const copy = new Uint8Array(arg); // a clone would take the whole buffer behind a view
       given.push(copy.buffer);
       return copy;
     };
     const staged = args.map(stage);
     const isShared = into && !(into.buffer instanceof ArrayBuffer);
-    const filled = isShared ? into : into && (lend(into.length) ?? undefined);
-    if (isShared) staged.push(into);
-    else if (filled) staged.push({ slot: filled.byteOffset, size: filled.length });
+    const [place, told] = into && !isShared ? lend(into.length) ?? [] : [into, into];
+    if (told) staged.push(told);
+    const isGiven = place && place !== into && place.buffer !== remote.memory;
     return this.#post({ number: remote.number, method, args: staged }, remote,
-      { given, lent, into, filled });
+      { given, lent, into, filled: isGiven ? null : place });
   }
 }

@@ -49,6 +49,10 @@ describe('threads in Chromium', function () {
               await rest();
             }
           }
+          const shared = await many.decode('I8', { shared: true }).catch((e) => e);
+          results.push(globalThis.crossOriginIsolated
+            ? shared.buffer instanceof SharedArrayBuffer && same(shared, await one.decode('I8'))
+            : shared.code === 'HANSEL_ERR_MEMORY' && /SharedArrayBuffer/.test(shared.message));
           const tensors = { w: { dtype: 'I8', shape, data: await many.decode('I8') } };
           results.push(same(await code(tensors, { threads: 2 }), await code(tensors)));
           await rest();
