@@ -26,14 +26,15 @@ import { CODERS, initZstd, native, wasmCore } from './coders.js';
 import { SETS, entropyOf, makeData } from './data.js';
 import { measurePage } from './page.js';
 import { plot, report, spread } from './report.js';
+import { measureThreads } from './threads.js';
 import { decodeSlices, encodeSlices, joinParts } from './slices.js';
 
 const STREAM_LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384];
 const root = new URL('../..', import.meta.url).pathname;
 
 /** @typedef {import('./report.js').Spread} Spread */
-/** @typedef {{symbols: number, bits: number, encode: Spread | null, decode: Spread | null}} Speeds
- * millions of symbols per second */
+/** @typedef {{symbols: number, bits: number, encode: Spread | null, decode: Spread | null,
+ *   decodes: number[]}} Speeds millions of symbols per second; decodes: by round */
 /** @typedef {Awaited<ReturnType<typeof runAll>> & {gpu?: import('./gpu.js').GpuReport}} Results */
 /** @typedef {import('./data.js').Task} Task */
 /** @typedef {import('./coders.js').Session} Session */
@@ -41,12 +42,12 @@ const root = new URL('../..', import.meta.url).pathname;
 
 /** @param {Round[]} rounds @param {number} symbols @returns {Speeds} */
 function speeds(rounds, symbols) {
-  const rate = (/** @type {'encode' | 'decode'} */ key) => {
-    const times = rounds.flatMap((round) => round[key] ?? []);
-    return times.length ? spread(times.map((time) => symbols / time / 1e6)) : null;
-  };
+  const rates = (/** @type {'encode' | 'decode'} */ key) => (
+    rounds.flatMap((round) => round[key] ?? []).map((time) => symbols / time / 1e6));
+  const [encodes, decodes] = [rates('encode'), rates('decode')];
   return {
-    symbols, bits: 8 * rounds[0].bytes / symbols, encode: rate('encode'), decode: rate('decode'),
+    symbols, bits: 8 * rounds[0].bytes / symbols, encode: encodes.length ? spread(encodes) : null,
+    decode: decodes.length ? spread(decodes) : null, decodes,
   };
 }
 
@@ -218,7 +219,7 @@ async function runAll(quick) {
   const say = (/** @type {string} */ what) => process.stderr.write(
     `${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${what}\n`);
   const machine = await describeMachine();
-  const repeats = quick ? 3 : 5;
+  const repeats = quick ? 3 : 9;
   const rows = quick ? 256 : 4096;
   const folder = await mkdtemp(join(tmpdir(), 'hansel-bench-'));
   await initZstd();
@@ -241,12 +242,14 @@ async function runAll(quick) {
     const first = await firstDecode(up16, Math.max(repeats, 7));
     say('a page');
     const page = await measurePage(quick);
+    say('threads');
+    const threads = await measureThreads(quick, quick ? repeats : 15);
     say('sizes');
     const bySize = await sizes(up16, repeats, quick);
     say('done');
     return {
       command: `node tests/bench/bench.js${quick ? ' --quick' : ''}`, quick, repeats, machine, sets,
-      lengths, first, page, sizes: bySize,
+      lengths, first, page, threads, sizes: bySize,
     };
   } finally {
     await rm(folder, { recursive: true });

@@ -277,7 +277,7 @@ export const CODERS = [
   },
   {
     name: 'Hansel API, 2 threads', ours: true, prepare: api(2),
-    timed: 'as "API, 1 thread", with threads: 2; they stay between rounds',
+    timed: 'as "API, 1 thread", with threads: 2; the worker stays between rounds',
   },
   {
     name: 'gzip -6 (zlib)', timed: 'node:zlib, native, synchronous, in memory',

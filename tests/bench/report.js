@@ -26,6 +26,9 @@ function table(rows) {
   return [heading, rule, ...body].map((line) => `| ${line} |`).join('\n');
 }
 
+const milliseconds = (/** @type {Spread | null} */ values) => (values ? `${values[1].toFixed(2)} (${
+  values[0].toFixed(2)}-${values[2].toFixed(2)})` : '-');
+
 /** @param {Results} results */
 function machineText({ command, machine, repeats, quick }) {
   const { cpu, cores, memory, system, load, versions, revision, date } = machine;
@@ -45,12 +48,11 @@ function machineText({ command, machine, repeats, quick }) {
 
 /** @param {Results['sets'][0]} set */
 function setText({ set, what, shape, entropy, coders }) {
-  const memcpy = coders[0].decode?.[1] ?? NaN;
-  const anchor = coders.find((coder) => coder.anchor)?.decode?.[1] ?? NaN;
-  const rows = coders.map(({ name, bits, encode, decode }) => [
+  const anchors = [coders[0], coders.find((coder) => coder.anchor)];
+  const rows = coders.map(({ name, bits, encode, decode, decodes }) => [
     name, bits.toFixed(4), `${(100 * (bits / entropy - 1)).toFixed(2)} %`, ranged(encode),
-    ranged(decode), ...(decode ? [decode[1] / memcpy, decode[1] / anchor] : [NaN, NaN])
-      .map((ratio) => (Number.isNaN(ratio) ? '-' : ratio.toPrecision(2))),
+    ranged(decode), ...anchors.map((anchor) => (decode && anchor
+      ? spread(decodes.map((speed, i) => speed / anchor.decodes[i]))[1].toPrecision(2) : '-')),
   ]);
   return `### ${set}: ${what}
 
@@ -63,6 +65,14 @@ ${table([['coder', 'bits', 'over entropy', 'encode M/s', 'decode M/s', 'to memcp
 /** @param {Spread} values @returns {string} */
 const times = ([least, median, most]) => (
   `${median.toPrecision(2)} (${least.toPrecision(2)}-${most.toPrecision(2)})`);
+
+/** @param {Awaited<ReturnType<typeof import('./threads.js').measureThreads>>} found */
+export function threadTable({ rows }) {
+  const gained = (/** @type {Spread | null} */ gain) => (gain ? times(gain) : '-');
+  return table([['what', 'encode ms', 'gain', 'decode ms', 'gain'],
+    ...rows.map(({ what, encode, encodeGain, decode, decodeGain }) => [
+      what, milliseconds(encode), gained(encodeGain), milliseconds(decode), gained(decodeGain)])]);
+}
 
 /** @param {GpuReport['runs'][0]} run one renderer */
 function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, glProducts, lengths }) {
@@ -120,10 +130,8 @@ ${runs.map(gpuText).join('\n\n')}
 
 /** @param {Results} results @returns {string} Markdown */
 export function report(results) {
-  const { sets, lengths, first, page, sizes, gpu } = results;
+  const { sets, lengths, first, page, threads, sizes, gpu } = results;
   const timers = sets[sets.length - 1].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
-  const milliseconds = (/** @type {Spread} */ values) => `${values[1].toFixed(2)} (${
-    values[0].toFixed(2)}-${values[2].toFixed(2)})`;
   const nanoseconds = sizes.map(({ encode, decode }) => [encode, decode].map(
     (speed) => 1e3 / (speed?.[1] ?? NaN)));
   const million = nanoseconds[sizes.findIndex(({ symbols }) => symbols === 1e6)];
@@ -171,6 +179,14 @@ page's thread was kept busy at a stretch, in processor time; a frame has 16.7 ms
 ${table([['where', 'threads', 'load', 'open', 'first', 'warm', 'encode', 'task'],
     ...page.map((row) => [row.where, row.threads,
       ...[row.load, row.open, row.first, row.warm, row.encode, row.task].map(milliseconds)])])}
+
+### Two threads
+
+${threads.symbols} symbols of up16 through the API, workers up already. Gain is what is done in the
+same time, beside one thread, by rounds. The last row is what this machine has to give: two processes,
+each with a tensor and a thread of its own, that share nothing.
+
+${threadTable(threads)}
 
 ### Cost against size
 
