@@ -8,7 +8,7 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model plan fold encode write_head encode_blob variant decode \
+CORE = layout crc32c head values model plan fold encode encode_blob variant decode \
        decode_group decode_simd decode_quads decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h

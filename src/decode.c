@@ -14,8 +14,8 @@
  * tail_steps steps lie in the final states themselves, as plain digits.
  *
  * decode_group.c is a faster twin for the long middle part of streams.
- * The shaders mirror rans_step, rans_refill, decode_step, decode_part, tail_symbol,
- * tail_step and decode_stream, in that order; tests/mirror.test.js sees to it.
+ * The shaders mirror rans_step, rans_refill, decode_part, decode_steps (there decode_step),
+ * tail_symbol, tail_step and decode_stream, in that order; tests/mirror.test.js sees to it.
  */
 #include "decoder.h"
 
@@ -69,11 +69,6 @@ static inline uint32_t decode_part(hansel_decoder *d, const uint32_t *table, uin
     return symbols;
 }
 
-/* Four lanes, four symbols. */
-static inline uint32_t decode_step(hansel_decoder *d, const uint32_t *table, uint32_t slot_bits) {
-    return decode_part(d, table, slot_bits, HANSEL_LANES);
-}
-
 /* The weights of a full step. */
 static inline void write_step(uint8_t *dst, uint32_t symbols, const hansel_fields *fields) {
     uint32_t k;
@@ -94,17 +89,17 @@ static HANSEL_SMALL void write_part(uint8_t *dst, uint32_t symbols, uint32_t cou
 }
 
 /*
- * decode_steps_fast() - decode_step, step_count times, where the caller knows
+ * decode_steps() - decode_part of four lanes, step_count times, where the caller knows
  * that 4 * step_count words are left: no step takes more than four, so nothing
  * is checked, and the refill has no branch:
  *
  *     short = x < 2^16                   0 or 1
  *     x = x << (16 * short) | (word & -short);  cursor += short
  *
- * The word is read whether or not it is needed.
+ * The word is read whether or not it is needed. dst receives symbols.
  */
-static void decode_steps_fast(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
-                              uint32_t slot_bits, uint64_t step_count) {
+static void decode_steps(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
+                         uint32_t slot_bits, uint64_t step_count) {
     uint32_t x0 = d->state[0], x1 = d->state[1], x2 = d->state[2], x3 = d->state[3];
     const uint8_t *cursor = d->cursor;
 #define REFILL(x)                                                                    \
@@ -135,29 +130,39 @@ static void decode_steps_fast(uint8_t *dst, hansel_decoder *d, const uint32_t *t
 /* Steps whose folded symbols wait to be unfolded. */
 #define BUFFER_STEPS 64u
 
-/* Full steps of a row. */
-static void decode_steps(hansel_decoder *d, const uint32_t *table, uint32_t slot_bits,
-                         const hansel_fields *fields, uint64_t step_count) {
+void hansel_finish_row(hansel_decoder *d, const uint32_t *table, uint32_t slot_bits,
+                       const hansel_fields *fields) {
     const hansel_fields f = *fields; /* what is stored cannot be this */
+    const uint32_t width = 1u << f.width_log2;
     uint8_t buffer[HANSEL_LANES * BUFFER_STEPS];
-    while (step_count && !d->bad) {
-        uint64_t done = (uint64_t)(d->end - d->cursor) / (2 * HANSEL_LANES), i;
-        if (done > step_count) done = step_count;
-        if (!done) {
-            write_step(d->dst, decode_step(d, table, slot_bits), &f);
-            done = 1;
-        } else if (f.fold == 1) {
-            decode_steps_fast(d->dst, d, table, slot_bits, done);
+    do {
+        uint64_t columns = d->column_count - d->column, i;
+        uint64_t steps = (uint64_t)(d->end - d->cursor) / (2 * HANSEL_LANES);
+        if (steps > d->step_count) steps = d->step_count;
+        if (steps > columns >> f.width_log2) steps = columns >> f.width_log2;
+        if (!steps) { /* the row's last step, or one for which the words may not last */
+            uint32_t count = columns < width ? (uint32_t)columns : width;
+            uint32_t lane_count = count < HANSEL_LANES ? count : HANSEL_LANES;
+            write_part(d->dst, decode_part(d, table, slot_bits, lane_count), count, &f);
+            steps = 1;
+            columns = count;
         } else {
-            if (done > BUFFER_STEPS) done = BUFFER_STEPS;
-            decode_steps_fast(buffer, d, table, slot_bits, done);
-            for (i = 0; i < done; i++)
-                write_step(d->dst + (i << f.width_log2),
-                           hansel_load32(buffer + HANSEL_LANES * i), &f);
+            if (f.fold == 1) {
+                decode_steps(d->dst, d, table, slot_bits, steps);
+            } else {
+                if (steps > BUFFER_STEPS) steps = BUFFER_STEPS;
+                decode_steps(buffer, d, table, slot_bits, steps);
+                for (i = 0; i < steps; i++)
+                    write_step(d->dst + (i << f.width_log2),
+                               hansel_load32(buffer + HANSEL_LANES * i), &f);
+            }
+            columns = steps << f.width_log2;
         }
-        d->dst += done << f.width_log2;
-        step_count -= done;
-    }
+        d->dst += columns;
+        d->step_count -= steps;
+        d->column += columns;
+    } while (d->step_count && d->column < d->column_count && !d->bad);
+    if (d->column == d->column_count) d->column = 0;
 }
 
 /* One digit of a final state: an alphabet index. FORMAT.md 4.4. */
@@ -201,26 +206,7 @@ static int decode_stream(hansel_decoder *d, const hansel_blob *blob, const uint3
     const uint32_t width = 1u << fields->width_log2;
     uint32_t lane, bad = 0;
     if (d->cursor > d->end) d->bad = 1;
-    while (d->step_count && !d->bad) { /* a row, or what is left of one, or up to the tail */
-        uint64_t columns = d->column_count - d->column, full = columns >> fields->width_log2;
-        uint32_t rest = (uint32_t)columns & (width - 1);
-        if (full >= d->step_count) {
-            full = d->step_count;
-            rest = 0;
-        }
-        decode_steps(d, table, blob->slot_bits, fields, full);
-        d->step_count -= full;
-        d->column += width * full;
-        if (rest && !d->bad) {
-            uint32_t lane_count = rest < HANSEL_LANES ? rest : HANSEL_LANES;
-            uint32_t symbols = decode_part(d, table, blob->slot_bits, lane_count);
-            write_part(d->dst, symbols, rest, fields);
-            d->dst += rest;
-            d->step_count--;
-            d->column += rest;
-        }
-        if (d->column == d->column_count) d->column = 0;
-    }
+    while (d->step_count && !d->bad) hansel_finish_row(d, table, blob->slot_bits, fields);
     if (d->bad || d->cursor != d->end) return 0;
     for (lane = 0; lane < HANSEL_LANES; lane++) d->state[lane] -= HANSEL_STATE_LOW;
     for (; d->tail_count; d->tail_count--) {

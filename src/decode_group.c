@@ -2,8 +2,8 @@
  * decode_group.c - decode.c's twin for many streams side by side. A step of one stream is a chain
  * of dependent instructions some 50 cycles long; streams beside it hide that.
  *
- * It decodes whole steps as long as nothing can go wrong, and leaves the rest to
- * decode.c: the end of each row that is not a multiple of four, the tail, and all
+ * It decodes whole steps as long as nothing can go wrong, lets decode.c finish each row that
+ * has a step of fewer columns at its end, and leaves the rest to it: the tail, and all
  * checks. So it may not read outside src, and need not notice anything else. The loops
  * themselves are in decode_simd.c (wasm), decode_quads.c and decode_avx2.c.
  */
@@ -50,7 +50,7 @@ HANSEL_SMALL const uint32_t *hansel_wide_table(uint32_t wide[HANSEL_MAX_SLOTS],
     return wide;
 }
 
-/* Full steps before the tail or the first row's last step, whichever is first. */
+/* Full steps before the tail or the row's last step, whichever is first. */
 static HANSEL_SMALL uint64_t full_steps(const hansel_decoder *d, uint32_t width_log2) {
     uint64_t row_steps = (d->column_count - d->column) >> width_log2;
     if (d->column_count << (64 - width_log2) == 0) return d->step_count;
@@ -93,19 +93,27 @@ HANSEL_SMALL void hansel_decode_group(hansel_decoder *streams, uint32_t count,
     /* Too few? The first once more, to the same place. */
     for (k = count; k < loop.width; k++) streams[k] = streams[0];
     for (;;) {
-        uint64_t steps = full_steps(&streams[0], fields->width_log2);
+        uint64_t steps = (uint64_t)-1;
+        int are_ends = 1; /* short ones, of rows */
         for (k = 0; k < loop.width; k++) {
-            hansel_decoder *d = &streams[k];
+            const hansel_decoder *d = &streams[k];
             uint64_t full = full_steps(d, fields->width_log2);
             uint64_t safe = (uint64_t)(src_end - d->cursor) / (2 * HANSEL_LANES);
             if (steps > full) steps = full;
             if (steps > safe) steps = safe;
+            are_ends &= d->step_count && full < loop.block && !d->bad && d->cursor <= d->end;
         }
         steps -= steps % loop.block;
-        if (!steps) break;
-        loop.steps(streams, table, fields, (size_t)steps);
+        if (steps)
+            loop.steps(streams, table, fields, (size_t)steps);
+        else if (!are_ends)
+            break;
         for (k = 0; k < loop.width; k++) {
             hansel_decoder *d = &streams[k];
+            if (!steps) {
+                hansel_finish_row(d, table, HANSEL_MAX_SLOT_BITS, fields);
+                continue;
+            }
             d->dst += steps << fields->width_log2;
             d->column = (d->column + (steps << fields->width_log2)) % d->column_count;
             d->step_count -= steps;

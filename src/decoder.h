@@ -17,6 +17,11 @@ typedef struct hansel_decoder {
     uint32_t bad;                  /* a rule is broken already */
 } hansel_decoder;
 
+/* Decodes what is left of a row, or up to the tail, where a step is left; if the stream is corrupt,
+ * says so in d->bad. d->cursor is not past d->end. decode.c. */
+void hansel_finish_row(hansel_decoder *d, const uint32_t *table, uint32_t slot_bits,
+                       const hansel_fields *fields);
+
 /* Where many streams are decoded side by side, how many at a time, at most. */
 #if defined(__wasm_simd128__)
 #define HANSEL_GROUP 8u

@@ -10,6 +10,7 @@
 #define HANSEL_MAGIC 0x4C534E48u /* "HNSL", little-endian */
 #define HANSEL_VERSION 1u
 #define HANSEL_VERSION_FOLDED 2u /* several weights to a symbol */
+#define HANSEL_VERSION_MERGED 3u /* several dimensions to a row */
 
 /* rANS (FORMAT.md section 4). */
 #define HANSEL_LANES 4u         /* (mirrored) states per stream: one quad */
@@ -49,7 +50,7 @@
 #define HANSEL_OFFSET_TAIL_BITS 40u
 #define HANSEL_OFFSET_TAIL_STEPS 41u
 #define HANSEL_OFFSET_LENGTH_BITS 42u
-#define HANSEL_OFFSET_RESERVED 43u
+#define HANSEL_OFFSET_ROW_DIMS 43u
 #define HANSEL_OFFSET_LENGTH_BASE 44u
 #define HANSEL_OFFSET_PIECES 48u
 #define HANSEL_OFFSET_ROWS_PER_STREAM 52u

@@ -64,7 +64,7 @@ typedef struct hansel_fault {
  * order is part of the wasm interface: web/codec.js reads it by offset. */
 typedef struct hansel_blob {
     uint64_t shape[HANSEL_MAX_RANK]; /* elements; rank entries used, the rest 0 */
-    uint64_t rows, columns, weights; /* the matrix view: columns = last dimension */
+    uint64_t rows, columns, weights; /* the matrix view, FORMAT.md 3.1 */
     uint64_t blob_bytes;             /* the whole blob */
     uint64_t word_count;             /* 16-bit words of all streams */
     float step;                      /* grid step, HANSEL_MIN_STEP or more; 0 when lossless */
@@ -82,6 +82,7 @@ typedef struct hansel_blob {
     uint32_t directory_offset;       /* in the head, bytes */
     uint32_t weights_per_symbol;     /* 1, 2 or 4: FORMAT.md 4.5 */
     uint16_t freq[256];              /* by alphabet index */
+    uint32_t row_dims;               /* the last dimensions, that a row is made of */
 } hansel_blob;
 
 /* ---- decoding ---------------------------------------------------------- */

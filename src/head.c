@@ -1,5 +1,33 @@
-/* head.c - the head of a blob, read; write_head.c writes it. FORMAT.md sections 2 and 3. */
+/* head.c - the head of a blob, read and written. FORMAT.md sections 2 and 3. */
 #include "layout.h"
+
+/* Fields of the fixed part that a blob has too, in the same order of bytes. */
+#define FIELD(name, offset, size) {offset, size, offsetof(hansel_blob, name)}
+static const struct {
+    uint8_t offset, size;
+    uint16_t member;
+} fields[] = {
+    FIELD(dtype, HANSEL_OFFSET_DTYPE, 1),
+    FIELD(mode, HANSEL_OFFSET_MODE, 1),
+    FIELD(rank, HANSEL_OFFSET_RANK, 1),
+    FIELD(head_bytes, HANSEL_OFFSET_HEAD_BYTES, 4),
+    FIELD(blob_bytes, HANSEL_OFFSET_BLOB_BYTES, 8),
+    FIELD(payload_crc, HANSEL_OFFSET_PAYLOAD_CRC, 4),
+    FIELD(step, HANSEL_OFFSET_STEP, 4),
+    FIELD(weights_per_symbol, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1),
+    FIELD(raw_bytes, HANSEL_OFFSET_RAW_BYTES, 1),
+    FIELD(slot_bits, HANSEL_OFFSET_SLOT_BITS, 1),
+    FIELD(origin, HANSEL_OFFSET_ORIGIN, 1),
+    FIELD(alphabet_size, HANSEL_OFFSET_ALPHABET, 2),
+    FIELD(tail_bits, HANSEL_OFFSET_TAIL_BITS, 1),
+    FIELD(tail_steps, HANSEL_OFFSET_TAIL_STEPS, 1),
+    FIELD(length_bits, HANSEL_OFFSET_LENGTH_BITS, 1),
+    FIELD(row_dims, HANSEL_OFFSET_ROW_DIMS, 1),
+    FIELD(length_base, HANSEL_OFFSET_LENGTH_BASE, 4),
+    FIELD(pieces, HANSEL_OFFSET_PIECES, 4),
+    FIELD(rows_per_stream, HANSEL_OFFSET_ROWS_PER_STREAM, 4),
+};
+#define FIELD_COUNT (sizeof fields / sizeof *fields)
 
 static hansel_status fail(hansel_fault *fault, hansel_status status, uint64_t position,
                           uint64_t expected, uint64_t found) {
@@ -18,7 +46,6 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
     } rules[] = {
         {HANSEL_OFFSET_CODED_PLANES, 1, 1, HANSEL_ERR_RESERVED},
         {HANSEL_OFFSET_TABLES, 1, 1, HANSEL_ERR_RESERVED},
-        {HANSEL_OFFSET_RESERVED, 0, 0, HANSEL_ERR_RESERVED},
         {HANSEL_OFFSET_DTYPE, HANSEL_F32, HANSEL_F8_E5M2, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_MODE, HANSEL_GRID, HANSEL_LOSSLESS, HANSEL_ERR_HEADER},
         {HANSEL_OFFSET_RANK, 0, HANSEL_MAX_RANK, HANSEL_ERR_HEADER},
@@ -28,12 +55,15 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
         {HANSEL_OFFSET_LENGTH_BITS, 0, HANSEL_MAX_LENGTH_BITS, HANSEL_ERR_HEADER},
     };
     size_t i;
-    /* Version 1 knows 1, and 2 the others. */
-    if (head[HANSEL_OFFSET_VERSION] == HANSEL_VERSION ? head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != 1
-                                                      : head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != 2 &&
-            head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] != HANSEL_MAX_FOLD)
-        return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL,
-                    head[HANSEL_OFFSET_VERSION], head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL]);
+    uint32_t version = head[HANSEL_OFFSET_VERSION], fold = head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL];
+    uint32_t row_dims = head[HANSEL_OFFSET_ROW_DIMS];
+    /* Version 1 knows 1, 2 the others, 3 all. */
+    if (fold == 1 ? version == HANSEL_VERSION_FOLDED
+                  : version == HANSEL_VERSION || (fold != 2 && fold != HANSEL_MAX_FOLD))
+        return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, version, fold);
+    if ((row_dims >= 2) != (version == HANSEL_VERSION_MERGED) || row_dims == 1)
+        return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_ROW_DIMS,
+                    version == HANSEL_VERSION_MERGED ? 2 : 0, row_dims);
     for (i = 0; i < sizeof rules / sizeof *rules; i++) {
         uint8_t value = head[rules[i].offset];
         if (value < rules[i].low || value > rules[i].high)
@@ -46,25 +76,11 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
 /* Everything up to the frequencies; blob->directory_offset is where they start. */
 static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_fault *fault) {
     uint32_t i, float_bits, grid_dtype;
-    blob->dtype = head[HANSEL_OFFSET_DTYPE];
-    blob->mode = head[HANSEL_OFFSET_MODE];
-    blob->rank = head[HANSEL_OFFSET_RANK];
-    blob->blob_bytes = hansel_load64(head + HANSEL_OFFSET_BLOB_BYTES);
-    blob->payload_crc = hansel_load32(head + HANSEL_OFFSET_PAYLOAD_CRC);
-    blob->weights_per_symbol = head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL];
-    blob->raw_bytes = head[HANSEL_OFFSET_RAW_BYTES];
-    blob->slot_bits = head[HANSEL_OFFSET_SLOT_BITS];
-    blob->origin = head[HANSEL_OFFSET_ORIGIN];
-    blob->alphabet_size = hansel_load16(head + HANSEL_OFFSET_ALPHABET);
-    blob->tail_bits = head[HANSEL_OFFSET_TAIL_BITS];
-    blob->tail_steps = head[HANSEL_OFFSET_TAIL_STEPS];
-    blob->length_bits = head[HANSEL_OFFSET_LENGTH_BITS];
-    blob->length_base = hansel_load32(head + HANSEL_OFFSET_LENGTH_BASE);
-    blob->pieces = hansel_load32(head + HANSEL_OFFSET_PIECES);
-    blob->rows_per_stream = hansel_load32(head + HANSEL_OFFSET_ROWS_PER_STREAM);
+    for (i = 0; i < FIELD_COUNT; i++)
+        memcpy((uint8_t *)blob + fields[i].member, head + fields[i].offset, fields[i].size);
+    if (!blob->row_dims) blob->row_dims = 1;
 
     float_bits = hansel_load32(head + HANSEL_OFFSET_STEP);
-    memcpy(&blob->step, &float_bits, 4);
     grid_dtype = blob->dtype == HANSEL_F32 || blob->dtype == HANSEL_F16 || blob->dtype == HANSEL_BF16;
     if (blob->mode == HANSEL_GRID && !grid_dtype)
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE, HANSEL_F32, blob->dtype);
@@ -80,6 +96,9 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1,
                     blob->weights_per_symbol);
 
+    if (blob->row_dims > 1 && blob->row_dims >= blob->rank)
+        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_ROW_DIMS, blob->rank - 1,
+                    blob->row_dims);
     for (i = 0; i < blob->rank; i++) blob->shape[i] = hansel_load64(head + HANSEL_OFFSET_SHAPE + 8 * i);
     if (!hansel_matrix_view(blob))
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_SHAPE, HANSEL_MAX_WEIGHTS,
@@ -161,9 +180,9 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
         return fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, HANSEL_FIXED_BYTES, src_bytes);
     if (hansel_load32(head) != HANSEL_MAGIC)
         return fail(fault, HANSEL_ERR_MAGIC, 0, HANSEL_MAGIC, hansel_load32(head));
-    if (head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION &&
-        head[HANSEL_OFFSET_VERSION] != HANSEL_VERSION_FOLDED)
-        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION_FOLDED,
+    if (head[HANSEL_OFFSET_VERSION] < HANSEL_VERSION ||
+        head[HANSEL_OFFSET_VERSION] > HANSEL_VERSION_MERGED)
+        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION_MERGED,
                     head[HANSEL_OFFSET_VERSION]);
     blob->head_bytes = hansel_load32(head + HANSEL_OFFSET_HEAD_BYTES);
     if (blob->head_bytes % HANSEL_ALIGNMENT ||
@@ -184,4 +203,55 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
     if ((status = read_fields(blob, head, fault)) != HANSEL_OK) return status;
     if ((status = read_frequencies(blob, head, fault)) != HANSEL_OK) return status;
     return read_directory(blob, head, fault);
+}
+
+HANSEL_SMALL hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths) {
+    uint32_t i, low = 0, high = 0, count = blob->stream_count;
+    uint64_t words = 0, head;
+    for (i = 0; i < count; i++) {
+        if (i == 0 || lengths[i] < low) low = lengths[i];
+        if (lengths[i] > high) high = lengths[i];
+        words += lengths[i];
+    }
+    if (high - low > 0x7FFFFFFFu || (blob->alphabet_size > 1 && !count)) return HANSEL_ERR_ARGUMENT;
+    blob->length_base = low;
+    blob->length_bits = 0;
+    while ((high - low) >> blob->length_bits) blob->length_bits++;
+    blob->word_count = words;
+    blob->directory_offset =
+        (uint32_t)(HANSEL_FIXED_BYTES + 8 * blob->rank +
+                   hansel_packed_bytes(count ? blob->alphabet_size : 0, blob->slot_bits));
+    head = hansel_align(blob->directory_offset + hansel_packed_bytes(count, blob->length_bits));
+    if (words >= HANSEL_MAX_WORDS || head >= 0xFFFFFFFFu) return HANSEL_ERR_ARGUMENT;
+    blob->head_bytes = (uint32_t)head;
+    blob->blob_bytes = head + hansel_align(2 * words) + hansel_align(blob->weights * blob->raw_bytes);
+    return HANSEL_OK;
+}
+
+HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes,
+                                             const hansel_blob *blob, const uint32_t *lengths) {
+    uint8_t *head = dst;
+    uint32_t i;
+    if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;
+    memset(head, 0, blob->head_bytes);
+    hansel_store32(head + HANSEL_OFFSET_MAGIC, HANSEL_MAGIC);
+    head[HANSEL_OFFSET_VERSION] = (uint8_t)(blob->row_dims > 1             ? HANSEL_VERSION_MERGED
+                                            : blob->weights_per_symbol > 1 ? HANSEL_VERSION_FOLDED
+                                                                           : HANSEL_VERSION);
+    for (i = 0; i < FIELD_COUNT; i++)
+        memcpy(head + fields[i].offset, (const uint8_t *)blob + fields[i].member, fields[i].size);
+    if (blob->row_dims == 1) head[HANSEL_OFFSET_ROW_DIMS] = 0;
+    head[HANSEL_OFFSET_CODED_PLANES] = 1;
+    head[HANSEL_OFFSET_TABLES] = 1;
+    for (i = 0; i < blob->rank; i++) hansel_store64(head + HANSEL_OFFSET_SHAPE + 8 * i, blob->shape[i]);
+    if (blob->stream_count) {
+        uint8_t *freq = head + HANSEL_OFFSET_SHAPE + 8 * blob->rank;
+        for (i = 0; i < blob->alphabet_size; i++)
+            hansel_packed_store(freq, i, blob->slot_bits, blob->freq[i]);
+        for (i = 0; i < blob->stream_count; i++)
+            hansel_packed_store(head + blob->directory_offset, i, blob->length_bits,
+                                lengths[i] - blob->length_base);
+    }
+    hansel_store32(head + HANSEL_OFFSET_HEAD_CRC, hansel_crc32c(0, head, blob->head_bytes));
+    return HANSEL_OK;
 }

@@ -14,15 +14,15 @@ uint32_t hansel_dtype_raw_bytes(uint32_t dtype) {
 int hansel_matrix_view(hansel_blob *blob) {
     uint32_t i;
     if (blob->rank > HANSEL_MAX_RANK) return 0;
-    blob->rows = 1;
-    blob->columns = blob->rank ? blob->shape[blob->rank - 1] : 1;
+    blob->rows = blob->columns = 1;
     for (i = 0; i < blob->rank; i++) {
+        int is_column = i + blob->row_dims >= blob->rank;
+        uint64_t *count = is_column ? &blob->columns : &blob->rows;
+        uint64_t most = is_column ? HANSEL_MAX_COLUMNS : HANSEL_MAX_WEIGHTS;
         if (blob->shape[i] >= HANSEL_MAX_WEIGHTS) return 0;
-        if (i + 1 == blob->rank) break;
-        if (blob->shape[i] && blob->rows > HANSEL_MAX_WEIGHTS / blob->shape[i]) return 0;
-        blob->rows *= blob->shape[i];
+        if (blob->shape[i] && *count > most / blob->shape[i]) return 0;
+        *count *= blob->shape[i];
     }
-    if (blob->columns > HANSEL_MAX_COLUMNS) return 0;
     if (blob->columns && blob->rows > HANSEL_MAX_WEIGHTS / blob->columns) return 0;
     blob->weights = blob->rows * blob->columns;
     return 1;

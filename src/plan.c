@@ -4,6 +4,22 @@
  */
 #include "layout.h"
 
+/*
+ * A step is cut short by the end of its row, so rows of three columns, the kernels of a
+ * convolution, would be slow. Such dimensions are made one; never the first, and not
+ * where steps are whole or rows are long, nor in what is small anyway.
+ */
+static void merge_dims(hansel_blob *blob) {
+    while (blob->weights >= 4096 && blob->row_dims + 1 < blob->rank && blob->columns < 64 &&
+           blob->columns % 16) {
+        blob->row_dims++;
+        if (hansel_matrix_view(blob)) continue;
+        blob->row_dims--;
+        hansel_matrix_view(blob);
+        break;
+    }
+}
+
 HANSEL_SMALL hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32_t mode,
                                        uint32_t rank, const uint64_t *shape, float step) {
     uint32_t i;
@@ -16,11 +32,13 @@ HANSEL_SMALL hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32
     blob->dtype = dtype;
     blob->mode = mode;
     blob->rank = rank;
-    blob->weights_per_symbol = 1;
+    blob->weights_per_symbol = blob->row_dims = 1;
     blob->step = is_grid ? step : 0;
     blob->raw_bytes = is_grid ? 0 : hansel_dtype_raw_bytes(dtype);
     for (i = 0; i < rank; i++) blob->shape[i] = shape[i];
-    return hansel_matrix_view(blob) ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
+    if (!hansel_matrix_view(blob)) return HANSEL_ERR_ARGUMENT;
+    merge_dims(blob);
+    return HANSEL_OK;
 }
 
 static uint64_t nearest_ratio(uint64_t a, uint64_t b) { return (a + b / 2) / b; }

@@ -38,6 +38,7 @@ PROVE(hansel_blob, stream_count, 168);
 PROVE(hansel_blob, directory_offset, 172);
 PROVE(hansel_blob, weights_per_symbol, 176);
 PROVE(hansel_blob, freq, 180);
+PROVE(hansel_blob, row_dims, 692);
 _Static_assert(sizeof(hansel_blob) == 696, "hansel_blob");
 
 PROVE(hansel_stats, sum_squares, 0);

@@ -59,7 +59,7 @@ describe('mirrors', () => {
   it('C has what is to be mirrored', async () => {
     for (const name of CONSTANTS) assert.ok(format.has(name), name);
     const c = functions(await read('src/decode.c'));
-    hasInOrder(c, FUNCTIONS, 'src/decode.c');
+    hasInOrder(c, FUNCTIONS.map((name) => (name === 'decode_step' ? 'decode_steps' : name)), 'src/decode.c');
     hasInOrder(functions(await read('src/layout.c')), LAYOUT, 'src/layout.c');
   });
 

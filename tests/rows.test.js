@@ -34,6 +34,15 @@ const CASES = [
   { what: 'BF16 on a grid', dtype: 'BF16', shape: [50, 50], options: { bits: 4 } },
   { what: 'I8', dtype: 'I8', shape: [90, 31], options: {} },
   { what: 'three dimensions', dtype: 'I8', shape: [5, 6, 70], options: {} },
+  { what: 'a convolution', dtype: 'F32', shape: [32, 17, 3, 3], options: { bits: 5 }, rowDims: 3 },
+  {
+    what: 'a convolution, lossless pieces', dtype: 'BF16', shape: [5, 301, 3, 3], rowDims: 3,
+    options: { lossless: true, streamLength: 256 },
+  },
+  {
+    what: 'a convolution, four weights to a symbol', dtype: 'I8', shape: [31, 50, 5], spread: 0.25,
+    fold: 4, options: { weightsPerSymbol: 4 }, rowDims: 2,
+  },
   { what: 'one dimension is one row', dtype: 'F32', shape: [5000], options: { step: 0.1 } },
   { what: 'all equal', dtype: 'I8', shape: [100, 100], fill: 7, options: {} },
   {
@@ -84,8 +93,10 @@ describe('rows', () => {
       const matrix = await new WasmBackend().load(model, 'w');
       if (mode !== 'pass-through') assert.equal(matrix.blob.fold, part.fold ?? 1);
       const whole = await model.decode('w', { dtype: dtype === 'I8' ? dtype : 'F32' });
-      for (const [first, count] of ranges(rows)) {
-        same(await matrix.decodeRows(first, count), whole, first * columns, (first + count) * columns,
+      const width = shape.slice(-(part.rowDims ?? 1)).reduce((a, b) => a * b); // of the matrix view
+      assert.equal(matrix.columns, width);
+      for (const [first, count] of ranges(whole.length / width)) {
+        same(await matrix.decodeRows(first, count), whole, first * width, (first + count) * width,
           `${count} from ${first}`);
       }
       matrix.destroy();

@@ -339,6 +339,22 @@ static const vector folded[] = {
 };
 
 /* Stream boundaries, S = 16 symbols: as one row, one column and three rows. */
+/* Several dimensions to a row: FORMAT.md 3.1. */
+static const vector merged[] = {
+    {"merged-conv", HANSEL_F32, 4, {24, 16, 3, 3}, {FORMULA_GAUSS, 64, 0, 5, 0}, STEP_S(0.03125f, 128)},
+    {"merged-conv-pieces", HANSEL_F32, 4, {7, 64, 3, 3}, {FORMULA_GAUSS, 64, 0, 5, 0}, STEP_S(0.03125f, 100)},
+    {"merged-conv-1d", HANSEL_BF16, 3, {40, 37, 3}, {FORMULA_WEIGHTS, 256, 0, 5, 0}, LOSSLESS(256)},
+    {"merged-1x1", HANSEL_I8, 4, {70, 61, 1, 1}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(128)},
+    {"merged-depthwise", HANSEL_F16, 4, {500, 1, 3, 3}, {FORMULA_GAUSS, 64, 0, 5, 0}, STEP_S(0.0625f, 64)},
+    {"merged-7x7", HANSEL_F32, 4, {31, 3, 7, 7}, {FORMULA_WEIGHTS, 256, 0, 5, 0}, LOSSLESS(512)},
+    {"merged-fold-2", HANSEL_I8, 4, {31, 17, 3, 3}, {FORMULA_UNIFORM, 16, -8, 0, 0}, FOLD_L(64, 2)},
+    {"merged-fold-4", HANSEL_U8, 4, {31, 17, 3, 3}, {FORMULA_UNIFORM, 3, 250, 0, 0}, FOLD_L(64, 4)},
+    {"merged-constant", HANSEL_I8, 4, {16, 32, 3, 3}, {FORMULA_CONSTANT, 0, -7, 0, 0}, LOSSLESS(0)},
+    {"merged-rank-8", HANSEL_I8, 8, {2, 3, 1, 5, 1, 7, 5, 7}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(96)},
+    {"merged-not-16", HANSEL_I8, 3, {17, 16, 16}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(96)},
+    {"merged-not-small", HANSEL_I8, 3, {65, 21, 3}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(96)},
+};
+
 static void write_boundaries(const char *prefix, uint32_t fold, uint32_t scale) {
     static const uint64_t columns[] = {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 31, 33, 40};
     char name[64];
@@ -386,6 +402,11 @@ int main(int argc, char **argv) {
     for (i = 0; i < sizeof folded / sizeof *folded; i++) write_vector(folded[i]);
     write_boundaries("fold-2", 2, 24);
     write_boundaries("fold-4", 4, 8);
+    for (i = 0; i < sizeof merged / sizeof *merged; i++) {
+        vector v = merged[i];
+        if (!v.options.weights_per_symbol) v.options.weights_per_symbol = 1;
+        write_vector(v);
+    }
     fprintf(json, "\n], \"bad\": [\n");
     separator = "";
     write_bad_files();

@@ -92,14 +92,16 @@ static void write_bad_fields(const bytes *base, const bytes *lossless, const byt
         {"magic", HANSEL_OFFSET_MAGIC, 4, 0x4C534E49, HANSEL_ERR_MAGIC, 0},
         {"version-0", HANSEL_OFFSET_VERSION, 1, 0, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
         {"version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34}, /* one weight to a symbol */
-        {"version-3", HANSEL_OFFSET_VERSION, 1, 3, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
+        {"version-3", HANSEL_OFFSET_VERSION, 1, 3, HANSEL_ERR_RESERVED, 43}, /* one dimension to a row */
+        {"version-4", HANSEL_OFFSET_VERSION, 1, 4, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
         {"coded-planes-0", HANSEL_OFFSET_CODED_PLANES, 1, 0, HANSEL_ERR_RESERVED, 32},
         {"coded-planes-2", HANSEL_OFFSET_CODED_PLANES, 1, 2, HANSEL_ERR_RESERVED, 32},
         {"tables-0", HANSEL_OFFSET_TABLES, 1, 0, HANSEL_ERR_RESERVED, 33},
         {"tables-2", HANSEL_OFFSET_TABLES, 1, 2, HANSEL_ERR_RESERVED, 33},
         {"weights-per-symbol-0", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 0, HANSEL_ERR_RESERVED, 34},
         {"weights-per-symbol-2", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_RESERVED, 34},
-        {"reserved-43", HANSEL_OFFSET_RESERVED, 1, 1, HANSEL_ERR_RESERVED, 43},
+        {"row-dims-1", HANSEL_OFFSET_ROW_DIMS, 1, 1, HANSEL_ERR_RESERVED, 43},
+        {"row-dims-2", HANSEL_OFFSET_ROW_DIMS, 1, 2, HANSEL_ERR_RESERVED, 43},
         {"dtype-0", HANSEL_OFFSET_DTYPE, 1, 0, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE},
         {"dtype-8", HANSEL_OFFSET_DTYPE, 1, 8, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE},
         {"dtype-i8-grid", HANSEL_OFFSET_DTYPE, 1, HANSEL_I8, HANSEL_ERR_HEADER,
@@ -361,6 +363,24 @@ static void write_bad_folded(const bytes *folded, const bytes *lossless, const b
     bad_field("folded-state", folded, blob.head_bytes + 4, 4, 65535, HANSEL_ERR_CORRUPT, 0);
 }
 
+/* Several dimensions to a row. */
+static void write_bad_merged(const bytes *merged) {
+    hansel_blob blob;
+    if (hansel_read_head(&blob, merged->at, merged->count, NULL) != HANSEL_OK) die("merged", "head");
+    if (blob.row_dims != 3) die("merged", "is not");
+    bad_field("merged-version-1", merged, HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 43);
+    bad_field("merged-version-2", merged, HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34);
+    bad_field("merged-by-0", merged, HANSEL_OFFSET_ROW_DIMS, 1, 0, HANSEL_ERR_RESERVED, 43);
+    bad_field("merged-by-1", merged, HANSEL_OFFSET_ROW_DIMS, 1, 1, HANSEL_ERR_RESERVED, 43);
+    bad_field("merged-by-2", merged, HANSEL_OFFSET_ROW_DIMS, 1, 2, HANSEL_ERR_HEADER,
+              HANSEL_OFFSET_PIECES); /* columns are too few for the pieces */
+    bad_field("merged-by-4", merged, HANSEL_OFFSET_ROW_DIMS, 1, 4, HANSEL_ERR_HEADER, 43);
+    bad_field("merged-by-255", merged, HANSEL_OFFSET_ROW_DIMS, 1, 255, HANSEL_ERR_HEADER, 43);
+    bad_field("merged-by-3-weights", merged, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3,
+              HANSEL_ERR_RESERVED, 34);
+    bad_field("merged-state", merged, blob.head_bytes + 4, 4, 65535, HANSEL_ERR_CORRUPT, 0);
+}
+
 void write_bad_files(void) {
     vector v[] = {
         {"bad-base", HANSEL_F32, 2, {3, 124}, {FORMULA_GAUSS, 178, 0, 5, 0}, STEP_S(0.03125f, 40)},
@@ -370,16 +390,18 @@ void write_bad_files(void) {
         {"bad-one", HANSEL_F32, 2, {1, 64}, {FORMULA_GAUSS, 64, 0, 5, 0}, STEP(0.03125f)},
         {"bad-tail", HANSEL_F32, 2, {1, 6}, {FORMULA_UNIFORM, 4, -1, 0, 0}, STEP(1)},
         {"bad-folded", HANSEL_I8, 2, {5, 37}, {FORMULA_UNIFORM, 11, -5, 0, 0}, FOLD_L(16, 2)},
+        {"bad-merged", HANSEL_I8, 4, {16, 29, 3, 3}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(64)},
     };
-    bytes coded[7];
+    bytes coded[8];
     size_t i;
-    for (i = 0; i < 7; i++) {
-        if (i < 6) v[i].options.weights_per_symbol = 1;
+    for (i = 0; i < 8; i++) {
+        if (i != 6) v[i].options.weights_per_symbol = 1;
         coded[i] = encode(&v[i]);
     }
     write_bad_fields(&coded[0], &coded[1], &coded[2], &coded[3]);
     write_bad_sizes(&coded[0], &coded[1]);
     write_bad_streams(&coded[0], &coded[4], &coded[5]);
     write_bad_folded(&coded[6], &coded[1], &coded[2]);
-    for (i = 0; i < 7; i++) free(coded[i].at);
+    write_bad_merged(&coded[7]);
+    for (i = 0; i < 8; i++) free(coded[i].at);
 }

@@ -441,7 +441,7 @@ export class Model {
   }
 
   /**
-   * Some rows of a tensor's matrix view (rows: all dimensions but the last), such as those of an
+   * Some rows of a tensor, which all dimensions but the last count, such as those of an
    * embedding table. Reads and decodes only the streams that hold them; a coded tensor's head is
    * read once and kept. Checksums cover whole tensors and are not checked; a damaged stream is
    * found where it does not end as it must.

@@ -34,24 +34,22 @@ export function checkRows(first, count, rows, where) {
  * @param {Uint32Array} coded.cursors as Codec.readCursors()
  * @param {(from: number, to: number) => Promise<Uint8Array> | Uint8Array} coded.read bytes of the
  *   payload; not modified
- * @param {number} first row @param {number} count rows, checked
+ * @param {number} from first weight @param {number} to behind the last
  * @param {string} dtype 'I8' gives a grid's indices
  * @returns {Promise<Uint8Array>} elements, row-major, the caller's
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
-export async function decodeRows({ codec, blob, cursors, read }, first, count, dtype) {
+export async function decodeRange({ codec, blob, cursors, read }, from, to, dtype) {
   const { columns, pieces, rowsPerStream, streamCount, rawBytes, dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
-  const from = first * columns;
-  const to = from + count * columns;
-  const out = allocate(count * columns * size, 'rows');
+  const out = allocate((to - from) * size, 'rows');
   const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
-  // The streams that hold the rows; there may be none at all.
+  // The streams that hold their rows; there may be none at all.
   const streamAt = (/** @type {number} */ row) => (
     streamCount ? pieces > 1 ? row * pieces : row / rowsPerStream : 0);
-  let stream = Math.floor(streamAt(first));
-  const end = Math.min(streamCount, Math.ceil(streamAt(first + count)));
+  let stream = Math.floor(streamAt(Math.floor(from / columns)));
+  const end = Math.min(streamCount, Math.ceil(streamAt(Math.ceil(to / columns))));
   let start = streamCount && from < to ? codec.streamStart(blob, stream) : from;
   while (start < to) {
     await takeTurn();
@@ -89,10 +87,11 @@ export async function decodeRows({ codec, blob, cursors, read }, first, count, d
  */
 export async function readRows(model, name, first, count, dtype, signal) {
   const { dtype: own, shape, mode } = model.tensor(name);
+  const columns = shape[shape.length - 1] ?? 1; // a coded tensor's rows may be longer
   checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
   const { source, start } = model.place(name);
   if (mode === 'pass-through') {
-    const bits = (shape[shape.length - 1] ?? 1) * dtypeBits(own);
+    const bits = columns * dtypeBits(own);
     if (bits % 8) {
       throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
         expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
@@ -104,10 +103,10 @@ export async function readRows(model, name, first, count, dtype, signal) {
   }
   const { blob, cursors } = await headOf(model, name, signal);
   const payload = start + blob.headBytes;
-  const bytes = await decodeRows({
+  const bytes = await decodeRange({
     codec: model.codec, blob, cursors,
     read: (from, to) => source.read(payload + from, payload + to, { signal }),
-  }, first, count, dtype);
+  }, first * columns, (first + count) * columns, dtype);
   return typedArray(dtype, /** @type {ArrayBuffer} */ (bytes.buffer));
 }
 

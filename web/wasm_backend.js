@@ -8,7 +8,7 @@ import { allocate } from './http.js';
 import { multiplyStreams } from './multiply.js';
 import { decodeTarget } from './parts.js';
 import { checkFloat, checkFloats, checkInteger, checkVector, widened } from './products.js';
-import { checkRows, decodeRows } from './rows.js';
+import { checkRows, decodeRange } from './rows.js';
 import { takeTurn } from './turn.js';
 import { loadWasmPlain } from './wasm_plain.js';
 
@@ -104,7 +104,8 @@ export class WasmMatrix {
     const read = (/** @type {number} */ from, /** @type {number} */ to) => (
       this.checkAlive().subarray(from, to));
     return typedArray(target, /** @type {ArrayBuffer} */ (
-      (await decodeRows({ codec, blob, cursors: this.#cursors, read }, first, count, target)).buffer));
+      (await decodeRange({ codec, blob, cursors: this.#cursors, read }, first * blob.columns,
+        (first + count) * blob.columns, target)).buffer));
   }
 
   /** The reference cannot differ from itself, but its file can be damaged. */
