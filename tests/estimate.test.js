@@ -134,6 +134,22 @@ describe('head', function () {
     }
   });
 
+  it('tells the matrix that a tensor is taken for', async () => {
+    const make = (/** @type {number[]} */ ...shape) => {
+      const count = shape.reduce((a, b) => a * b);
+      return { dtype: 'I8', shape, data: new Int8Array(count).map((_, i) => i * i % 23) };
+    };
+    const model = await open(await encode({
+      conv: make(64, 40, 3, 3), small: make(8, 4, 3, 3), blocks: make(8, 40, 32), two: make(3000, 3),
+      pointwise: make(100, 50, 1), vector: make(5000),
+    }, { always: true }));
+    for (const [name, rows, columns] of /** @type {const} */ ([['conv', 64, 360], ['small', 96, 3],
+      ['blocks', 320, 32], ['two', 3000, 3], ['pointwise', 100, 50], ['vector', 1, 5000]])) {
+      const head = await model.head(name);
+      assert.deepEqual([head.rows, head.columns], [rows, columns], name);
+    }
+  });
+
   it('knows all-equal tensors, and refuses tensors that are not coded', async () => {
     const model = await open(await encode({
       w: { dtype: 'F32', shape: [64, 64], data: new Float32Array(4096) },

@@ -5,6 +5,8 @@ import { FIXED_BYTES } from './codec.js';
 /**
  * How a tensor is coded, and where its bytes go.
  * @typedef {object} Head
+ * @property {number} rows of the matrix view, by which GPUs multiply: FORMAT.md 3.1
+ * @property {number} columns more than the last dimension where that is short and not the second
  * @property {number} precision bits of probability
  * @property {number} weightsPerSymbol of the coder: 1, 2 or 4
  * @property {Map<number, number>} frequencies of the weights' grid indices, -128 to 127 (of
@@ -18,12 +20,14 @@ import { FIXED_BYTES } from './codec.js';
 
 /** @param {Blob} blob @returns {Head} */
 export function describeHead(blob) {
-  const { precision, alphabetSize, streamCount, shape, weights } = blob;
+  const { rows, columns, precision, alphabetSize, streamCount, shape, weights } = blob;
   const table = streamCount ? Math.ceil(alphabetSize * precision / 8) : 0;
   const directory = Math.ceil(streamCount * blob.lengthBits / 8);
   const fixed = FIXED_BYTES + 8 * shape.length;
   const [payload, raw] = [2 * blob.wordCount, weights * blob.rawBytes];
   return {
+    rows,
+    columns,
     precision,
     weightsPerSymbol: blob.fold,
     frequencies: weightFrequencies(blob),

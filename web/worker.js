@@ -39,7 +39,8 @@ function answer({ id, number, module, slots = [], method, args = [] }) {
     if (buffer && (back.includes(buffer) || !(buffer instanceof ArrayBuffer))) delete result.bytes;
     post({ result }, buffers(result));
   } catch (error) {
-    const { code = 'HANSEL_ERR_MEMORY', message, expected, got, position } = /** @type {any} */ (error);
+    const other = error instanceof RangeError ? 'HANSEL_ERR_MEMORY' : 'HANSEL_ERR_WORKER';
+    const { code = other, message, expected, got, position } = /** @type {any} */ (error);
     post({ error: { code, message, expected, got, position } });
   }
 }

@@ -111,7 +111,9 @@ function startWorker() {
   }
   const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`],
     { type: 'text/javascript' }));
-  return new Worker(url, { type: 'module' });
+  const worker = new Worker(url, { type: 'module' });
+  worker.addEventListener('message', () => URL.revokeObjectURL(url), { once: true }); // it is up
+  return worker;
 }
 
 /** A codec of a worker; slots: those that no call is using; addresses in its memory, or without

@@ -41,7 +41,7 @@ const DISTRIBUTIONS = {
  */
 
 const SHAPES = [[1, 1024], [64, 64], [37, 1001], [131, 127], [1000, 3], [1, 100003], [257, 1],
-  [5, 7, 333], [3, 20011], [2, 2, 2, 2, 2, 2, 2, 300]];
+  [5, 7, 333], [40, 13, 3, 3], [3, 20011], [2, 2, 2, 2, 2, 2, 2, 300]];
 
 /** All cases, small enough for a software renderer. @returns {Case[]} */
 export function cases() {

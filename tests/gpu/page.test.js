@@ -43,6 +43,22 @@ describe('demo page', function () {
     await visitor.leave();
   });
 
+  it('checks and draws a convolution as the matrix it is', async () => {
+    const shape = [64, 24, 3, 3];
+    const data = Float32Array.from({ length: 64 * 216 }, (_, i) => Math.sin(i * i));
+    const file = await encode({ conv: { dtype: 'F32', shape, data } }, { bits: 5 });
+    const visitor = await Visitor.come(browser, url);
+    await visitor.p.setInputFiles('#file', {
+      name: 'conv.safetensors', mimeType: 'application/octet-stream', buffer: Buffer.from(file),
+    });
+    await visitor.idle(/^Open: /);
+    assert.deepEqual(await visitor.verdicts(), EXACT);
+    const errors = await visitor.p.$$eval('#check-rows tr', (rows) => rows.map((row) => Number(row.cells[7].textContent)));
+    assert.ok(errors.length === 3 && errors.every((e) => e < 1e-5), `differences ${errors}`);
+    assert.match(await visitor.p.getAttribute('#heatmap', 'aria-label'), /64 rows and 216 columns/);
+    await visitor.leave();
+  });
+
   it('tells a tensor\'s facts as the file has them', async () => {
     const visitor = await Visitor.come(browser, url);
     await visitor.sample('gaussian-3bit.hansel.safetensors');

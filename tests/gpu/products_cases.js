@@ -8,6 +8,7 @@ const CASES = [
   { shape: [64, 1024] }, { shape: [37, 1001] }, { shape: [1, 4096] }, { shape: [513, 1] },
   { shape: [333, 3] }, { shape: [131, 127], options: { streamLength: 16 } },
   { shape: [5, 20011], options: { streamLength: 512 } }, { shape: [2, 32768], options: { streamLength: 1024 } },
+  { shape: [32, 19, 3, 3] }, { shape: [70, 61, 1, 1], options: { streamLength: 64 } },
   { shape: [4, 5, 70], distribution: 'laplace', sigma: 10 }, { distribution: 'uniform', shape: [50, 99] },
   { distribution: 'two', shape: [40, 260] }, { distribution: 'one', shape: [40, 261] },
   { shape: [60, 130], options: { precision: 8 } }, { shape: [60, 130], options: { precision: 10 } },

@@ -64,9 +64,9 @@ function relativeError(y, reference) {
  * @returns {Promise<{y: Float32Array, ms: number, what: string} | null>}
  */
 async function plainProduct(matrix, model, name, symbols, x, signal) {
-  const { mode, step, shape } = model.tensor(name);
+  const { mode, step } = model.tensor(name);
   if (mode !== 'grid') return null;
-  const columns = shape[shape.length - 1] ?? 1;
+  const columns = x.length;
   const rowCount = symbols.length / columns;
   if (matrix?.parts.length === 1) {
     const plain = PlainMatrix.fromBuffer(matrix.gpu, {
@@ -98,8 +98,8 @@ async function plainProduct(matrix, model, name, symbols, x, signal) {
  */
 export async function check(model, name, signal, onProgress) {
   resetCheck();
-  const { weights, shape, mode, dtype } = model.tensor(name);
-  const columns = shape[shape.length - 1] ?? 1;
+  const { weights, mode, dtype } = model.tensor(name);
+  const { columns } = await model.head(name, { signal });
   /** @type {Decoded[]} */
   const decoded = [];
   /** @type {string[]} */

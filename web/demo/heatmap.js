@@ -153,10 +153,8 @@ export async function offerPainters() {
  */
 export async function showHeatmap(model, name, { symbols, step }, signal) {
   hideHeatmap();
-  const { shape } = model.tensor(name);
-  const columns = shape[shape.length - 1] ?? 1;
-  const rows = symbols.length / Math.max(columns, 1);
   if (!symbols.length) return;
+  const { rows, columns } = await model.head(name, { signal });
   if (!byId('heatmap-kind').value) await offerPainters();
   const kind = byId('heatmap-kind').value;
   const made = await makePainter(kind, model, name, { rows, columns, symbols }, signal);
