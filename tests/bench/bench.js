@@ -219,7 +219,7 @@ async function runAll(quick) {
   const say = (/** @type {string} */ what) => process.stderr.write(
     `${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${what}\n`);
   const machine = await describeMachine();
-  const repeats = quick ? 3 : 9;
+  const repeats = quick ? 3 : 7;
   const rows = quick ? 256 : 4096;
   const folder = await mkdtemp(join(tmpdir(), 'hansel-bench-'));
   await initZstd();
