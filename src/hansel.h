@@ -372,9 +372,10 @@ typedef struct hansel_options {
 } hansel_options;
 
 /*
- * hansel_encode_blob() - code one tensor. scratch holds
- * hansel_encode_scratch(weights, options->stream_length) bytes, 16-byte aligned;
- * dst hansel_encode_blob_bound() bytes. *written receives the blob's size.
+ * hansel_encode_blob() - code one tensor. scratch holds hansel_encode_scratch() bytes,
+ * 16-byte aligned; dst hansel_encode_blob_bound() bytes: of options->stream_length, and of
+ * the rows and columns that hansel_init() gives a blob of that dtype and shape.
+ * *written receives the blob's size.
  */
 hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, void *scratch,
                                  size_t scratch_bytes, uint32_t dtype, uint32_t rank,

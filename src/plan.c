@@ -6,12 +6,12 @@
 
 /*
  * A step is cut short by the end of its row, so rows of three columns, the kernels of a
- * convolution, would be slow. Such dimensions are made one; never the first, and not
- * where steps are whole or rows are long, nor in what is small anyway.
+ * convolution, would be slow. Such dimensions are made one, but never the first, nor in
+ * what is small anyway.
  */
 static void merge_dims(hansel_blob *blob) {
-    while (blob->weights >= 4096 && blob->row_dims + 1 < blob->rank && blob->columns < 64 &&
-           blob->columns % 16) {
+    if (blob->weights < 4096 || blob->columns >= 16) return;
+    while (blob->row_dims + 1 < blob->rank && blob->columns < 64) {
         blob->row_dims++;
         if (hansel_matrix_view(blob)) continue;
         blob->row_dims--;

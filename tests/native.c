@@ -103,6 +103,7 @@ static void test_crc32c(void) {
         0x01, 0xC0, 0, 0, 0, 0, 0,    0, 0,    0, 0, 0,    0, 0, 0, 0,
         0x14, 0,    0, 0, 0, 0, 0x04, 0, 0,    0, 0, 0x14, 0, 0, 0, 0x18,
         0x28, 0,    0, 0, 0, 0, 0,    0, 0x02, 0, 0, 0,    0, 0, 0, 0};
+    static const uint32_t lengths[] = {2048, 16 * (79 + 128), 16 * (79 + 2 * 128), 20000};
     uint8_t block[32], *large = allocate(3 * 8192);
     uint32_t i, n;
     current = "crc32c";
@@ -118,14 +119,16 @@ static void test_crc32c(void) {
     check(hansel_crc32c(0, block, 32) == 0x113FDB5Cu, "down");
     check(hansel_crc32c(0, read_command, 48) == 0xD9963A56u, "an iSCSI read command");
     for (i = 0; i < 3 * 8192; i++) large[i] = (uint8_t)formula_random(1, i);
-    for (n = 8185; n <= 8200; n++)
-        for (i = 0; i < 8; i++) { /* whole, against pieces that stay short */
-            uint32_t whole = hansel_crc32c(i, large + i, n),
-                     half = hansel_crc32c(i, large + i, n / 2);
-            check(whole == hansel_crc32c(half, large + i + n / 2, n - n / 2), "%u bytes at %u", n,
-                  i);
-            half = hansel_crc32c(i, large + i, n - 1);
-            check(whole == hansel_crc32c(half, large + i + n - 1, 1), "%u - 1 bytes at %u", n, i);
+    /* Whole, against pieces that stay short: where long inputs begin, and where their blocks
+     * fill a chunk, two, many. */
+    for (i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        for (n = lengths[i] - 18; n <= lengths[i] + 18; n++) {
+            uint32_t at, size, crc = i;
+            for (at = 0; at < n; at += size) {
+                size = n - at < 1000 ? n - at : 1000;
+                crc = hansel_crc32c(crc, large + i + at, size);
+            }
+            check(crc == hansel_crc32c(i, large + i, n), "%u bytes", n);
         }
     free(large);
 }

@@ -5,7 +5,8 @@ static const char *const small_files[] = {
     "ok/annotated.hansel",       "ok/rank-0-lossless.hansel", "ok/rank-3.hansel",
     "ok/rank-8-lossless.hansel", "ok/empty-3x0.hansel",       "ok/alphabet-1.hansel",
     "ok/boundary-3x17.hansel",   "ok/boundary-17x1.hansel",   "ok/alphabet-2-skewed.hansel",
-    "ok/pieces-uneven.hansel",   "ok/bf16-special.hansel"};
+    "ok/pieces-uneven.hansel",   "ok/bf16-special.hansel",    "ok/fold-2-3x31.hansel",
+    "ok/fold-4-3x31.hansel"};
 #define SMALL_FILES (sizeof small_files / sizeof *small_files)
 
 void test_truncation(const char *root) {

@@ -338,7 +338,6 @@ static const vector folded[] = {
      {.lossless = 1}},
 };
 
-/* Stream boundaries, S = 16 symbols: as one row, one column and three rows. */
 /* Several dimensions to a row: FORMAT.md 3.1. */
 static const vector merged[] = {
     {"merged-conv", HANSEL_F32, 4, {24, 16, 3, 3}, {FORMULA_GAUSS, 64, 0, 5, 0}, STEP_S(0.03125f, 128)},
@@ -350,11 +349,13 @@ static const vector merged[] = {
     {"merged-fold-2", HANSEL_I8, 4, {31, 17, 3, 3}, {FORMULA_UNIFORM, 16, -8, 0, 0}, FOLD_L(64, 2)},
     {"merged-fold-4", HANSEL_U8, 4, {31, 17, 3, 3}, {FORMULA_UNIFORM, 3, 250, 0, 0}, FOLD_L(64, 4)},
     {"merged-constant", HANSEL_I8, 4, {16, 32, 3, 3}, {FORMULA_CONSTANT, 0, -7, 0, 0}, LOSSLESS(0)},
+    {"merged-4x4", HANSEL_I8, 4, {9, 31, 4, 4}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(128)},
     {"merged-rank-8", HANSEL_I8, 8, {2, 3, 1, 5, 1, 7, 5, 7}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(96)},
     {"merged-not-16", HANSEL_I8, 3, {17, 16, 16}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(96)},
     {"merged-not-small", HANSEL_I8, 3, {65, 21, 3}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(96)},
 };
 
+/* Stream boundaries, S = 16 symbols: as one row, one column and three rows. */
 static void write_boundaries(const char *prefix, uint32_t fold, uint32_t scale) {
     static const uint64_t columns[] = {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 31, 33, 40};
     char name[64];

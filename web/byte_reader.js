@@ -9,7 +9,8 @@ export class ByteReader {
     this.rest = new Uint8Array(0);
   }
 
-  /** @param {number} count @returns {Promise<Uint8Array>} valid until the next take */
+  /** @param {number} count @returns {Promise<Uint8Array>} not modified; no source
+   * writes to a chunk that it has given */
   async take(count) {
     if (this.rest.length >= count) {
       const bytes = this.rest.subarray(0, count);

@@ -16,7 +16,7 @@ let workers;
  * @property {C} codec the calling thread's own
  * @property {number} width how many calls are worth having under way
  * @property {(method: string, args: unknown[], into?: Uint8Array) => Promise<any>} run a codec
- *   method; bytes in args are read before it returns, or left alone until it settles. into: one
+ *   method; bytes in args must be left alone until it settles, and are. into: one
  *   more argument, which receives what the method returns as `bytes`
  */
 

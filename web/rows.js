@@ -2,6 +2,7 @@
  * Some rows of a coded tensor: streams are independent, so only those that hold
  * the rows are read and decoded.
  */
+import { mostFitting } from './bisect.js';
 import { dtypeBytes } from './codec.js';
 import { convert } from './convert.js';
 import { HanselError } from './errors.js';
@@ -40,16 +41,16 @@ export function checkRows(first, count, rows, where) {
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
 export async function decodeRange({ codec, blob, cursors, read }, from, to, dtype) {
-  const { columns, pieces, rowsPerStream, streamCount, rawBytes, dtype: own } = blob;
+  const { streamCount, rawBytes, dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
   const out = allocate((to - from) * size, 'rows');
   const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
-  // The streams that hold their rows; there may be none at all.
-  const streamAt = (/** @type {number} */ row) => (
-    streamCount ? pieces > 1 ? row * pieces : row / rowsPerStream : 0);
-  let stream = Math.floor(streamAt(Math.floor(from / columns)));
-  const end = Math.min(streamCount, Math.ceil(streamAt(Math.ceil(to / columns))));
+  // The last stream that begins no later than a weight; there may be none at all.
+  const streamAt = (/** @type {number} */ weight) => mostFitting(0, Math.max(streamCount - 1, 0),
+    (number) => codec.streamStart(blob, number) <= weight);
+  let stream = streamAt(from);
+  const end = Math.min(streamCount, streamAt(to - 1) + 1);
   let start = streamCount && from < to ? codec.streamStart(blob, stream) : from;
   while (start < to) {
     await takeTurn();

@@ -92,7 +92,7 @@ export class WasmMatrix {
   }
 
   /**
-   * As Model.rows(), from the coded bytes in memory; floats come as F32 unless told.
+   * Rows of the matrix view, from the coded bytes in memory; floats come as F32 unless told.
    * @param {number} first @param {number} count @param {{dtype?: string}} [options]
    * @returns {Promise<any>} typed array
    */

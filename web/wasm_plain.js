@@ -82,7 +82,7 @@ export class WasmPlainMatrix extends PlainBase {
   }
 
   /**
-   * As WasmMatrix.decodeRows().
+   * As WasmMatrix.decodeRows(); a row is the last dimension.
    * @param {number} first @param {number} count @param {{dtype?: string}} [options]
    * @returns {Promise<any>} typed array, the caller's
    */

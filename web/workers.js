@@ -259,6 +259,7 @@ class CodecWorker {
     const lent = [];
     /** @type {ArrayBuffer[]} */
     const given = [];
+    const copies = /** @type {ArrayBuffer[]} */ ([]);
     /** A slot, if one is free. @param {number} size @returns {[Uint8Array, object] | null} a view
      * of it, and what the worker is told */
     const lend = (size) => {
@@ -276,15 +277,22 @@ class CodecWorker {
       place?.set(arg);
       if (told) return told;
       const copy = new Uint8Array(arg); // a clone would take the whole buffer behind a view
-      given.push(copy.buffer);
+      copies.push(copy.buffer);
       return copy;
     };
-    const staged = args.map(stage);
+    /** @type {unknown[]} */
+    let staged;
+    try {
+      staged = args.map(stage);
+    } catch (error) { // bytes that were transferred away
+      remote.slots.push(...lent, ...given);
+      throw error;
+    }
     const isShared = into && !(into.buffer instanceof ArrayBuffer);
     const [place, told] = into && !isShared ? lend(into.length) ?? [] : [into, into];
     if (told) staged.push(told);
     const isGiven = place && place !== into && place.buffer !== remote.memory;
     return this.#post({ number: remote.number, method, args: staged }, remote,
-      { given, lent, into, filled: isGiven ? null : place });
+      { given: [...given, ...copies], lent, into, filled: isGiven ? null : place });
   }
 }
