@@ -154,7 +154,7 @@ describe('rows', () => {
     try {
       const model = await open(`${server.url}w.safetensors`);
       const last = shape.slice(0, -1).reduce((a, b) => a * b) - 1;
-      for (const [first, count] of [[0, 1], [2000, 3], [last, 1]]) await model.rows('w', first, count);
+      for (const [first, count] of [[0, 1], [last >> 1, 3], [last, 1]]) await model.rows('w', first, count);
     } finally {
       await server.close();
       await rm(folder, { recursive: true, force: true });
