@@ -3,12 +3,12 @@
  * out the file. Memory holds a few slices and one tensor's stream lengths; what
  * is coded goes to a spool, since sizes come before bytes in the file.
  */
-import { mostFitting } from './bisect.js';
 import { DTYPES, dtypeBytes } from './codec.js';
 import { Encoder, SLICE } from './encoder.js';
 import { HanselError, checkAborted } from './errors.js';
 import { allocate } from './http.js';
 import { checkThreads, createPool, mapOrdered } from './pool.js';
+import { streamRanges } from './ranges.js';
 import { dtypeBits, elementCount } from './safetensors.js';
 import { takeTurn } from './turn.js';
 import { buildHeader, formatManifest, stampHeader } from './write_header.js';
@@ -303,14 +303,9 @@ export class TensorEncoder {
 
   /** Ranges of streams of about a slice. @param {Blob} planned */
   async* streamRanges(planned) {
-    const startOf = (/** @type {number} */ stream) => this.codec.streamStart(planned, stream);
-    let start = 0;
-    for (let first = 0, last; first < planned.streamCount; first = last) {
-      last = mostFitting(first + 1, planned.streamCount,
-        (stream) => startOf(stream) - start <= SLICE);
-      const end = startOf(last);
+    if (!planned.streamCount) return;
+    for (const { first, last, start, end } of streamRanges(this.codec, planned, SLICE)) {
       yield { first, count: last - first, end, bytes: await this.read(start, end) };
-      start = end;
     }
   }
 

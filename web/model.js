@@ -3,13 +3,13 @@
  * coded. Tensors are fetched and decoded in slices, so that no more than the
  * result and two chunks are in memory (with worker threads, four slices a thread).
  */
-import { mostFitting } from './bisect.js';
 import { ByteReader } from './byte_reader.js';
 import { Codec, FIXED_BYTES, dtypeBytes } from './codec.js';
 import { HanselError, checkAborted } from './errors.js';
 import { isConvertible, typedArray } from './floats.js';
 import { formatCrc, readManifest } from './manifest.js';
 import { checkThreads, createPool, mapOrdered } from './pool.js';
+import { streamRanges } from './ranges.js';
 import { dtypeBits, elementCount, readHeader } from './safetensors.js';
 import { allocate } from './http.js';
 import { openSource } from './source.js';
@@ -371,22 +371,9 @@ export class Model {
     const { codec } = this;
     const batch = width > 1 ? WORKER_BATCH : BATCH;
     const cursors = codec.readCursors(blob, head);
-    if (!blob.streamCount) {
-      const words = new Uint8Array(0);
-      for (let start = 0; start < blob.weights; start += batch) {
-        yield { first: 0, start, count: Math.min(batch, blob.weights - start), cursors, words };
-      }
-      return;
-    }
-    const startOf = (/** @type {number} */ stream) => codec.streamStart(blob, stream);
-    let start = 0;
-    for (let first = 0, last; first < blob.streamCount; first = last) {
-      last = mostFitting(first + 1, blob.streamCount, (stream) => (
-        startOf(stream) - start <= batch && 2 * (cursors[stream] - cursors[first]) <= batch));
-      const end = startOf(last);
+    for (const { first, last, start, end } of streamRanges(codec, blob, batch, { cursors })) {
       const words = await reader.take(2 * (cursors[last] - cursors[first]));
       yield { first, start, count: end - start, cursors: cursors.slice(first, last + 1), words };
-      start = end;
     }
   }
 

@@ -2,9 +2,9 @@
  * What both GPU back ends share: how a coded tensor is cut into parts that a
  * GPU's limits allow, and how its bytes get there as they arrive.
  */
-import { mostFitting } from './bisect.js';
 import { DTYPES } from './codec.js';
 import { HanselError } from './errors.js';
+import { mostFitting } from './ranges.js';
 
 /** @typedef {import('./codec.js').Blob} Blob */
 /**

@@ -2,12 +2,12 @@
  * Some rows of a coded tensor: streams are independent, so only those that hold
  * the rows are read and decoded.
  */
-import { mostFitting } from './bisect.js';
 import { dtypeBytes } from './codec.js';
 import { convert } from './convert.js';
 import { HanselError } from './errors.js';
 import { typedArray } from './floats.js';
 import { allocate } from './http.js';
+import { streamRanges } from './ranges.js';
 import { dtypeBits } from './safetensors.js';
 import { takeTurn } from './turn.js';
 
@@ -41,41 +41,23 @@ export function checkRows(first, count, rows, where) {
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
 export async function decodeRange({ codec, blob, cursors, read }, from, to, dtype) {
-  const { streamCount, rawBytes, dtype: own } = blob;
+  const { rawBytes, dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
   const out = allocate((to - from) * size, 'rows');
   const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
-  // The last stream that begins no later than a weight; there may be none at all.
-  const streamAt = (/** @type {number} */ weight) => mostFitting(0, Math.max(streamCount - 1, 0),
-    (number) => codec.streamStart(blob, number) <= weight);
-  let stream = streamAt(from);
-  const end = Math.min(streamCount, streamAt(to - 1) + 1);
-  let start = streamCount && from < to ? codec.streamStart(blob, stream) : from;
-  while (start < to) {
+  for (const { first, last, start, end } of streamRanges(codec, blob, BATCH, { from, to })) {
     await takeTurn();
-    let last = stream;
-    let stop = streamCount ? start : Math.min(start + BATCH, to);
-    while (last < end) {
-      const next = codec.streamStart(blob, last + 1);
-      if (last > stream && next - start > BATCH) break;
-      stop = next;
-      last++;
-    }
-    const places = streamCount ? cursors.slice(stream, last + 1) : cursors.slice(0, 1);
-    const words = streamCount ? await read(2 * cursors[stream], 2 * cursors[last])
-      : new Uint8Array(0);
-    let bytes = codec.decodeStreams(blob, places, stream, words, stop - start,
+    const words = await read(2 * cursors[first], 2 * cursors[last]);
+    let bytes = codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words, end - start,
       isGrid && dtype !== 'I8' ? dtype : undefined);
     if (rawBytes) {
       bytes = codec.join(own, bytes, await read(rawStart + start * rawBytes,
-        rawStart + stop * rawBytes));
+        rawStart + end * rawBytes));
     }
     const elements = isGrid ? bytes : convert(bytes, own, dtype);
-    const [low, high] = [Math.max(start, from), Math.min(stop, to)];
+    const [low, high] = [Math.max(start, from), Math.min(end, to)];
     out.set(elements.subarray((low - start) * size, (high - start) * size), (low - from) * size);
-    stream = last;
-    start = stop;
   }
   return out;
 }

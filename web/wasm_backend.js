@@ -8,6 +8,7 @@ import { allocate } from './http.js';
 import { multiplyStreams } from './multiply.js';
 import { decodeTarget } from './parts.js';
 import { checkFloat, checkFloats, checkInteger, checkVector, widened } from './products.js';
+import { streamRanges } from './ranges.js';
 import { checkRows, decodeRange } from './rows.js';
 import { takeTurn } from './turn.js';
 import { loadWasmPlain } from './wasm_plain.js';
@@ -151,26 +152,16 @@ export class WasmMatrix {
   /** @param {Float32Array | Int8Array} x @param {number} batch @param {Float32Array | Int32Array} y */
   async #multiply(x, batch, y) {
     const { blob, model: { codec } } = this;
-    const { streamCount, weights, rawBytes } = blob;
+    const { rawBytes } = blob;
     const cursors = this.#cursors;
     const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
-    let start = 0;
-    for (let first = 0, last; start < weights; first = last) {
+    for (const { first, last, start, end } of streamRanges(codec, blob, BATCH)) {
       await takeTurn();
       const payload = this.checkAlive();
-      last = first;
-      let end = streamCount ? start : Math.min(start + BATCH, weights);
-      while (last < streamCount) {
-        const next = codec.streamStart(blob, last + 1);
-        if (last > first && next - start > BATCH) break;
-        end = next;
-        last++;
-      }
-      const own = streamCount ? cursors.slice(first, last + 1) : new Uint32Array(1);
-      const words = payload.subarray(2 * own[0], 2 * own[own.length - 1]);
+      const words = payload.subarray(2 * cursors[first], 2 * cursors[last]);
       const raw = payload.subarray(rawStart + start * rawBytes, rawStart + end * rawBytes);
-      multiplyStreams(codec, blob, own, first, words, start, end - start, raw, x, batch, y);
-      start = end;
+      multiplyStreams(codec, blob, cursors.slice(first, last + 1), first, words, start, end - start,
+        raw, x, batch, y);
     }
   }
 

@@ -3,26 +3,12 @@
  * and web/model.js: the product's path, but for files, and with the choice of WebAssembly build.
  */
 import { SLICE } from '../../web/encoder.js';
+import { streamRanges } from '../../web/ranges.js';
 
 /** As in web/model.js. */
 const BATCH = 1 << 20;
 
 /** @typedef {import('../../web/encoder.js').Encoder} Encoder */
-
-/** Ranges of streams of about a slice. @param {Encoder} codec @param {import('../../web/codec.js').Blob} planned */
-function* ranges(codec, planned) {
-  let start = 0;
-  for (let first = 0, last; first < planned.streamCount; first = last) {
-    let end = start;
-    for (last = first; last < planned.streamCount; last++) {
-      const next = codec.streamStart(planned, last + 1);
-      if (last > first && next - start > SLICE) break;
-      end = next;
-    }
-    yield { first, count: last - first, start, end };
-    start = end;
-  }
-}
 
 /**
  * @param {Encoder} codec @param {Uint8Array} data @param {number[]} shape
@@ -43,8 +29,8 @@ export function encodeSlices(codec, data, shape, streamLength, most = 4) {
   if (fold > 1) { // as encode() chooses for the sets of data.js
     const cut = codec.refold(planned, { fold, bits: single.bits, streamLength }).blob;
     const folded = new Float64Array(256);
-    for (const { first, count, start, end } of ranges(codec, cut)) {
-      codec.foldedCounts(cut, data.subarray(start, end), first, count, false).counts
+    for (const { first, last, start, end } of streamRanges(codec, cut, SLICE)) {
+      codec.foldedCounts(cut, data.subarray(start, end), first, last - first, false).counts
         .forEach((n, i) => { folded[i] += n; });
     }
     planned = codec.refold(planned, { fold, bits: single.bits, counts: folded, streamLength }).blob;
@@ -52,8 +38,10 @@ export function encodeSlices(codec, data, shape, streamLength, most = 4) {
   const lengths = new Uint32Array(planned.streamCount);
   const parts = [];
   let crc = 0;
-  for (const { first, count, start, end } of ranges(codec, planned)) {
-    const part = codec.encodeStreams(planned, data.subarray(start, end), first, count, false);
+  for (const { first, last, start, end } of planned.streamCount
+    ? streamRanges(codec, planned, SLICE) : []) {
+    const part = codec.encodeStreams(planned, data.subarray(start, end), first, last - first,
+      false);
     lengths.set(part.lengths, first);
     parts.push(part.words);
     crc = codec.crc32c(part.words, crc);
@@ -88,20 +76,12 @@ export function decodeSlices(codec, file) {
   const cursors = codec.readCursors(blob, file.subarray(0, blob.headBytes));
   const out = new Uint8Array(blob.weights);
   let crc = 0;
-  let start = 0;
-  for (let first = 0, last; first < blob.streamCount; first = last) {
-    let end = codec.streamStart(blob, first + 1);
-    for (last = first + 1; last < blob.streamCount; last++) {
-      const next = codec.streamStart(blob, last + 1);
-      if (next - start > BATCH || 2 * (cursors[last + 1] - cursors[first]) > BATCH) break;
-      end = next;
-    }
+  for (const { first, last, start, end } of streamRanges(codec, blob, BATCH, { cursors })) {
     const words = file.subarray(blob.headBytes + 2 * cursors[first],
       blob.headBytes + 2 * cursors[last]);
     out.set(codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words, end - start),
       start);
     crc = codec.crc32c(words, crc);
-    start = end;
   }
   crc = codec.crc32c(file.subarray(blob.headBytes + 2 * blob.wordCount), crc);
   if (crc !== blob.payloadCrc) throw new Error('the checksum is wrong');
