@@ -1,5 +1,6 @@
 /** A thread of web/workers.js: runs codec methods and posts what they return. */
 import { Encoder } from './encoder.js';
+import { buffersOf, viewSlot } from './slot.js';
 
 const isNode = Boolean(globalThis.process?.versions?.node);
 const port = isNode ? (await import(
@@ -19,9 +20,9 @@ const buffers = (result) => Object.values(result ?? {}).flatMap((value) => (
  */
 function answer({ id, number, module, slots = [], method, args = [] }) {
   /** Slots that are to be given back. */
-  const back = args.flatMap((arg) => (arg?.slot instanceof ArrayBuffer ? [arg.slot] : []));
+  const back = args.flatMap((arg) => arg?.slot ?? []);
   const post = (/** @type {object} */ message, /** @type {Transferable[]} */ own = []) => (
-    /** @type {any} */ (port).postMessage({ id, slots: back, ...message }, [...own, ...back]));
+    /** @type {any} */ (port).postMessage({ id, slots: back, ...message }, [...own, ...buffersOf(back)]));
   try {
     if (module) {
       const { wasm } = codecs.set(number, new Encoder(module)).get(number) ?? {};
@@ -30,9 +31,8 @@ function answer({ id, number, module, slots = [], method, args = [] }) {
       return;
     }
     const codec = /** @type {any} */ (codecs.get(number));
-    const found = args.map((arg) => (arg?.slot === undefined ? arg
-      : typeof arg.slot === 'number' ? new Uint8Array(codec.wasm.memory.buffer, arg.slot, arg.size)
-        : new Uint8Array(arg.slot, 0, arg.size)));
+    const found = args.map((arg) => (
+      arg?.slot === undefined ? arg : viewSlot(arg.slot, codec.wasm.memory.buffer, arg.size)));
     const result = codec[method](...found);
     // In a slot, or in memory that is shared? The caller knows where they are.
     const { buffer } = result?.bytes ?? {};

@@ -9,6 +9,7 @@
  */
 import { HanselError } from './errors.js';
 import { shareModule } from './shared_module.js';
+import { buffersOf, viewSlot } from './slot.js';
 import { takeTurn, turn } from './turn.js';
 
 /** Workers that nobody used for so long are ended. */
@@ -103,6 +104,9 @@ function endWhenIdle() {
 /** @param {any} error @returns {HanselError} what a worker posted of one */
 const revive = (error) => Object.assign(new HanselError(error.code, ''), error);
 
+/** Bytes that a worker can write to as they are. @param {Uint8Array} bytes */
+const isShared = (bytes) => !(bytes.buffer instanceof ArrayBuffer);
+
 /** A page may start only what is of its own origin; that may import what is not. */
 function startWorker() {
   const { href, origin } = new URL('./worker.js', import.meta.url);
@@ -116,13 +120,13 @@ function startWorker() {
   return worker;
 }
 
-/** A codec of a worker; slots: those that no call is using; addresses in its memory, or without
- * memory buffers.
- * @typedef {{number: number, memory: ArrayBufferLike | null, slots: (number | ArrayBuffer)[]}} Remote */
+/** @typedef {import('./slot.js').Slot} Slot */
+/** A codec of a worker; slots: those that no call is using.
+ * @typedef {{number: number, memory: ArrayBufferLike | null, slots: Slot[]}} Remote */
 
 class CodecWorker {
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: unknown) => void,
-   *   into?: Uint8Array, filled?: Uint8Array | null, remote: Remote, lent: number[]}>} */
+   *   into?: Uint8Array, remote: Remote}>} */
   waiting = new Map();
   /** Calls that have ended. */
   done = 0;
@@ -218,33 +222,30 @@ class CodecWorker {
     if (error) {
       call.reject(revive(error));
     } else {
-      const { into } = call;
-      if (into) {
-        const filled = call.filled === null ? new Uint8Array(slots.at(-1), 0, into.length)
-          : call.filled ?? result.bytes;
-        if (filled !== into) into.set(filled);
-        result.bytes = into;
+      const { into, remote } = call;
+      if (into && !isShared(into)) { // into a slot, the last one, if there was one
+        into.set(result.bytes ?? viewSlot(slots.at(-1), remote.memory, into.length));
       }
+      if (into) result.bytes = into;
       call.resolve(result);
     }
-    call.remote.slots.push(...call.lent, ...slots);
+    call.remote.slots.push(...slots);
     if (!this.waiting.size) this.#thread.unref?.();
     endWhenIdle();
   }
 
   /**
    * @param {object} message @param {Remote} remote
-   * @param {{given?: ArrayBuffer[], lent?: number[], into?: Uint8Array, filled?: Uint8Array | null}}
-   *   [call] filled: where the result for into will be; null for the last slot that comes back
+   * @param {ArrayBuffer[]} [given] @param {Uint8Array} [into]
    * @returns {Promise<any>}
    */
-  #post(message, remote, { given = [], lent = [], into, filled } = {}) {
+  #post(message, remote, given = [], into) {
     return new Promise((resolve, reject) => {
       if (this.#isEnded) throw new HanselError('HANSEL_ERR_WORKER', 'a worker was ended');
       const id = this.#next++;
       this.#thread.postMessage({ ...message, id }, given);
       if (!this.waiting.size) this.#thread.ref?.();
-      this.waiting.set(id, { resolve, reject, into, filled, remote, lent });
+      this.waiting.set(id, { resolve, reject, into, remote });
     });
   }
 
@@ -255,27 +256,24 @@ class CodecWorker {
    */
   run(module, method, args, into) {
     const remote = /** @type {Remote} */ (this.#remotes.get(module));
-    /** @type {number[]} */
-    const lent = [];
+    /** @type {Slot[]} */
+    const taken = [];
     /** @type {ArrayBuffer[]} */
-    const given = [];
-    const copies = /** @type {ArrayBuffer[]} */ ([]);
-    /** A slot, if one is free. @param {number} size @returns {[Uint8Array, object] | null} a view
-     * of it, and what the worker is told */
+    const copies = [];
+    /** What the worker is told of a slot, if one is free. @param {number} size */
     const lend = (size) => {
       const slot = size <= SLOT_BYTES ? remote.slots.pop() : undefined;
-      if (slot === undefined) return null;
-      if (typeof slot === 'number') lent.push(slot);
-      else given.push(slot);
-      return [typeof slot === 'number'
-        ? new Uint8Array(/** @type {ArrayBufferLike} */ (remote.memory), slot, size)
-        : new Uint8Array(slot, 0, size), { slot, size }];
+      if (slot === undefined) return undefined;
+      taken.push(slot);
+      return { slot, size };
     };
     const stage = (/** @type {unknown} */ arg) => {
       if (!(arg instanceof Uint8Array)) return arg;
-      const [place, told] = lend(arg.length) ?? [];
-      place?.set(arg);
-      if (told) return told;
+      const told = lend(arg.length);
+      if (told) {
+        viewSlot(told.slot, remote.memory, told.size).set(arg);
+        return told;
+      }
       const copy = new Uint8Array(arg); // a clone would take the whole buffer behind a view
       copies.push(copy.buffer);
       return copy;
@@ -285,14 +283,12 @@ class CodecWorker {
     try {
       staged = args.map(stage);
     } catch (error) { // bytes that were transferred away
-      remote.slots.push(...lent, ...given);
+      remote.slots.push(...taken);
       throw error;
     }
-    const isShared = into && !(into.buffer instanceof ArrayBuffer);
-    const [place, told] = into && !isShared ? lend(into.length) ?? [] : [into, into];
-    if (told) staged.push(told);
-    const isGiven = place && place !== into && place.buffer !== remote.memory;
+    const place = into && (isShared(into) ? into : lend(into.length));
+    if (place) staged.push(place);
     return this.#post({ number: remote.number, method, args: staged }, remote,
-      { given: [...given, ...copies], lent, into, filled: isGiven ? null : place });
+      [...buffersOf(taken), ...copies], into);
   }
 }
