@@ -67,12 +67,6 @@ typedef struct lanes {
     uint32_t short_mask;
 } lanes;
 
-INLINE hansel_quad load_quad(const void *src) {
-    hansel_quad value;
-    memcpy(&value, src, sizeof value);
-    return value;
-}
-
 INLINE hansel_quad find_entries(hansel_quad state, const uint32_t *table) {
     halves slots = (halves)(state & (HANSEL_MAX_SLOTS - 1));
     uint64_t s01 = slots[0], s23 = slots[1];
@@ -91,7 +85,7 @@ INLINE void rans_step_quad(lanes *s, hansel_quad entry) {
 /* Reads eight bytes. */
 INLINE void rans_refill_quad(lanes *s) {
     halves next = {hansel_load64(s->cursor), 0};
-    hansel_quad words = shuffle((hansel_quad)next, load_quad(hansel_refills[s->short_mask]));
+    hansel_quad words = shuffle((hansel_quad)next, hansel_load_quad(hansel_refills[s->short_mask]));
     s->cursor += 2 * __builtin_popcount(s->short_mask);
     s->state = choose(s->is_short, s->state << HANSEL_WORD_BITS | words, s->state);
 }
@@ -114,7 +108,7 @@ TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table,
     hansel_quad found[BUFFER_STEPS][WIDTH];
     size_t i, k, count;
     UNROLL for (k = 0; k < WIDTH; k++) {
-        s[k].state = load_quad(streams[k].state);
+        s[k].state = hansel_load_quad(streams[k].state);
         s[k].cursor = streams[k].cursor;
         dst[k] = streams[k].dst;
     }

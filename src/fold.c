@@ -17,12 +17,6 @@ static inline hansel_quad to_fields(hansel_quad weights, const hansel_fields *fi
     return weights;
 }
 
-static inline hansel_quad load_quad(const uint8_t *src) {
-    hansel_quad value;
-    memcpy(&value, src, sizeof value);
-    return value;
-}
-
 /* Elements with even numbers, and above them by `bits` those with odd ones. */
 static inline hansel_quad pair_up(hansel_quad a, hansel_quad b, uint32_t bits) {
     return HANSEL_SHUFFLE(a, b, 0, 2, 4, 6) | HANSEL_SHUFFLE(a, b, 1, 3, 5, 7) << bits;
@@ -31,12 +25,12 @@ static inline hansel_quad pair_up(hansel_quad a, hansel_quad b, uint32_t bits) {
 /* The symbols of four steps, from 16 * fold weights. */
 static inline hansel_quad fold_block(const uint8_t *src, const hansel_fields *fields,
                                      hansel_quad *over) {
-    hansel_quad a = to_fields(load_quad(src), fields, over);
-    hansel_quad b = to_fields(load_quad(src + 16), fields, over);
+    hansel_quad a = to_fields(hansel_load_quad(src), fields, over);
+    hansel_quad b = to_fields(hansel_load_quad(src + 16), fields, over);
     hansel_quad symbols = pair_up(a, b, fields->bits);
     if (fields->fold == HANSEL_MAX_FOLD) {
-        a = to_fields(load_quad(src + 32), fields, over);
-        b = to_fields(load_quad(src + 48), fields, over);
+        a = to_fields(hansel_load_quad(src + 32), fields, over);
+        b = to_fields(hansel_load_quad(src + 48), fields, over);
         symbols = pair_up(symbols, pair_up(a, b, fields->bits), 2 * fields->bits);
     }
     return symbols;

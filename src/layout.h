@@ -71,6 +71,12 @@ static inline uint64_t hansel_packed_bytes(uint64_t count, uint32_t width) {
 /* Four u32s, a vector of gcc and clang: SIMD where there is some. */
 typedef uint32_t hansel_quad __attribute__((vector_size(16)));
 
+static inline hansel_quad hansel_load_quad(const void *src) {
+    hansel_quad value;
+    memcpy(&value, src, sizeof value);
+    return value;
+}
+
 /* Elements i, j, k, l of a and b, which count on from 4. */
 #if defined(__clang__) || __GNUC__ >= 12
 #define HANSEL_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)

@@ -54,6 +54,22 @@ static void bad_field(const char *name, const bytes *base, uint32_t offset, uint
     write_bad(name, bad, wanted, position);
 }
 
+/* One field changed, many times. */
+typedef struct field_change {
+    const char *name;
+    uint8_t offset, size;
+    uint64_t value;
+    uint8_t status, position; /* 255: any */
+} field_change;
+
+static void bad_each(const bytes *base, const field_change *changes, size_t count) {
+    for (; count; count--, changes++)
+        bad_field(changes->name, base, changes->offset, changes->size, changes->value,
+                  (hansel_status)changes->status,
+                  changes->position == 255 ? ANY_POSITION : changes->position);
+}
+#define BAD_EACH(base, changes) bad_each(base, changes, sizeof(changes) / sizeof *(changes))
+
 /* Two fields changed. */
 static void bad_fields(const char *name, const bytes *base, uint32_t offset, uint32_t size,
                        uint64_t value, uint32_t offset2, uint32_t size2, uint64_t value2,
@@ -83,12 +99,7 @@ static void bad_size(const char *name, const bytes *base, size_t count, hansel_s
 
 static void write_bad_fields(const bytes *base, const bytes *lossless, const bytes *constant,
                              const bytes *empty) {
-    static const struct {
-        const char *name;
-        uint8_t offset, size;
-        uint64_t value;
-        uint8_t status, position;
-    } fields[] = {
+    static const field_change fields[] = {
         {"magic", HANSEL_OFFSET_MAGIC, 4, 0x4C534E49, HANSEL_ERR_MAGIC, 0},
         {"version-0", HANSEL_OFFSET_VERSION, 1, 0, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
         {"version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34}, /* one weight to a symbol */
@@ -153,12 +164,7 @@ static void write_bad_fields(const bytes *base, const bytes *lossless, const byt
     };
     uint32_t directory_length_base =
         (uint32_t)formula_load(base->at + HANSEL_OFFSET_LENGTH_BASE, 4);
-    size_t i;
-    for (i = 0; i < sizeof fields / sizeof *fields; i++)
-        bad_field(fields[i].name, base, fields[i].offset, fields[i].size, fields[i].value,
-                  (hansel_status)fields[i].status,
-                  fields[i].position == 255 ? ANY_POSITION : fields[i].position);
-
+    BAD_EACH(base, fields);
     bad_field("length-base-sum", base, HANSEL_OFFSET_LENGTH_BASE, 4, directory_length_base + 1,
               HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_BLOB_BYTES);
     bad_field("blob-bytes-more", base, HANSEL_OFFSET_BLOB_BYTES, 8, base->count + 16,
@@ -342,15 +348,18 @@ static void write_bad_streams(const bytes *base, const bytes *one, const bytes *
 
 /* Several weights to a symbol. */
 static void write_bad_folded(const bytes *folded, const bytes *lossless, const bytes *constant) {
+    static const field_change changes[] = {
+        {"folded-version-1", HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 34},
+        {"folded-by-0", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 0, HANSEL_ERR_RESERVED, 34},
+        {"folded-by-1", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 1, HANSEL_ERR_RESERVED, 34},
+        {"folded-by-3", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34},
+        {"folded-by-4", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 4, HANSEL_ERR_CORRUPT, 0},
+        {"folded-by-8", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 8, HANSEL_ERR_RESERVED, 34},
+    };
     hansel_blob blob;
     if (hansel_read_head(&blob, folded->at, folded->count, NULL) != HANSEL_OK) die("folded", "head");
     if (blob.weights_per_symbol != 2) die("folded", "is not");
-    bad_field("folded-version-1", folded, HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 34);
-    bad_field("folded-by-0", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 0, HANSEL_ERR_RESERVED, 34);
-    bad_field("folded-by-1", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 1, HANSEL_ERR_RESERVED, 34);
-    bad_field("folded-by-3", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34);
-    bad_field("folded-by-4", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 4, HANSEL_ERR_CORRUPT, 0);
-    bad_field("folded-by-8", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 8, HANSEL_ERR_RESERVED, 34);
+    BAD_EACH(folded, changes);
     bad_fields("folded-by-3-slot-bits", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3,
                HANSEL_OFFSET_SLOT_BITS, 1, 13, HANSEL_ERR_RESERVED, 34); /* reserved before ranges */
     bad_fields("folded-raw-plane", lossless, HANSEL_OFFSET_VERSION, 1, 2,
@@ -365,19 +374,21 @@ static void write_bad_folded(const bytes *folded, const bytes *lossless, const b
 
 /* Several dimensions to a row. */
 static void write_bad_merged(const bytes *merged) {
+    static const field_change changes[] = {
+        {"merged-version-1", HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 43},
+        {"merged-version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34},
+        {"merged-by-0", HANSEL_OFFSET_ROW_DIMS, 1, 0, HANSEL_ERR_RESERVED, 43},
+        {"merged-by-1", HANSEL_OFFSET_ROW_DIMS, 1, 1, HANSEL_ERR_RESERVED, 43},
+        /* columns are too few for the pieces */
+        {"merged-by-2", HANSEL_OFFSET_ROW_DIMS, 1, 2, HANSEL_ERR_HEADER, HANSEL_OFFSET_PIECES},
+        {"merged-by-4", HANSEL_OFFSET_ROW_DIMS, 1, 4, HANSEL_ERR_HEADER, 43},
+        {"merged-by-255", HANSEL_OFFSET_ROW_DIMS, 1, 255, HANSEL_ERR_HEADER, 43},
+        {"merged-by-3-weights", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34},
+    };
     hansel_blob blob;
     if (hansel_read_head(&blob, merged->at, merged->count, NULL) != HANSEL_OK) die("merged", "head");
     if (blob.row_dims != 3) die("merged", "is not");
-    bad_field("merged-version-1", merged, HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 43);
-    bad_field("merged-version-2", merged, HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34);
-    bad_field("merged-by-0", merged, HANSEL_OFFSET_ROW_DIMS, 1, 0, HANSEL_ERR_RESERVED, 43);
-    bad_field("merged-by-1", merged, HANSEL_OFFSET_ROW_DIMS, 1, 1, HANSEL_ERR_RESERVED, 43);
-    bad_field("merged-by-2", merged, HANSEL_OFFSET_ROW_DIMS, 1, 2, HANSEL_ERR_HEADER,
-              HANSEL_OFFSET_PIECES); /* columns are too few for the pieces */
-    bad_field("merged-by-4", merged, HANSEL_OFFSET_ROW_DIMS, 1, 4, HANSEL_ERR_HEADER, 43);
-    bad_field("merged-by-255", merged, HANSEL_OFFSET_ROW_DIMS, 1, 255, HANSEL_ERR_HEADER, 43);
-    bad_field("merged-by-3-weights", merged, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3,
-              HANSEL_ERR_RESERVED, 34);
+    BAD_EACH(merged, changes);
     bad_field("merged-state", merged, blob.head_bytes + 4, 4, 65535, HANSEL_ERR_CORRUPT, 0);
 }
 
@@ -392,9 +403,9 @@ void write_bad_files(void) {
         {"bad-folded", HANSEL_I8, 2, {5, 37}, {FORMULA_UNIFORM, 11, -5, 0, 0}, FOLD_L(16, 2)},
         {"bad-merged", HANSEL_I8, 4, {16, 29, 3, 3}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(64)},
     };
-    bytes coded[8];
+    bytes coded[sizeof v / sizeof *v];
     size_t i;
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < sizeof v / sizeof *v; i++) {
         if (i != 6) v[i].options.weights_per_symbol = 1;
         coded[i] = encode(&v[i]);
     }
@@ -403,5 +414,5 @@ void write_bad_files(void) {
     write_bad_streams(&coded[0], &coded[4], &coded[5]);
     write_bad_folded(&coded[6], &coded[1], &coded[2]);
     write_bad_merged(&coded[7]);
-    for (i = 0; i < 8; i++) free(coded[i].at);
+    for (i = 0; i < sizeof v / sizeof *v; i++) free(coded[i].at);
 }

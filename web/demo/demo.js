@@ -127,7 +127,8 @@ async function showTensor(name, signal) {
   status(`Decoding ${name}…`);
   const symbols = await model.symbols(name, { signal, onProgress: (p) => progress(0.2 * p.done / p.total) });
   await drawHistogram(sharesOfSymbols(symbols, head, tensor.step));
-  await showHeatmap(model, name, { symbols, step: tensor.step }, signal).catch((error) => {
+  const { rows, columns } = head;
+  await showHeatmap(model, name, { symbols, step: tensor.step, rows, columns }, signal).catch((error) => {
     if (signal.aborted || error.code === 'HANSEL_ERR_LOST') throw error;
     byId('heatmap-range').textContent = `Not drawn: ${error.message}`; // the check says more
   });

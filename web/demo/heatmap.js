@@ -148,13 +148,13 @@ export async function offerPainters() {
 /**
  * Decodes a tensor where it is to be drawn, and draws it.
  * @param {import('../hansel.js').Model} model @param {string} name
- * @param {{symbols: Int8Array, step: number}} known what the wasm decoded, for values under the pointer
+ * @param {{symbols: Int8Array, step: number, rows: number, columns: number}} known what the wasm
+ *   decoded, for values under the pointer, and the matrix view
  * @param {AbortSignal} signal
  */
-export async function showHeatmap(model, name, { symbols, step }, signal) {
+export async function showHeatmap(model, name, { symbols, step, rows, columns }, signal) {
   hideHeatmap();
   if (!symbols.length) return;
-  const { rows, columns } = await model.head(name, { signal });
   if (!byId('heatmap-kind').value) await offerPainters();
   const kind = byId('heatmap-kind').value;
   const made = await makePainter(kind, model, name, { rows, columns, symbols }, signal);
