@@ -13,7 +13,7 @@ CORE = layout crc32c head values model plan fold encode encode_blob variant deco
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
 
-# The wasm interface: web/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
+# The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
 # decode.wasm, all that a page needs to read, decodes and multiplies.
 DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
                  crc32c crc32c_combine
@@ -35,6 +35,8 @@ WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize
 WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1
 wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
+
+WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
@@ -78,11 +80,11 @@ $(eval $(call WASM_RULES,,scalar,))
 $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
 .PRECIOUS: build/wasm/%.o build/wasm_simd/%.o
 
-dist/types/hansel.d.ts: $(wildcard web/*.js web/demo/llama*.js) tsconfig.json node_modules/.installed
+dist/types/hansel.d.ts: $(WEB) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
 
-min/hansel.js: $(wildcard web/*.js) tools/minify.js node_modules/.installed
+min/hansel.js: $(WEB) tools/minify.js node_modules/.installed
 	node tools/minify.js
 
 # ---- the demo page ---------------------------------------------------------------
@@ -111,7 +113,7 @@ dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
 dist/demo/samples/samples.json: tools/samples.js $(MODULES)
 	node tools/samples.js dist/demo/samples
 
-dist/site/index.html: tools/site.js $(wildcard web/*.js web/demo/* shaders/*) src/FORMAT.md \
+dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/* shaders/*) src/FORMAT.md \
     $(MODULES) dist/demo/models/$(MODEL)/models.json \
     dist/demo/vendor/uplot.js dist/demo/samples/samples.json
 	node tools/site.js dist/site
@@ -129,9 +131,9 @@ demo: build
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 VECTORS = tests/vectors
 
-NATIVE_TEST = $(wildcard tests/native*.c)
-MAKE_VECTORS = $(wildcard tests/vectors*.c)
-TEST_HEADERS = tests/formula.h tests/native.h tests/vectors.h
+NATIVE_TEST = $(wildcard tests/core/native*.c)
+MAKE_VECTORS = $(wildcard tests/core/vectors*.c)
+TEST_HEADERS = tests/core/formula.h tests/core/native.h tests/core/vectors.h
 
 build/native_test: $(NATIVE_TEST) $(TEST_HEADERS) build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(NATIVE_TEST) build/libhansel.a -lm -o $@
@@ -149,10 +151,10 @@ vectors: build/vectors
 	rm -f $(VECTORS)/ok/* $(VECTORS)/bad/*
 	build/vectors $(VECTORS)
 
-build/fuzz: tests/fuzz.c $(SOURCES) $(HEADERS)
+build/fuzz: tests/core/fuzz.c $(SOURCES) $(HEADERS)
 	@mkdir -p build
 	clang -O1 -g -std=c99 $(WARNINGS) $(STRICT) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    -Isrc tests/fuzz.c $(SOURCES) -o $@
+	    -Isrc tests/core/fuzz.c $(SOURCES) -o $@
 
 FUZZ_SECONDS = 60
 # The first folder receives what the fuzzer finds; the vectors are only read.
@@ -169,7 +171,7 @@ test: build build/native_test build/native_test_asan build/fuzz
 	$(FUZZ) -runs=30000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
-	npx --no-install mocha 'tests/*.test.js' 'tests/gpu/*.test.js'
+	npx --no-install mocha 'tests/{api,gpu,page}/*.test.js'
 
 build/bench: tests/bench/native.c build/libhansel.a
 	$(CC) $(CFLAGS) -std=c99 $(STRICT) -D_POSIX_C_SOURCE=200809L -Isrc $< build/libhansel.a -o $@

@@ -1,4 +1,4 @@
-// llama.wgsl - what a Llama computes between its matrix products, for web/demo/llama.js. The
+// llama.wgsl - what a Llama computes between its matrix products, for web/demo/llama/llama.js. The
 // reference is web/demo/llama_wasm.js, function for function; llama.frag.glsl mirrors this file.
 //
 // Vectors lie one after the other, each padded with zeros to a multiple of four elements.

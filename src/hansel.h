@@ -28,7 +28,7 @@
 
 #include "format.h"
 
-/* Stable numbers; web/errors.js carries the same names. FORMAT.md section 8. */
+/* Stable numbers; web/core/errors.js carries the same names. FORMAT.md section 8. */
 typedef enum hansel_status {
     HANSEL_OK = 0,
     HANSEL_ERR_ARGUMENT = 1,   /* a caller's argument is impossible */
@@ -61,7 +61,7 @@ typedef struct hansel_fault {
 } hansel_fault;
 
 /* One blob's head, parsed (or, for the encoder, to be written). The field
- * order is part of the wasm interface: web/codec.js reads it by offset. */
+ * order is part of the wasm interface: web/core/codec.js reads it by offset. */
 typedef struct hansel_blob {
     uint64_t shape[HANSEL_MAX_RANK]; /* elements; rank entries used, the rest 0 */
     uint64_t rows, columns, weights; /* the matrix view, FORMAT.md 3.1 */

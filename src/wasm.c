@@ -1,6 +1,6 @@
 /*
  * wasm.c - what the WebAssembly module shows: the functions of hansel.h named in
- * the Makefile's EXPORTS, and these proofs that web/codec.js reads the structs
+ * the Makefile's EXPORTS, and these proofs that web/core/codec.js reads the structs
  * where they are. No allocator: memory from __heap_base on is the caller's.
  */
 #include "hansel.h"

@@ -3,12 +3,20 @@
  * loaded later or by other entries is one file each, and takes what it shares from core.js.
  */
 import { readFile, readdir, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
 const root = new URL('..', import.meta.url).pathname;
 const web = join(root, 'web');
 const ENTRIES = ['hansel', 'gpu', 'webgpu', 'webgl', 'plain'];
+/** Where each module lies; their names alone tell them apart, entries from rooms by the folder. */
+const MODULES = new Map();
+for (const path of await readdir(web, { recursive: true })) {
+  const name = basename(path, '.js');
+  if (!path.endsWith('.js') || path.startsWith('demo/') || path.startsWith('cli')) continue;
+  if (MODULES.has(name)) throw new Error(`two modules of one name: ${path}, ${MODULES.get(name)}`);
+  MODULES.set(name, join(web, path));
+}
 const settings = /** @type {const} */ ({
   bundle: true, minify: true, format: 'esm', target: 'es2022', external: ['node:*'],
   outdir: join(root, 'min'), logLevel: 'warning',
@@ -21,7 +29,7 @@ const target = ({ path, resolveDir }) => basename(join(resolveDir, path), '.js')
 async function findCore() {
   const core = new Set(['model']);
   const { metafile } = await build({
-    ...settings, entryPoints: [join(web, 'model.js')], write: false, metafile: true, outdir: undefined,
+    ...settings, entryPoints: [MODULES.get('model')], write: false, metafile: true, outdir: undefined,
     outfile: 'out.js', absWorkingDir: root,
     plugins: [{ name: 'static', setup: ({ onResolve }) => onResolve({ filter: /^\./ }, (args) => (
       args.kind === 'dynamic-import' ? { path: args.path, external: true } : undefined)) }],
@@ -40,7 +48,7 @@ const split = (core, others) => ({
   setup(/** @type {import('esbuild').PluginBuild} */ { onLoad, onResolve }) {
     onResolve({ filter: /^\./ }, (args) => {
       const name = target(args);
-      if (dirname(join(args.resolveDir, args.path)) !== web || args.kind === 'entry-point') return;
+      if (args.kind === 'entry-point' || join(args.resolveDir, args.path) !== MODULES.get(name)) return;
       if (args.kind === 'dynamic-import') others.add(name);
       if (others.has(name)) return { path: `./${name}.js`, external: true };
       if (core.has(name)) return { path: name, namespace: 'core', sideEffects: false };
@@ -60,10 +68,10 @@ const split = (core, others) => ({
 async function findExports(core) {
   const found = new Map([...core].map((name) => [name, new Map()]));
   let count = 0;
-  for (const file of (await readdir(web)).filter((name) => name.endsWith('.js'))) {
-    if (core.has(basename(file, '.js'))) continue;
-    const text = await readFile(join(web, file), 'utf8');
-    for (const [, names, from] of text.matchAll(/(?:im|ex)port (\{[^}]*\}) from '\.\/(\w+)\.js'/g)) {
+  for (const [module, path] of MODULES) {
+    if (core.has(module)) continue;
+    const text = await readFile(path, 'utf8');
+    for (const [, names, from] of text.matchAll(/(?:im|ex)port (\{[^}]*\}) from '[./\w]*?(\w+)\.js'/g)) {
       for (const name of core.has(from) ? names.match(/\w+/g) ?? [] : []) {
         const exports = found.get(from);
         if (!exports.has(name)) exports.set(name, `$${(count++).toString(36)}`);
@@ -80,14 +88,14 @@ const waiting = new Set(ENTRIES);
 await build({
   ...settings, outdir: undefined, outfile: join(root, 'min/core.js'),
   stdin: { resolveDir: web, contents: [...core].flatMap(([from, exports]) => (
-    [...exports].map(([name, short]) => `export { ${name} as ${short} } from './${from}.js';`))).join('\n') },
+    [...exports].map(([name, short]) => `export { ${name} as ${short} } from '${MODULES.get(from)}';`))).join('\n') },
   plugins: [split(new Map(), waiting)],
 });
-await build({ ...settings, entryPoints: [join(web, 'worker.js')] }); // a realm of its own
+await build({ ...settings, entryPoints: [MODULES.get('worker')] }); // a realm of its own
 for (const name of waiting) { // grows
   if (done.has(name)) continue;
   done.add(name);
   await build({
-    ...settings, entryPoints: [join(web, `${name}.js`)], plugins: [split(core, waiting)],
+    ...settings, entryPoints: [MODULES.get(name)], plugins: [split(core, waiting)],
   });
 }

@@ -11,9 +11,9 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { loadLlama } from '../web/demo/llama.js';
+import { loadLlama } from '../web/demo/llama/llama.js';
 import { open } from '../web/hansel.js';
-import { WasmBackend } from '../web/wasm_backend.js';
+import { WasmBackend } from '../web/gpu/wasm_device.js';
 
 const [from, to, ...rest] = process.argv.slice(2);
 const rates = rest.filter((text) => text !== '--loss').map(Number);

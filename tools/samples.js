@@ -7,8 +7,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encode } from '../web/hansel.js';
-import { RandomState } from '../web/sample.js';
-import { buildHeader } from '../web/write_header.js';
+import { RandomState } from '../web/cli/sample.js';
+import { buildHeader } from '../web/file/write_header.js';
 
 /** Side of the square matrices. */
 const SIDE = 1024;
@@ -59,7 +59,7 @@ function layer(rows, columns) {
 const matrix = gaussian(SIDE * SIDE);
 const tensors = { 'gaussian.weight': { dtype: 'F32', shape: [SIDE, SIDE], data: matrix } };
 const list = [];
-/** The first is the reference matrix's grid. @type {[number, import('../web/encode.js').EncodeOptions][]} */
+/** The first is the reference matrix's grid. @type {[number, import('../web/encode/encode.js').EncodeOptions][]} */
 const codings = [[8, { step: 1 / 52, saturate: true }], [4, { bits: 4 }], [3, { bits: 3 }]];
 for (const [bits, options] of codings) {
   const file = `gaussian-${bits}bit.hansel.safetensors`;

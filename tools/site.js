@@ -11,8 +11,8 @@ import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/pro
 import { extname, join } from 'node:path';
 
 const ROOT = new URL('..', import.meta.url).pathname;
-/** Modules of Node, which a page never loads. */
-const NODE_ONLY = ['cli.js', 'commands.js', 'node_file.js', 'path_source.js', 'serve.js', 'sample.js'];
+/** What only Node loads. */
+const NODE_ONLY = ['web/cli', 'web/cli.js', 'web/file/path_source.js'].map((path) => join(ROOT, path));
 
 const [to] = process.argv.slice(2);
 if (!to) {
@@ -21,11 +21,9 @@ if (!to) {
 }
 const made = `${to}.new`;
 await rm(made, { recursive: true, force: true });
-await mkdir(join(made, 'web'), { recursive: true });
-for (const name of await readdir(join(ROOT, 'web'))) {
-  if (extname(name) === '.js' && !NODE_ONLY.includes(name)) await cp(join(ROOT, 'web', name), join(made, 'web', name));
-}
-await cp(join(ROOT, 'web/demo'), join(made, 'web/demo'), { recursive: true });
+await cp(join(ROOT, 'web'), join(made, 'web'), {
+  recursive: true, filter: (path) => !NODE_ONLY.includes(path),
+});
 await cp(join(ROOT, 'shaders'), join(made, 'shaders'), { recursive: true });
 await cp(join(ROOT, 'dist/demo'), join(made, 'dist/demo'), { recursive: true });
 for (const name of await readdir(join(ROOT, 'dist'))) {

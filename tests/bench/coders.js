@@ -8,7 +8,7 @@ import {
 import * as zstd from '@bokuweb/zstd-wasm';
 import { gunzipSync as fflate } from 'fflate';
 import { decompress as fzstd } from 'fzstd';
-import { Encoder } from '../../web/encoder.js';
+import { Encoder } from '../../web/core/encoder.js';
 import { encode, open } from '../../web/hansel.js';
 import { decodeSlices, encodeSlices, joinParts, readHead } from './slices.js';
 

@@ -1,5 +1,5 @@
 /** What is coded: int8 symbols with the distributions of quantized weights, the same everywhere. */
-import { SAMPLE_COLUMNS, sampleRows64 } from '../../web/sample.js';
+import { SAMPLE_COLUMNS, sampleRows64 } from '../../web/cli/sample.js';
 
 /**
  * What each set is made of, from randn: the reference matrix of `hansel sample`.

@@ -17,7 +17,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { open } from '../../web/hansel.js';
-import { SAMPLE_COLUMNS, SAMPLE_ROWS } from '../../web/sample.js';
+import { SAMPLE_COLUMNS, SAMPLE_ROWS } from '../../web/cli/sample.js';
 import { initZstd, zstd } from './coders.js';
 
 const CLI = new URL('../../web/cli.js', import.meta.url).pathname;

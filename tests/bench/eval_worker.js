@@ -3,9 +3,9 @@
  * after the other, the F32 one first, since the others are compared with it.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { loadLlama } from '../../web/demo/llama.js';
+import { loadLlama } from '../../web/demo/llama/llama.js';
 import { open } from '../../web/hansel.js';
-import { WasmBackend } from '../../web/wasm_backend.js';
+import { WasmBackend } from '../../web/gpu/wasm_device.js';
 
 const { config, tokens, window, windows, part, parts } = workerData;
 const vocab = config.vocab_size;

@@ -1,6 +1,6 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
 import { PlainMatrix } from '../../web/plain.js';
-import { sampleRows64 } from '../../web/sample.js';
+import { sampleRows64 } from '../../web/cli/sample.js';
 import { webgpu } from '../../web/webgpu.js';
 import { glProducts } from './gl_run.js';
 import { clock, coded, indices, measure, ratio, speed } from './jobs.js';

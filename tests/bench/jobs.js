@@ -35,7 +35,7 @@ export const indices = (from, sigma, [low, high] = [-128, 127]) => Int8Array.fro
   (x) => Math.max(low, Math.min(high, Math.round(sigma * x))));
 
 /** @param {Int8Array} data @param {number[]} shape
- * @param {import('../../web/encode.js').EncodeOptions} options */
+ * @param {import('../../web/encode/encode.js').EncodeOptions} options */
 export const coded = async (data, shape, options) => open(
   await encode({ w: { dtype: 'I8', shape, data } }, { always: true, ...options }));
 

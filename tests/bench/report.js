@@ -162,7 +162,7 @@ ${table([['symbols a stream', 'bits', 'over entropy', 'wasm encode M/s', 'wasm d
 
 ### The first decode, in milliseconds
 
-${first[0].symbols} symbols of up16 through web/codec.js. Compile is WebAssembly.compile of a module
+${first[0].symbols} symbols of up16 through web/core/codec.js. Compile is WebAssembly.compile of a module
 that no cache knows; first is the instance and its first decode, before V8 has optimized the code;
 warm the twelfth decode of the same instance.
 

@@ -1,5 +1,5 @@
 /** The baseline: groups of weights, each with a scale in F16, rounded to the nearest integer. */
-import { convert } from '../../web/convert.js';
+import { convert } from '../../web/core/convert.js';
 
 /** Bits that a weight takes in such a file. @param {number} bits @param {number} size of a group */
 export const storedBits = (bits, size) => bits + 16 / size;

@@ -1,14 +1,14 @@
 /**
- * One int8 tensor through web/codec.js, slice by slice, with the calls and sizes of web/encode.js
- * and web/model.js: the product's path, but for files, and with the choice of WebAssembly build.
+ * One int8 tensor through web/core/codec.js, slice by slice, with the calls and sizes of web/encode/encode.js
+ * and web/model/model.js: the product's path, but for files, and with the choice of WebAssembly build.
  */
-import { SLICE } from '../../web/encoder.js';
-import { streamRanges } from '../../web/ranges.js';
+import { SLICE } from '../../web/core/encoder.js';
+import { streamRanges } from '../../web/core/ranges.js';
 
-/** As in web/model.js. */
+/** As in web/model/model.js. */
 const BATCH = 1 << 20;
 
-/** @typedef {import('../../web/encoder.js').Encoder} Encoder */
+/** @typedef {import('../../web/core/encoder.js').Encoder} Encoder */
 
 /**
  * @param {Encoder} codec @param {Uint8Array} data @param {number[]} shape
@@ -63,7 +63,7 @@ export function joinParts({ head, parts, bytes }) {
   return file;
 }
 
-/** @param {Encoder} codec @param {Uint8Array} file @returns {import('../../web/codec.js').Blob} */
+/** @param {Encoder} codec @param {Uint8Array} file @returns {import('../../web/core/codec.js').Blob} */
 export function readHead(codec, file) {
   const blob = codec.readHead(file.subarray(0, Number(codec.readHead(file.subarray(0, 56)))));
   if (typeof blob === 'number') throw new Error('the head is cut short');

@@ -37,7 +37,7 @@ const DISTRIBUTIONS = {
  * @typedef {object} Case
  * @property {string} dtype @property {number[]} shape @property {string} distribution
  * @property {number} sigma @property {number} seed
- * @property {import('../../web/encode.js').EncodeOptions} options
+ * @property {import('../../web/encode/encode.js').EncodeOptions} options
  */
 
 const SHAPES = [[1, 1024], [64, 64], [37, 1001], [131, 127], [1000, 3], [1, 100003], [257, 1],
@@ -87,7 +87,7 @@ export async function makeCase({ dtype, shape, distribution, sigma, seed, option
     if (dtype === 'F16') {
       data = Uint16Array.from(indices, (q) => (q < 0 ? 0x8000 : 0) | 0x3000 + Math.abs(q) * 37);
       if (!options.lossless) {
-        const { convert } = await import('../../web/convert.js');
+        const { convert } = await import('../../web/core/convert.js');
         data = new Uint16Array(convert(new Uint8Array(floats.buffer), 'F32', 'F16').buffer);
       }
     }

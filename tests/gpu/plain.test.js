@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { encode, open } from '../../web/hansel.js';
 import { loadPlain, pickLayout } from '../../web/plain.js';
-import { WasmBackend } from '../../web/wasm_backend.js';
+import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { webgpu } from '../../web/webgpu.js';
 import { launch } from './chromium.js';
 import { openDawn } from './dawn.js';

@@ -37,7 +37,7 @@ describe('threads in Chromium', function () {
           const many = await open(bytes, { threads: 2 });
           const same = (a, b) => a.length === b.length && a.every((x, i) => x === b[i]);
           const results = [];
-          const { pickWorker } = await import('/web/workers.js');
+          const { pickWorker } = await import('/web/workers/workers.js');
           for (let round = 0; round < 2; round++) {
             for (const name of ['grid', 'I8']) {
               const own = await many.decode(name);
@@ -91,7 +91,7 @@ describe('threads in Chromium', function () {
       const page = await browser.openPage();
       const equal = await page.run(async ({ url, from }) => {
         const { open } = await import(`${from}/web/hansel.js`);
-        const { pickWorker } = await import(`${from}/web/workers.js`);
+        const { pickWorker } = await import(`${from}/web/workers/workers.js`);
         const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
         const many = await open(bytes, { threads: 2 });
         while (!pickWorker(1, many.codec.wasm.module)) {

@@ -1,7 +1,7 @@
 /** y = W x on coded weights: wasm, WebGPU on Dawn, WebGPU and WebGL2 in Chromium. */
 import assert from 'node:assert/strict';
 import { encode, open } from '../../web/hansel.js';
-import { WasmBackend } from '../../web/wasm_backend.js';
+import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { webgpu } from '../../web/webgpu.js';
 import { random } from './cases.js';
 import { launch } from './chromium.js';
@@ -204,7 +204,7 @@ describe('products', function () {
       const found = await page.run(async () => {
         const { webgl } = await import('/web/webgl.js');
         const { open: openModel, encode: code } = await import('/web/hansel.js');
-        const { WasmBackend: Cpu } = await import('/web/wasm_backend.js');
+        const { WasmBackend: Cpu } = await import('/web/gpu/wasm_device.js');
         const { makeCase, random: seeded } = await import('/tests/gpu/cases.js');
         const gpu = await webgl({ limits: { textureSize: 64, layers: 8 } });
         const r = seeded(79);
@@ -267,7 +267,7 @@ describe('products', function () {
       const found = await page.run(async (layers) => {
         const { gpu: openGpu } = await import('/web/gpu.js');
         const { encode: code, open: openModel } = await import('/web/hansel.js');
-        const { WasmBackend: Cpu } = await import('/web/wasm_backend.js');
+        const { WasmBackend: Cpu } = await import('/web/gpu/wasm_device.js');
         const { random: seeded } = await import('/tests/gpu/cases.js');
         const { gpu: gl } = await openGpu({ prefer: ['webgl'] });
         const size = 1024;

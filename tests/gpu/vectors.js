@@ -1,7 +1,7 @@
 /** The vectors of tests/vectors, as files that a model can open; in a page or in Node. */
-import { readAsset, readTextAsset } from '../../web/asset.js';
-import { Encoder } from '../../web/encoder.js';
-import { buildHeader, formatManifest, stampHeader } from '../../web/write_header.js';
+import { readAsset, readTextAsset } from '../../web/core/assets.js';
+import { Encoder } from '../../web/core/encoder.js';
+import { buildHeader, formatManifest, stampHeader } from '../../web/file/write_header.js';
 import { checkFile } from './cases.js';
 
 /**

@@ -203,8 +203,8 @@ describe('WebGL2 in Chromium', function () {
   it('names a stream that is damaged', async () => {
     const errors = await page.run(() => t.withGl({}, async (gpu) => {
       const { readVectors, wrapBlob } = await import('/tests/gpu/vectors.js');
-      const { Encoder } = await import('/web/encoder.js');
-      const { readAsset } = await import('/web/asset.js');
+      const { Encoder } = await import('/web/core/encoder.js');
+      const { readAsset } = await import('/web/core/assets.js');
       const codec = await Encoder.create();
       const errors = [];
       for (const vector of (await readVectors()).bad) {

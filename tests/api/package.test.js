@@ -1,0 +1,164 @@
+/** The npm package: packed, installed offline into an empty project, used from Node and a page. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { launch } from '../gpu/chromium.js';
+import { serve } from '../../web/cli/serve.js';
+
+const root = new URL('../..', import.meta.url).pathname;
+const run = (cwd, file, ...args) => execFileSync(file, args, {
+  cwd, encoding: 'utf8', env: { ...process.env, npm_config_offline: 'true' },
+});
+
+/** The static imports of a module, itself included: what a page waits for. */
+async function loadedBy(path) {
+  const seen = new Map();
+  const visit = async (file) => {
+    if (seen.has(file)) return;
+    const text = await readFile(file);
+    seen.set(file, text);
+    const imports = text.toString().matchAll(/(?:^|[;}\n])\s*(?:import|export)[^;"'()]*?["'](\.[^"']+)["']/g);
+    for (const [, name] of imports) await visit(join(dirname(file), name));
+  };
+  await visit(path);
+  const texts = [...seen.values()];
+  return {
+    files: texts.length,
+    bytes: texts.reduce((sum, text) => sum + text.length, 0),
+    gzipped: texts.reduce((sum, text) => sum + gzipSync(text, { level: 9 }).length, 0),
+  };
+}
+
+describe('npm package', function () {
+  this.timeout(120000);
+  let folder;
+  let files;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hansel-package-'));
+    const [packed] = JSON.parse(run(root, 'npm', 'pack', '--json', '--ignore-scripts',
+      '--pack-destination', folder));
+    files = packed.files.map(({ path }) => path);
+    await writeFile(join(folder, 'package.json'), '{"name":"empty","private":true,"type":"module"}');
+    run(folder, 'npm', 'install', '--no-audit', '--no-fund', join(folder, packed.filename));
+  });
+
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  it('holds what it needs and nothing else', () => {
+    for (const path of ['README.md', 'LICENSE', 'web/hansel.js', 'web/cli.js', 'src/FORMAT.md',
+      'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/decode.wasm', 'dist/decode_simd.wasm',
+      'dist/types/hansel.d.ts', 'min/hansel.js', 'min/worker.js']) {
+      assert.ok(files.includes(path), `${path} is missing`);
+    }
+    const extra = files.filter((path) => /^(tests|build|node_modules|\.ci|web\/demo\/models|dist\/demo\/models|dist\/site)\//.test(path));
+    assert.deepEqual(extra, []);
+  });
+
+  it('is small: the modules, and what a page loads to decode', async () => {
+    const installed = join(folder, 'node_modules/hansel');
+    const limits = {
+      'decode.wasm': 14, 'decode_simd.wasm': 20, 'hansel.wasm': 21, 'hansel_simd.wasm': 24,
+    };
+    const sizes = {};
+    for (const [name, kib] of Object.entries(limits)) {
+      sizes[name] = (await readFile(join(installed, 'dist', name))).length;
+      assert.ok(sizes[name] <= 1024 * kib, `${name}: ${sizes[name]} bytes`);
+    }
+    for (const entry of ['web/hansel.js', 'min/hansel.js']) {
+      const loaded = await loadedBy(join(installed, entry));
+      sizes[entry] = `${loaded.files} files, ${loaded.bytes} bytes, ${loaded.gzipped} gzipped`;
+      if (entry.startsWith('min/')) assert.ok(loaded.gzipped <= 12 * 1024, sizes[entry]);
+    }
+    console.log(Object.entries(sizes).map(([name, size]) => `      ${name}: ${size}`).join('\n'));
+  });
+
+  it('runs the README\'s snippet', async () => {
+    const readme = await readFile(join(root, 'README.md'), 'utf8');
+    const snippet = /```js\n(import [^]*?)```/.exec(readme)?.[1];
+    assert.ok(snippet, 'the README has no snippet');
+    await writeFile(join(folder, 'snippet.js'), `${snippet}
+if (!(weights instanceof Float32Array) || weights.length !== 64 * 1024) throw new Error('wrong');
+console.log('snippet ran', weights.length);`);
+    assert.match(run(folder, 'node', 'snippet.js'), /snippet ran 65536/);
+  });
+
+  it('has a command line', () => {
+    const bin = join(folder, 'node_modules/.bin/hansel');
+    assert.match(run(folder, bin, '--help'), /hansel encode IN/);
+    run(folder, bin, 'sample', 's.safetensors', '--rows', '64');
+    run(folder, bin, 'encode', 's.safetensors', '--bits', '4');
+    run(folder, bin, 'verify', 's.hansel.safetensors', '--against', 's.safetensors');
+    const info = JSON.parse(run(folder, bin, 'info', 's.hansel.safetensors', '--json'));
+    assert.ok(info.tensors.w.bits_per_weight <= 4 && info.tensors.w.bits_per_weight > 3.9);
+  });
+
+  it('has types that a strict TypeScript user can compile against', async () => {
+    await writeFile(join(folder, 'user.ts'), `
+import { open, encode, HanselError } from 'hansel';
+const file: Uint8Array = await encode({ w: { dtype: 'F32', shape: [2], data: new Float32Array(2) } });
+const model = await open(file);
+const shape: number[] | undefined = model.tensors.get('w')?.shape;
+try { await model.decode('x'); } catch (error) { if (error instanceof HanselError) console.log(error.code, shape); }
+`);
+    run(folder, join(root, 'node_modules/.bin/tsc'), '--noEmit', '--strict', '--module', 'nodenext',
+      '--target', 'es2022', '--lib', 'es2023,dom,dom.iterable,dom.asynciterable', '--types', '',
+      '--skipLibCheck', 'false', 'user.ts');
+  });
+
+  it('serves the demo page, with its samples', async () => {
+    const server = await serve(folder, { mounts: { '/hansel/': join(folder, 'node_modules/hansel/') } });
+    const browser = await launch();
+    try {
+      const page = await browser.openPage();
+      await page.playwright.goto(`${server.url}hansel/web/demo/`);
+      await page.playwright.click('[data-file="gaussian-3bit.hansel.safetensors"]');
+      await page.playwright.waitForFunction(() => document.body.dataset.state === 'idle'
+        && /^(Open|That)/.test(document.getElementById('status').textContent));
+      assert.deepEqual(await page.playwright.$$eval('#check-rows .badge', (all) => all.map((badge) => badge.textContent)),
+        ['reference', 'bit-exact', 'bit-exact']);
+      assert.ok(await page.playwright.isHidden('#write'), 'the language model is not in the package');
+      await page.run(() => true, undefined, { allow: /models\.json|404/ });
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  });
+
+  it('works from a page, without a bundler', async () => {
+    const server = await serve(folder);
+    const browser = await launch();
+    try {
+      const page = await browser.openPage();
+      await writeFile(join(folder, 'page.html'), '<!doctype html><title>page</title><link rel="icon" href="data:,">');
+      await page.playwright.goto(`${server.url}page.html`);
+      for (const built of ['web', 'min']) {
+        const result = await page.run(async (built) => {
+          const { open, encode, HanselError } = await import(`/node_modules/hansel/${built}/hansel.js`);
+          const model = await open('/s.hansel.safetensors');
+          const weights = await model.decode('w');
+          const symbols = await model.symbols('w');
+          const same = [];
+          for (const kind of ['webgpu', 'webgl']) {
+            const back = await import(`/node_modules/hansel/${built}/${kind}.js`);
+            const w = await (await back[kind]()).load(model, 'w');
+            same.push((await w.symbols()).every((q, i) => q === symbols[i]));
+          }
+          const data = new Int8Array(1 << 20).map((_, i) => i * i % 7);
+          const tensors = { w: { dtype: 'I8', shape: [1024, 1024], data } };
+          const files = [await encode(tensors, { threads: 2 }), await encode(tensors)];
+          same.push(files[0].every((byte, i) => byte === files[1][i]));
+          same.push(await encode(tensors, { threads: 0 }).catch((e) => e instanceof HanselError));
+          return [weights.length, symbols.length, model.tensors.get('w').mode, ...same];
+        }, built);
+        assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid', true, true, true, true]);
+      }
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  });
+});

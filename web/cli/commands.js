@@ -1,0 +1,305 @@
+/** What the command line's commands do; web/cli.js parses and prints. Node only. */
+import { basename, dirname, join } from 'node:path';
+import { convert } from '../core/convert.js';
+import { encodeTo, inputsOf } from '../encode/encode.js';
+import { HanselError, checkAborted } from '../core/errors.js';
+import { isConvertible, typedArray } from '../core/floats.js';
+import { open } from '../model/model.js';
+import { OutputFile, checkFree, fileSpool, readJson } from './node_file.js';
+import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
+import { dtypeBits, elementCount } from '../file/safetensors.js';
+import { buildHeader } from '../file/write_header.js';
+
+/** @typedef {import('../model/model.js').Model} Model */
+/** @typedef {import('../encode/encode.js').Report} Report */
+/** @typedef {(progress: {done: number, total: number, tensor: string, phase?: string}) => void} OnProgress */
+/** @typedef {{force: boolean, signal?: AbortSignal, onProgress?: OnProgress}} Common */
+
+const isUrl = (/** @type {string} */ from) => /^https?:/i.test(from);
+
+/** Whether a path or URL is a sharded checkpoint's index. @param {string} from */
+export const isIndex = (from) => (isUrl(from) ? new URL(from).pathname : from)
+  .endsWith('.safetensors.index.json');
+
+/** A shard's path or URL. @param {string} index @param {string} shard */
+const beside = (index, shard) => (isUrl(index)
+  ? new URL(shard.split('/').map(encodeURIComponent).join('/'), index).href
+  : join(dirname(index), shard));
+
+/** @param {string} path @param {Common} options */
+async function openPlain(path, { signal }) {
+  const model = await open(path, { signal });
+  return { model, inputs: await orClose(model, async () => inputsOf(model)) };
+}
+
+/**
+ * Codes one file into another.
+ * @param {string} from @param {string} to
+ * @param {import('../encode/encode.js').EncodeOptions & Common} options
+ * @returns {Promise<{output: OutputFile, reports: Map<string, Report>, rawBytes: number,
+ *   bytes: number}>} output is written, but not committed
+ */
+async function encodeFile(from, to, options) {
+  const { model, inputs } = await openPlain(from, options);
+  const output = await orClose(model, () => OutputFile.create(to, options.force));
+  const data = await fileSpool(to);
+  const payload = await fileSpool(to);
+  try {
+    const { header, reports, bytes } = await encodeTo(inputs,
+      { ...options, metadata: model.metadata }, { data, payload });
+    await output.append(header);
+    for await (const chunk of data.chunks()) {
+      checkAborted(options.signal);
+      await output.append(chunk);
+    }
+    return { output, reports, rawBytes: model.bytes, bytes };
+  } catch (error) {
+    await output.discard();
+    throw error;
+  } finally {
+    await Promise.all([data.close(), payload.close(), model.close()]);
+  }
+}
+
+/**
+ * hansel encode: one file, or all shards of an index.
+ * @param {string} from @param {string} to
+ * @param {import('../encode/encode.js').EncodeOptions & Common} options
+ * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}>}
+ */
+export async function encodeCommand(from, to, options) {
+  if (!isIndex(from)) {
+    const { output, ...result } = await encodeFile(from, to, options);
+    await output.commit();
+    return { ...result, files: [to] };
+  }
+  await checkFree(to, options.force);
+  const index = await readJson(from).catch((cause) => {
+    throw new HanselError('HANSEL_ERR_INDEX', 'the index cannot be read', {
+      where: from, got: cause.message, cause,
+    });
+  });
+  (await open(from, options)).close(); // the shards are there and match
+  const shards = [...new Set(Object.values(index.weight_map))].sort();
+  const stem = basename(to).replace(/\.safetensors\.index\.json$|\.json$/, '');
+  const number = (/** @type {number} */ n) => String(n).padStart(5, '0');
+  const named = shards.map((_, i) => `${stem}-${number(i + 1)}-of-${number(shards.length)}.safetensors`);
+  /** @type {OutputFile[]} */
+  const outputs = [];
+  const total = { reports: new Map(), rawBytes: 0, bytes: 0, files: /** @type {string[]} */ ([]) };
+  try {
+    for (const [i, shard] of shards.entries()) {
+      const path = join(dirname(to), named[i]);
+      const { output, reports, rawBytes, bytes } = await encodeFile(beside(from, shard), path, options);
+      outputs.push(output);
+      for (const [name, report] of reports) total.reports.set(name, report);
+      total.rawBytes += rawBytes;
+      total.bytes += bytes;
+      total.files.push(path);
+    }
+    const output = await OutputFile.create(to, options.force);
+    outputs.push(output);
+    const map = Object.entries(index.weight_map).map(([k, v]) => [k, named[shards.indexOf(v)]]);
+    const metadata = { ...index.metadata, total_size: [...total.reports.values()]
+      .reduce((sum, { bytes }) => sum + bytes, 0) };
+    await output.append(new TextEncoder().encode(
+      `${JSON.stringify({ metadata, weight_map: Object.fromEntries(map) }, null, 2)}\n`));
+    for (const done of outputs) await done.commit();
+    return { ...total, files: [...total.files, to] };
+  } catch (error) {
+    for (const output of outputs) await output.discard();
+    throw error;
+  }
+}
+
+/**
+ * hansel decode: a plain safetensors file.
+ * @param {string} from @param {string} to
+ * @param {Common & {dtype?: string, threads?: number}} options
+ * @returns {Promise<{bytes: number, kept: string[]}>} kept: tensors that have no such dtype and
+ *   were written in their own
+ */
+export async function decodeCommand(from, to, { force, dtype, threads, signal, onProgress }) {
+  const model = await open(from, { threads, signal });
+  /** @type {string[]} */
+  const kept = [];
+  const output = await orClose(model, () => OutputFile.create(to, force));
+  try {
+    const plan = [...model.tensors].map(([name, { dtype: own, shape, mode, weights }]) => {
+      const can = dtype === undefined || dtype === own || (mode === 'grid' && dtype === 'I8')
+        || isConvertible(own, dtype);
+      if (!can) kept.push(name);
+      const target = can ? dtype ?? own : own;
+      return { name, dtype: target, shape, bytes: weights * dtypeBits(target) / 8, weights };
+    });
+    plan.sort((a, b) => dtypeBits(b.dtype) - dtypeBits(a.dtype));
+    const header = buildHeader(plan.map(({ name, ...rest }) => [name, rest]), model.metadata);
+    await output.append(header);
+    const total = plan.reduce((sum, { weights }) => sum + weights, 0);
+    let done = 0;
+    for (const tensor of plan) {
+      const slices = model.slices(tensor.name, {
+        dtype: tensor.dtype, signal,
+        onProgress: (p) => onProgress?.({ done: done + p.done, total, tensor: tensor.name }),
+      });
+      for await (const { bytes } of slices) await output.append(bytes);
+      done += tensor.weights;
+    }
+    await output.commit();
+    return { bytes: plan.reduce((sum, { bytes }) => sum + bytes, header.length), kept };
+  } finally {
+    await output.discard();
+    await model.close();
+  }
+}
+
+/**
+ * hansel info.
+ * @param {string} from @param {{signal?: AbortSignal}} options
+ */
+export async function infoCommand(from, { signal }) {
+  const model = await open(from, { signal });
+  try {
+    const tensors = [...model.tensors].map(([name, t]) => [name, {
+      dtype: t.dtype, shape: t.shape, mode: t.mode, step: t.step, weights: t.weights,
+      bytes: t.bytes, bits_per_weight: t.bits, entropy_bits: t.entropyBits,
+    }]);
+    const raw = [...model.tensors.values()]
+      .reduce((sum, { weights, dtype }) => sum + Math.ceil(weights * dtypeBits(dtype) / 8), 0);
+    return { tensors: Object.fromEntries(tensors), bytes: model.bytes, raw_bytes: raw };
+  } finally {
+    await model.close();
+  }
+}
+
+/**
+ * @typedef {{max: number, rms: number, relative: number, exact: boolean}} Difference
+ *   max and rms in weights; relative is rms over the original's RMS
+ */
+
+/**
+ * @param {Model} model @param {Model} original @param {string} name @param {AbortSignal} [signal]
+ * @returns {Promise<Difference>}
+ * @throws {HanselError} HANSEL_ERR_MISMATCH for what is not a coding of the original
+ */
+async function compare(model, original, name, signal) {
+  const a = model.tensor(name);
+  const b = original.tensors.get(name);
+  const text = (/** @type {import('../model/model.js').Tensor} */ t) => `${t.dtype} [${t.shape}]`;
+  if (!b || text(a) !== text(b)) {
+    throw new HanselError('HANSEL_ERR_MISMATCH', 'not the original\'s tensor', {
+      expected: b ? text(b) : 'no such tensor', got: text(a), where: name,
+    });
+  }
+  let max = 0;
+  let square = 0;
+  let energy = 0;
+  let exact = true;
+  const other = original.slices(name, { signal });
+  let rest = new Uint8Array(0);
+  for await (const { bytes, start } of model.slices(name, { signal })) {
+    const theirs = new Uint8Array(bytes.length);
+    for (let at = 0; at < bytes.length;) {
+      if (!rest.length) rest = (await other.next()).value?.bytes ?? new Uint8Array(0);
+      const part = rest.subarray(0, bytes.length - at);
+      theirs.set(part, at);
+      rest = rest.subarray(part.length);
+      at += part.length;
+    }
+    const first = bytes.findIndex((byte, i) => byte !== theirs[i]);
+    if (first < 0 && a.mode !== 'grid') continue;
+    if (first >= 0) exact = false;
+    if (a.mode !== 'grid') {
+      throw new HanselError('HANSEL_ERR_MISMATCH', 'differs from the original', {
+        expected: theirs[first], got: `${bytes[first]} in weight ${start + Math.floor(first * 8 / dtypeBits(a.dtype))}`,
+        where: name,
+      });
+    }
+    const x = typedArray('F32', /** @type {ArrayBuffer} */ (convert(bytes, a.dtype, 'F32').slice().buffer));
+    const y = typedArray('F32', /** @type {ArrayBuffer} */ (convert(theirs, a.dtype, 'F32').slice().buffer));
+    for (let i = 0; i < x.length; i++) {
+      const error = Math.abs(x[i] - y[i]);
+      if (error > max) max = error;
+      square += error * error;
+      energy += y[i] * y[i];
+    }
+  }
+  const rms = Math.sqrt(square / Math.max(a.weights, 1));
+  return { max, rms, relative: energy > 0 ? Math.sqrt(square / energy) : 0, exact };
+}
+
+/**
+ * hansel verify.
+ * @param {string} from
+ * @param {{against?: string, threads?: number, signal?: AbortSignal, onProgress?: OnProgress}}
+ *   options
+ * @returns {Promise<Map<string, Difference | null>>} null without an original
+ */
+export async function verifyCommand(from, { against, threads, signal, onProgress }) {
+  const model = await open(from, { threads, signal });
+  const original = against === undefined ? null
+    : await orClose(model, () => open(against, { signal }));
+  /** @type {Map<string, Difference | null>} */
+  const results = new Map();
+  try {
+    if (!model.isCoded) {
+      throw new HanselError('HANSEL_ERR_MANIFEST', 'nothing to verify: no Hansel manifest', {
+        expected: 'a coded file', got: 'a plain safetensors file', where: from,
+      });
+    }
+    for (const name of original?.tensors.keys() ?? []) {
+      if (!model.tensors.has(name)) {
+        throw new HanselError('HANSEL_ERR_MISMATCH', 'a tensor of the original is missing', { where: name });
+      }
+    }
+    const total = [...model.tensors.values()].reduce((sum, { weights }) => sum + weights, 0);
+    let done = 0;
+    for (const [name, { weights }] of model.tensors) {
+      onProgress?.({ done, total, tensor: name });
+      await model.verify(name, { signal });
+      results.set(name, original && await compare(model, original, name, signal));
+      done += weights;
+    }
+    onProgress?.({ done, total, tensor: '' });
+    return results;
+  } finally {
+    await model.close();
+    await original?.close();
+  }
+}
+
+/**
+ * What create() makes; without it, the model is closed.
+ * @template T @param {Model} model @param {() => Promise<T>} create @returns {Promise<T>}
+ */
+async function orClose(model, create) {
+  try {
+    return await create();
+  } catch (error) {
+    await model.close();
+    throw error;
+  }
+}
+
+/** hansel sample. @param {string} to @param {Common & {rows?: number}} options */
+export async function sampleCommand(to, { force, rows = SAMPLE_ROWS, signal, onProgress }) {
+  const output = await OutputFile.create(to, force);
+  const shape = [rows, SAMPLE_COLUMNS];
+  const bytes = 4 * elementCount(shape);
+  try {
+    const header = buildHeader([['w', { dtype: 'F32', shape, bytes }]]);
+    await output.append(header);
+    let done = 0;
+    for (const slice of sampleRows({ rows })) {
+      checkAborted(signal);
+      await output.append(new Uint8Array(slice.buffer, slice.byteOffset, slice.byteLength));
+      done += slice.length;
+      onProgress?.({ done, total: bytes / 4, tensor: 'w' });
+      await new Promise(setImmediate); // lets Ctrl-C in
+    }
+    await output.commit();
+    return { bytes: header.length + bytes };
+  } finally {
+    await output.discard();
+  }
+}

@@ -1,0 +1,261 @@
+/**
+ * The C core's decoding functions on slices of bytes: one wasm instance, synchronous,
+ * stateless between calls, so that any worker can do any slice. All arguments
+ * and results can be posted to another thread.
+ */
+import { HanselError, STATUS } from './errors.js';
+import { Wasm, loadModule } from './wasm.js';
+
+/** Source dtypes that can be coded, by the safetensors name: FORMAT.md section 2. */
+export const DTYPES = Object.freeze(
+  { F32: 1, F16: 2, BF16: 3, I8: 4, U8: 5, F8_E4M3: 6, F8_E5M2: 7 });
+const DTYPE_NAMES = Object.fromEntries(Object.entries(DTYPES).map(([k, v]) => [v, k]));
+export const MODES = Object.freeze(['grid', 'lossless']);
+/** Bytes of a head's fixed part; enough to learn head_bytes from. */
+export const FIXED_BYTES = 56;
+
+/** @param {string} dtype @returns {number} bytes of an element */
+export const dtypeBytes = (dtype) => (dtype === 'F32' ? 4 : dtype.endsWith('16') ? 2 : 1);
+
+export const BLOB_BYTES = 696;
+const FREQ = 180;
+export const MAX_SLOTS = 4096;
+
+/**
+ * A parsed head. Numbers are exact (the format keeps them below 2^53).
+ * @typedef {object} Blob
+ * @property {Uint8Array} struct hansel_blob, to hand back to the codec
+ * @property {string} dtype
+ * @property {'grid' | 'lossless'} mode
+ * @property {number[]} shape
+ * @property {number} rows
+ * @property {number} columns
+ * @property {number} weights
+ * @property {number} blobBytes
+ * @property {number} wordCount 16-bit words of all streams
+ * @property {number} step 0 when lossless
+ * @property {number} headBytes
+ * @property {number} payloadCrc
+ * @property {number} rawBytes per weight
+ * @property {number} precision
+ * @property {number} origin
+ * @property {number} alphabetSize
+ * @property {number} tailBits
+ * @property {number} tailSteps
+ * @property {number} lengthBits of a stream's length in the directory
+ * @property {number} pieces
+ * @property {number} rowsPerStream
+ * @property {number} streamCount
+ * @property {number} fold weights per symbol
+ * @property {Uint16Array} freq by alphabet index
+ */
+
+/** @param {Uint8Array} struct @returns {Blob} */
+export function describe(struct) {
+  const view = new DataView(struct.buffer, struct.byteOffset, struct.length);
+  const u32 = (/** @type {number} */ at) => view.getUint32(at, true);
+  const u64 = (/** @type {number} */ at) => Number(view.getBigUint64(at, true));
+  const freq = new Uint16Array(u32(140)).map((_, i) => view.getUint16(FREQ + 2 * i, true));
+  return {
+    struct,
+    shape: Array.from({ length: u32(124) }, (_, i) => u64(8 * i)),
+    rows: u64(64), columns: u64(72), weights: u64(80), blobBytes: u64(88), wordCount: u64(96),
+    step: view.getFloat32(104, true), headBytes: u32(108), payloadCrc: u32(112),
+    dtype: DTYPE_NAMES[u32(116)], mode: /** @type {'grid'} */ (MODES[u32(120)]),
+    rawBytes: u32(128), precision: u32(132), origin: u32(136), alphabetSize: u32(140),
+    tailBits: u32(144), tailSteps: u32(148), lengthBits: u32(152), pieces: u32(160),
+    rowsPerStream: u32(164), streamCount: u32(168), fold: u32(176), freq,
+  };
+}
+
+/** What a C status means, for people. @type {Record<string, string>} */
+const MEANING = {
+  HANSEL_ERR_ARGUMENT: 'impossible argument',
+  HANSEL_ERR_TRUNCATED: 'the coded tensor is cut short',
+  HANSEL_ERR_TRAILING: 'bytes follow the coded tensor',
+  HANSEL_ERR_MAGIC: 'not a Hansel blob',
+  HANSEL_ERR_VERSION: 'a format version this library does not know',
+  HANSEL_ERR_RESERVED: 'a reserved field or padding byte is set',
+  HANSEL_ERR_HEADER: 'the head is out of range or contradicts itself',
+  HANSEL_ERR_CHECKSUM: 'the checksum does not match: the bytes are damaged',
+  HANSEL_ERR_TABLE: 'the frequencies do not add up',
+  HANSEL_ERR_DIRECTORY: 'the stream lengths do not fill the payload',
+  HANSEL_ERR_CORRUPT: 'a stream does not end as it must',
+  HANSEL_ERR_CAPACITY: 'the output does not fit',
+};
+
+/** One wasm instance and the functions that decode; web/core/encoder.js adds those that encode. */
+export class Codec {
+  /** @param {WebAssembly.Module} module */
+  constructor(module) {
+    this.wasm = new Wasm(module);
+  }
+
+  /**
+   * @param {{simd?: boolean, decoder?: boolean}} [options] as loadModule(); only a decoder
+   *   multiplies (web/core/multiply.js)
+   * @returns {Promise<Codec>}
+   */
+  static async create(options) {
+    return new Codec(await loadModule(options));
+  }
+
+  /**
+   * Throws what a status says.
+   * @param {number} status @param {number} fault address of a hansel_fault
+   * @param {string} [unit] what its position counts
+   */
+  check(status, fault, unit = 'offset') {
+    if (status === 0) return;
+    const code = STATUS[status] ?? 'HANSEL_ERR_ARGUMENT';
+    const view = this.wasm.view();
+    const [position, expected, found] = [0, 8, 16].map((at) => view.getBigUint64(fault + at, true));
+    const details = { position: Number(position) };
+    let error;
+    if (unit === 'stream') {
+      error = { expected: `an exact end after ${expected} words`, got: `none, in stream ${position}` };
+    } else {
+      const hex = code === 'HANSEL_ERR_CHECKSUM' || code === 'HANSEL_ERR_MAGIC';
+      const show = (/** @type {bigint} */ n) => (hex ? `0x${n.toString(16).padStart(8, '0')}` : `${n}`);
+      error = { expected: show(expected), got: `${show(found)} at ${unit} ${position}` };
+    }
+    throw Object.assign(new HanselError(code, MEANING[code], error), details);
+  }
+
+  /** @param {Uint8Array} bytes @param {number} [crc] of what comes before @returns {number} */
+  crc32c(bytes, crc = 0) {
+    const { wasm } = this;
+    const chunk = 1 << 20;
+    for (let at = 0; at < bytes.length; at += chunk) {
+      const part = bytes.subarray(at, at + chunk);
+      crc = wasm.scoped(() => wasm.call.hansel_crc32c(crc, wasm.put(part), part.length)) >>> 0;
+    }
+    return crc;
+  }
+
+  /**
+   * @param {number} first CRC-32C of some bytes @param {number} second of those that follow them
+   * @param {number} secondBytes how many those are @returns {number} of both
+   */
+  crc32cCombine(first, second, secondBytes) {
+    return this.wasm.call.hansel_crc32c_combine(first, second, BigInt(secondBytes)) >>> 0;
+  }
+
+  /**
+   * @param {Uint8Array} bytes a blob's first bytes
+   * @returns {Blob | number} the head, or how many bytes are needed to read it
+   * @throws {HanselError} as hansel_read_head()
+   */
+  readHead(bytes) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const blob = wasm.zero(BLOB_BYTES);
+      const fault = wasm.zero(24);
+      const status = wasm.call.hansel_read_head(blob, wasm.put(bytes), bytes.length, fault);
+      if (STATUS[status] === 'HANSEL_ERR_TRUNCATED') {
+        return Number(wasm.view().getBigUint64(fault + 8, true));
+      }
+      this.check(status, fault);
+      return describe(wasm.get(blob, BLOB_BYTES));
+    });
+  }
+
+  /** @param {Blob} blob @param {number} stream @returns {number} index of its first weight */
+  streamStart(blob, stream) {
+    const { wasm } = this;
+    return wasm.scoped(
+      () => Number(wasm.call.hansel_stream_start(wasm.put(blob.struct), stream)));
+  }
+
+  /**
+   * Where every stream begins, in words, and where the last ends.
+   * @param {Blob} blob @param {Uint8Array} head its head's bytes
+   * @returns {Uint32Array<ArrayBuffer>} streamCount + 1 numbers
+   */
+  readCursors(blob, head) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const cursors = wasm.alloc(4 * (blob.streamCount + 1));
+      wasm.call.hansel_read_cursors(cursors, wasm.put(blob.struct), wasm.put(head), 0,
+        blob.streamCount, 0);
+      return new Uint32Array(wasm.get(cursors, 4 * (blob.streamCount + 1)).buffer);
+    });
+  }
+
+  /** @param {Blob} blob @returns {Uint32Array<ArrayBuffer>} the decoding table, by slot */
+  buildTable(blob) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const table = wasm.zero(4 * MAX_SLOTS);
+      wasm.call.hansel_build_table(table, wasm.put(blob.struct));
+      return new Uint32Array(wasm.get(table, 4 << blob.precision).buffer);
+    });
+  }
+
+  /**
+   * Decodes streams first.. to symbols, or (grid) to values of dtype.
+   * @param {Blob} blob
+   * @param {Uint32Array} cursors count + 1 of them, from stream first on
+   * @param {number} first
+   * @param {Uint8Array} words those streams' words
+   * @param {number} count of weights in those streams
+   * @param {string} [dtype] 'F32', 'F16' or 'BF16'; symbols when left out
+   * @param {Uint8Array} [into] receives them
+   * @returns {Uint8Array<ArrayBuffer>} into, or an array of its own
+   */
+  decodeStreams(blob, cursors, first, words, count, dtype, into) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const fault = wasm.zero(24);
+      const struct = wasm.put(blob.struct);
+      const table = wasm.alloc(4 * MAX_SLOTS);
+      const symbols = wasm.room(count, dtype ? undefined : into);
+      if (blob.streamCount) wasm.call.hansel_build_table(table, struct);
+      const at = wasm.put(new Uint8Array(cursors.buffer, cursors.byteOffset, cursors.byteLength));
+      this.check(wasm.call.hansel_decode_streams(symbols, count, struct, table, at, first,
+        Math.max(cursors.length - 1, 0), wasm.put(words), words.length, fault), fault, 'stream');
+      if (!dtype) return wasm.get(symbols, count, into);
+      const bytes = count * dtypeBytes(dtype);
+      const values = wasm.room(bytes, into);
+      wasm.call.hansel_dequantize(values, DTYPES[/** @type {'F32'} */ (dtype)], symbols, count,
+        blob.step);
+      return wasm.get(values, bytes, into);
+    });
+  }
+
+  /**
+   * decodeStreams(), and the words' checksum.
+   * @param {Blob} blob @param {Uint32Array} cursors @param {number} first @param {Uint8Array} words
+   * @param {number} count @param {string} [dtype] @param {Uint8Array} [into]
+   * @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
+   */
+  decodePart(blob, cursors, first, words, count, dtype, into) {
+    const bytes = this.decodeStreams(blob, cursors, first, words, count, dtype, into);
+    return { bytes, crc: this.crc32c(words) };
+  }
+
+  /**
+   * join(), and the raw bytes' checksum.
+   * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
+   * @param {Uint8Array} [into] @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
+   */
+  joinPart(dtype, symbols, raw, into) {
+    return { bytes: this.join(dtype, symbols, raw, into), crc: this.crc32c(raw) };
+  }
+
+  /**
+   * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
+   * @param {Uint8Array} [into] receives them
+   * @returns {Uint8Array<ArrayBuffer>} elements, as hansel_join(); into, or an array of its own
+   */
+  join(dtype, symbols, raw, into) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const bytes = symbols.length * dtypeBytes(dtype);
+      const values = wasm.room(bytes, into);
+      wasm.call.hansel_join(values, DTYPES[/** @type {'F32'} */ (dtype)], wasm.put(symbols),
+        wasm.put(raw), symbols.length);
+      return wasm.get(values, bytes, into);
+    });
+  }
+}

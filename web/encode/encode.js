@@ -1,0 +1,625 @@
+/**
+ * Writing: chooses how each tensor is coded, codes it slice by slice, and lays
+ * out the file. Memory holds a few slices and one tensor's stream lengths; what
+ * is coded goes to a spool, since sizes come before bytes in the file.
+ */
+import { DTYPES, dtypeBytes } from '../core/codec.js';
+import { Encoder, SLICE } from '../core/encoder.js';
+import { HanselError, checkAborted } from '../core/errors.js';
+import { allocate } from '../file/http.js';
+import { checkThreads, createPool, mapOrdered } from '../workers/pool.js';
+import { streamRanges } from '../core/ranges.js';
+import { dtypeBits, elementCount } from '../file/safetensors.js';
+import { takeTurn } from '../core/turn.js';
+import { buildHeader, formatManifest, stampHeader } from '../file/write_header.js';
+
+/** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
+const MIN_VECTOR = 65536;
+/** Bytes of a tensor kept in memory while a step is searched, to read it only once. */
+const KEEP_BYTES = 64 << 20;
+
+/** Tensors of fewer weights are coded by the calling thread. */
+const MIN_THREADED = 1 << 19;
+
+/** HANSEL_RATE_ROUNDS of src/hansel.h. */
+const RATE_ROUNDS = 4;
+/** HANSEL_FOLD_COST of src/hansel.h. */
+const FOLD_COST = 1.005;
+/** HANSEL_MAX_STEP of src/format.h. */
+const MAX_STEP = 3e38;
+
+/**
+ * @typedef {object} EncodeOptions
+ * @property {number} [step] grid step, the same for all float tensors
+ * @property {number} [bits] wanted coded bits per weight: the finest step that costs no more
+ * @property {number} [error] wanted relative RMS error: the coarsest step that errs no more
+ * @property {boolean} [lossless] code floats without loss; the default when none of these is given
+ * @property {boolean} [saturate] with step: let weights beyond the 256 levels become the nearest
+ * @property {RegExp | string} [include] code only tensors whose name it matches
+ * @property {RegExp | string} [exclude] pass through tensors whose name it matches
+ * @property {number} [streamLength] symbols per stream to aim at; default 1024 to
+ *   4096, so that large matrices have 2048 streams for a GPU
+ * @property {number} [precision] 8 to 12 bits of probability; by default the cheapest
+ * @property {number} [weightsPerSymbol] 1, 2 or 4, or fewer where a tensor has too many levels; by
+ *   default as many as cost next to nothing
+ * @property {boolean} [always] code also what does not get smaller by it, such as tiny matrices that
+ *   are to be used on the GPU
+ * @property {number} [threads] that share the work, the calling one among them; 1 by default. The
+ *   bytes do not depend on it
+ * @property {Iterable<[string, string]>} [metadata] strings for the file's `__metadata__`
+ * @property {AbortSignal} [signal]
+ * @property {(progress: EncodeProgress) => void} [onProgress]
+ */
+/** @typedef {{done: number, total: number, tensor: string, phase: 'fit' | 'code'}} EncodeProgress */
+/**
+ * @typedef {object} Input a tensor to be coded
+ * @property {string} name
+ * @property {string} dtype
+ * @property {number[]} shape
+ * @property {(start: number, end: number) => Promise<Uint8Array>} read bytes of the tensor; not
+ *   modified
+ */
+/**
+ * @typedef {object} Spool
+ * @property {(bytes: Uint8Array) => Promise<void> | void} write appends; keeps what it is given
+ * @property {() => AsyncIterable<Uint8Array> | Iterable<Uint8Array>} chunks all bytes, in order
+ * @property {() => Promise<void> | void} clear forgets them
+ */
+/**
+ * What became of a tensor.
+ * @typedef {object} Report
+ * @property {string} dtype
+ * @property {number[]} shape
+ * @property {'grid' | 'lossless' | 'pass-through'} mode
+ * @property {string} reason why it is not coded as asked; '' otherwise
+ * @property {number} step
+ * @property {number} weights
+ * @property {number} rawBytes before @property {number} bytes after
+ * @property {number} entropyBits per weight; 0 if passed through
+ * @property {number} saturated weights that were clamped
+ * @property {number} relativeError RMS error over RMS weight
+ * @property {number} maxError
+ */
+/** @typedef {import('../core/codec.js').Blob} Blob */
+/** @typedef {import('../workers/pool.js').Pool<Encoder>} Pool */
+
+/** A spool in memory. @returns {Spool} */
+export function memorySpool() {
+  /** @type {Uint8Array[]} */
+  let parts = [];
+  return {
+    write: (bytes) => void parts.push(bytes),
+    chunks: () => parts,
+    clear: () => { parts = []; },
+  };
+}
+
+/** @param {EncodeOptions} options @throws {HanselError} HANSEL_ERR_ARGUMENT */
+function checkOptions(options) {
+  const bad = (/** @type {string} */ what, /** @type {string} */ expected,
+    /** @type {unknown} */ got) => new HanselError('HANSEL_ERR_ARGUMENT', what, { expected, got });
+  const { step, bits, error, lossless, saturate, streamLength, precision, threads } = options;
+  const given = [step, bits, error, lossless || undefined].filter((x) => x !== undefined);
+  if (given.length > 1) throw bad('more than one aim', 'one of step, bits, error, lossless', given.length);
+  for (const [name, value] of Object.entries({ step, bits, error })) {
+    if (value !== undefined && !(Number.isFinite(value) && value > 0)) {
+      throw bad(`impossible ${name}`, 'a positive number', value);
+    }
+  }
+  if (step !== undefined && !(Math.fround(step) >= 2 ** -126 && Math.fround(step) <= 3.4e38)) {
+    throw bad('impossible step', 'a normal binary32 number', step);
+  }
+  if (saturate && step === undefined) throw bad('saturate needs a step', 'step', undefined);
+  const whole = (/** @type {number | undefined} */ n, /** @type {number} */ low,
+    /** @type {number} */ high) => n === undefined || (Number.isInteger(n) && n >= low && n <= high);
+  if (!whole(streamLength, 4, 2 ** 31 - 1)) {
+    throw bad('impossible stream length', 'a whole number from 4', streamLength);
+  }
+  checkThreads(threads);
+  if (![undefined, 1, 2, 4].includes(options.weightsPerSymbol)) {
+    throw bad('impossible weightsPerSymbol', '1, 2 or 4', options.weightsPerSymbol);
+  }
+  if (!whole(precision, 8, 12)) throw bad('impossible precision', '8 to 12', precision);
+  for (const pattern of [options.include, options.exclude]) {
+    try {
+      matches(pattern, '');
+    } catch {
+      throw bad('not a pattern', 'a regular expression', pattern);
+    }
+  }
+  const { metadata = [] } = options;
+  if (!(Object(metadata) === metadata && Symbol.iterator in metadata)) {
+    throw bad('impossible metadata', 'a Map or pairs of strings', metadata);
+  }
+}
+
+/** @param {RegExp | string | undefined} pattern @param {string} name */
+const matches = (pattern, name) => pattern !== undefined && new RegExp(pattern).test(name);
+
+/**
+ * How a tensor is to be coded, or why not.
+ * @param {Input} input @param {EncodeOptions} options
+ * @returns {{mode: 'grid' | 'lossless' | 'pass-through', reason: string}}
+ */
+export function chooseMode({ name, dtype, shape }, options) {
+  const pass = (/** @type {string} */ reason) => (
+    { mode: /** @type {const} */ ('pass-through'), reason });
+  const included = matches(options.include, name);
+  if (options.include !== undefined && !included) return pass('not included');
+  if (matches(options.exclude, name)) return pass('excluded');
+  if (!(dtype in DTYPES)) return pass(`${dtype} is not coded`);
+  const isFloat = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
+  const aim = options.step ?? options.bits ?? options.error;
+  if (aim === undefined || !isFloat) return { mode: 'lossless', reason: '' };
+  const isVector = shape.filter((n) => n !== 1).length < 2;
+  if (isVector && options.step === undefined && !included && elementCount(shape) < MIN_VECTOR) {
+    return pass('a short vector');
+  }
+  return { mode: 'grid', reason: '' };
+}
+
+/**
+ * An error of a slice, its index counted from the tensor's start.
+ * @param {any} error @param {number} at @returns {unknown}
+ */
+function shifted(error, at) {
+  if (!(error instanceof HanselError) || error.position === undefined || at === 0) return error;
+  const position = error.position + at;
+  const fix = (/** @type {unknown} */ text) => String(text)
+    .replace(`index ${error.position}`, `index ${position}`);
+  return Object.assign(error, { position, message: fix(error.message), got: fix(error.got) });
+}
+
+/** One tensor on its way through the codec. */
+export class TensorEncoder {
+  /**
+   * @param {Pool} pool @param {Input} input @param {EncodeOptions} options
+   * @param {(phase: 'fit' | 'code', weights: number) => void} report
+   */
+  constructor(pool, input, options, report) {
+    this.pool = pool;
+    this.codec = pool.codec;
+    this.input = input;
+    this.options = options;
+    this.report = report;
+    this.size = dtypeBytes(input.dtype);
+    this.weights = elementCount(input.shape, input.name);
+    /** @type {Uint8Array | null} */
+    this.kept = null;
+  }
+
+  /** Weights start..end as bytes. @param {number} start @param {number} end */
+  async read(start, end) {
+    checkAborted(this.options.signal);
+    if (this.kept) return this.kept.subarray(start * this.size, end * this.size);
+    return this.input.read(start * this.size, end * this.size);
+  }
+
+  async* slices() {
+    for (let at = 0; at < this.weights; at += SLICE) {
+      const end = Math.min(at + SLICE, this.weights);
+      yield { at, end, bytes: await this.read(at, end) };
+    }
+  }
+
+  /**
+   * A codec method over all slices, in parallel; results in order.
+   * @param {'scan' | 'measure'} method @param {unknown[]} rest arguments after dtype and bytes
+   */
+  async* overSlices(method, ...rest) {
+    const { pool, input: { dtype } } = this;
+    const results = mapOrdered(this.slices(), pool.width, async ({ at, end, bytes }) => {
+      try {
+        return { end, part: await pool.run(method, [dtype, bytes, ...rest]) };
+      } catch (error) {
+        throw shifted(error, at);
+      }
+    });
+    for await (const { end, part } of results) {
+      this.report('fit', end);
+      yield part;
+    }
+  }
+
+  async scan() {
+    const sum = { low: 0, high: 0, sumSquares: 0 };
+    for await (const part of this.overSlices('scan')) {
+      sum.low = Math.min(sum.low, part.low);
+      sum.high = Math.max(sum.high, part.high);
+      sum.sumSquares += part.sumSquares;
+    }
+    return sum;
+  }
+
+  /** @param {'grid' | 'lossless'} mode @param {number} step */
+  async measure(mode, step) {
+    const { codec, input: { dtype, shape }, options } = this;
+    const sum = { counts: new Float64Array(256), sumError: 0, maxError: 0, saturated: 0 };
+    for await (const part of this.overSlices('measure', step, Boolean(options.saturate))) {
+      for (let i = 0; i < 256; i++) sum.counts[i] += part.counts[i];
+      sum.sumError += part.sumError;
+      sum.maxError = Math.max(sum.maxError, part.maxError);
+      sum.saturated += part.saturated;
+    }
+    const plan = codec.plan({
+      dtype, mode, shape, step, counts: sum.counts, precision: options.precision,
+      streamLength: options.streamLength,
+    });
+    return { ...sum, ...plan };
+  }
+
+  /**
+   * Like measure(), but with several weights to a symbol where that is cheap or asked for.
+   * @param {'grid' | 'lossless'} mode @param {number} step
+   */
+  async plan(mode, step) {
+    const { codec, options: { precision, streamLength, weightsPerSymbol, saturate } } = this;
+    const measured = await this.measure(mode, step);
+    const { bits } = measured;
+    const found = { ...measured, unfoldedBits: bits };
+    let fold = Math.min(codec.mostFolded(found.blob), weightsPerSymbol ?? 4);
+    for (; fold > 1; fold /= 2) {
+      const { blob } = codec.refold(found.blob, { fold, bits, streamLength });
+      const counts = new Float64Array(256);
+      const parts = this.overStreams(blob, 'foldedCounts', Boolean(saturate));
+      for await (const { end, part } of parts) {
+        part.counts.forEach((/** @type {number} */ n, /** @type {number} */ i) => { counts[i] += n; });
+        this.report('fit', end);
+      }
+      const folded = codec.refold(found.blob, { fold, bits, counts, precision, streamLength });
+      if (folded.bits === Infinity) continue; // all equal, or more than slots
+      if (weightsPerSymbol || folded.bits <= FOLD_COST * bits) return { ...found, ...folded };
+    }
+    return found;
+  }
+
+  /**
+   * Like plan(), but spends what folding saves of a wanted rate on a finer step, if that still folds.
+   * @param {'grid' | 'lossless'} mode @param {number} step
+   * @param {{low: number, high: number, sumSquares: number}} range
+   */
+  async planFirst(mode, step, range) {
+    const found = await this.plan(mode, step);
+    const saved = (found.unfoldedBits - found.bits) / this.weights;
+    const { bits } = this.options;
+    if (mode !== 'grid' || bits === undefined || !(saved > 0)) return found;
+    const finer = await this.plan(mode, await this.findStep(range, bits + saved));
+    return finer.blob.fold === found.blob.fold ? finer : this.plan(mode, step);
+  }
+
+  /** The step for the wanted rate or error; 0 if there is none.
+   * @param {{low: number, high: number, sumSquares: number}} range @param {number} [goal] */
+  async findStep(range, goal = this.options.bits ?? this.options.error) {
+    const target = this.options.bits === undefined ? 'error' : 'bits';
+    let state = this.codec.search(null, { target, goal, low: range.low, high: range.high });
+    while (state.step > 0) {
+      const found = await this.measure('grid', state.step);
+      const value = target === 'bits' ? found.bits / this.weights
+        : range.sumSquares > 0 ? Math.sqrt(found.sumError / range.sumSquares) : 0;
+      state = this.codec.search(state.search, { value });
+    }
+    return Math.fround(state.best);
+  }
+
+  /** Ranges of streams of about a slice. @param {Blob} planned */
+  async* streamRanges(planned) {
+    if (!planned.streamCount) return;
+    for (const { first, last, start, end } of streamRanges(this.codec, planned, SLICE)) {
+      yield { first, count: last - first, end, bytes: await this.read(start, end) };
+    }
+  }
+
+  /**
+   * A codec method over all streams, in parallel; results in order.
+   * @param {Blob} planned @param {'encodePart' | 'foldedCounts'} method @param {boolean} clamp
+   */
+  overStreams(planned, method, clamp) {
+    return mapOrdered(this.streamRanges(planned), this.pool.width,
+      async ({ first, count, end, bytes }) => ({
+        first, end, part: await this.pool.run(method, [planned, bytes, first, count, clamp]),
+      }));
+  }
+
+  /**
+   * Codes all streams.
+   * @param {Blob} planned @param {Spool} spool
+   * @returns {Promise<{blob: Blob, head: Uint8Array, crc: number}>} the head comes before the spooled
+   *   bytes, whose CRC-32C is crc
+   */
+  async code(planned, spool) {
+    const { codec, input: { dtype }, options } = this;
+    const lengths = new Uint32Array(planned.streamCount);
+    let crc = 0;
+    const emit = async (/** @type {Uint8Array} */ bytes) => {
+      crc = codec.crc32c(bytes, crc);
+      await spool.write(bytes);
+    };
+    const parts = this.overStreams(planned, 'encodePart', Boolean(options.saturate));
+    for await (const { first, end, part } of parts) {
+      lengths.set(part.lengths, first);
+      crc = codec.crc32cCombine(crc, part.crc, part.words.length);
+      await spool.write(part.words);
+      this.report('code', end);
+    }
+    const blob = codec.finish(planned, lengths);
+    await emit(new Uint8Array(-2 * blob.wordCount & 15));
+    if (blob.rawBytes) {
+      for await (const { bytes } of this.slices()) await emit(codec.splitRaw(dtype, bytes));
+      await emit(new Uint8Array(-blob.weights * blob.rawBytes & 15));
+    }
+    return { blob, head: codec.writeHead(blob, lengths, crc), crc };
+  }
+
+  /**
+   * @param {Spool} spool receives the bytes after the head
+   * @returns {Promise<{report: Report, head: Uint8Array | null, crc: number}>} no head: pass it
+   *   through
+   */
+  async encode(spool) {
+    const { input, options } = this;
+    const rawBytes = this.weights * this.size;
+    const chosen = chooseMode(input, options);
+    let { mode } = chosen;
+    /** @type {Report} */
+    const report = {
+      dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason: chosen.reason, step: 0,
+      weights: this.weights, rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0,
+      relativeError: 0, maxError: 0,
+    };
+    if (mode === 'pass-through') return { report, head: null, crc: 0 };
+    if (!this.weights) return { report: { ...report, reason: 'no weights' }, head: null, crc: 0 };
+    if (input.shape.length > 8) return { report: { ...report, reason: 'more than 8 dimensions' }, head: null, crc: 0 };
+    let step = 0;
+    let range = { low: 0, high: 0, sumSquares: 0 };
+    if (mode === 'grid') {
+      if (options.step === undefined && rawBytes <= KEEP_BYTES) {
+        this.kept = (await input.read(0, rawBytes));
+      }
+      range = await this.scan();
+      step = options.step === undefined ? await this.findStep(range) : Math.fround(options.step);
+      if (step === 0) {
+        report.reason = options.bits === undefined ? 'no step of 256 levels errs so little'
+          : 'no step costs so little';
+        if (options.bits !== undefined) return { report, head: null, crc: 0 };
+        mode = 'lossless'; // which certainly errs no more
+      }
+    }
+    let found = await this.planFirst(mode, step, range);
+    ({ step } = found.blob);
+    if (found.bits / 8 >= rawBytes && !options.always) return { report: { ...report, reason: 'no gain' }, head: null, crc: 0 };
+    let { blob, head, crc } = await this.code(found.blob, spool);
+    for (let round = 0; mode === 'grid' && options.bits !== undefined && round < RATE_ROUNDS; round++) {
+      // The plan was an estimate, the goal is a promise.
+      const excess = blob.blobBytes * 8 / this.weights - options.bits;
+      const wider = step * (1.0005 + excess);
+      if (!(excess > 0) || wider > MAX_STEP) break;
+      await spool.clear();
+      step = Math.fround(wider);
+      found = await this.plan(mode, step);
+      ({ blob, head, crc } = await this.code(found.blob, spool));
+    }
+    if (blob.blobBytes >= rawBytes && !options.always) {
+      await spool.clear();
+      return { report: { ...report, reason: 'no gain' }, head: null, crc: 0 };
+    }
+    return {
+      head,
+      crc,
+      report: {
+        ...report, mode, step, bytes: blob.blobBytes, saturated: found.saturated,
+        entropyBits: this.codec.entropy(found.counts) + 8 * blob.rawBytes,
+        relativeError: mode === 'grid' && range.sumSquares > 0
+          ? Math.sqrt(found.sumError / range.sumSquares) : 0,
+        maxError: found.maxError,
+      },
+    };
+  }
+}
+
+/** @param {number} value rounded for the manifest */
+const rounded = (value) => Number(value.toFixed(6));
+
+/**
+ * Codes tensors into a file: returns its header; the rest is in the data spool.
+ * Coded tensors come first, each a multiple of 16 bytes, so that all of them
+ * start on 16-byte boundaries of the file.
+ *
+ * @param {Iterable<Input>} inputs @param {EncodeOptions} options
+ * @param {{data: Spool, payload: Spool}} spools empty ones
+ * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
+ *   bytes of the whole file
+ * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
+ */
+export async function encodeTo(inputs, options, spools) {
+  checkOptions(options);
+  const codec = await Encoder.create();
+  return encodeAll(inputs, options, spools, codec);
+}
+
+/**
+ * @param {Iterable<Input>} inputs @param {EncodeOptions} options
+ * @param {{data: Spool, payload: Spool}} spools @param {Encoder} core
+ */
+async function encodeAll(inputs, options, { data, payload }, core) {
+  const pools = [createPool(core), createPool(core, options.threads)];
+  const all = [...inputs];
+  const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
+  /** @type {Map<string, Report>} */
+  const reports = new Map();
+  /** @type {Map<string, number>} */
+  const crcs = new Map();
+  /** @type {Input[]} */
+  const passed = [];
+  let done = 0;
+  const write = async (/** @type {string} */ name, /** @type {Uint8Array} */ bytes) => {
+    crcs.set(name, core.crc32c(bytes, crcs.get(name) ?? 0));
+    await data.write(bytes);
+  };
+  for (const input of all) {
+    checkAborted(options.signal);
+    const { name } = input;
+    if (reports.has(name)) {
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'two tensors of one name', { where: name });
+    }
+    const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ weights) => options
+      .onProgress?.({ done: done + (phase === 'code' ? weights : 0), total, tensor: name, phase });
+    const isLarge = elementCount(input.shape, name) >= MIN_THREADED;
+    const encoder = new TensorEncoder(pools[isLarge ? 1 : 0], input, options, progress);
+    try {
+      const { report, head, crc } = await encoder.encode(payload);
+      reports.set(name, report);
+      if (head) {
+        crcs.set(name, core.crc32cCombine(core.crc32c(head), crc, report.bytes - head.length));
+        await data.write(head);
+        for await (const chunk of payload.chunks()) {
+          await takeTurn();
+          checkAborted(options.signal);
+          await data.write(chunk);
+        }
+        await payload.clear();
+      } else {
+        passed.push(input);
+      }
+    } catch (error) {
+      if (error instanceof HanselError && error.where === undefined) {
+        error.where = name;
+        error.message = `${name}: ${error.message}`;
+      }
+      throw error;
+    }
+    done += encoder.weights;
+    progress('code', 0);
+  }
+  // Wide elements first keeps every one aligned.
+  passed.sort((a, b) => dtypeBits(b.dtype) - dtypeBits(a.dtype));
+  for (const { name, read, dtype, shape } of passed) {
+    crcs.set(name, 0);
+    const size = elementCount(shape, name) * dtypeBits(dtype) / 8;
+    for (let at = 0; at < size; at += 1 << 20) {
+      checkAborted(options.signal);
+      await write(name, (await read(at, Math.min(at + (1 << 20), size))).slice());
+    }
+  }
+  return { ...layOut(reports, crcs, passed, options, core), reports };
+}
+
+/**
+ * @param {Map<string, Report>} reports @param {Map<string, number>} crcs
+ * @param {Input[]} passed in file order @param {EncodeOptions} options
+ * @param {import('../core/encoder.js').Encoder} codec
+ */
+function layOut(reports, crcs, passed, options, codec) {
+  /** @type {[string, {dtype: string, shape: number[], bytes: number}][]} */
+  const stored = [];
+  /** @type {[string, import('../file/manifest.js').ManifestEntry][]} */
+  const entries = [];
+  for (const [name, report] of reports) {
+    const { mode, dtype, shape, step, bytes, entropyBits, saturated } = report;
+    if (mode === 'pass-through') continue;
+    stored.push([name, { dtype: 'U8', shape: [bytes], bytes }]);
+    entries.push([name, {
+      crc32c: crcs.get(name) ?? 0, mode, dtype, shape, step, entropy_bits: rounded(entropyBits),
+      ...(saturated ? { saturated } : {}),
+    }]);
+  }
+  for (const { name, dtype, shape } of passed) {
+    const bytes = elementCount(shape, name) * dtypeBits(dtype) / 8;
+    stored.push([name, { dtype, shape, bytes }]);
+    entries.push([name, { crc32c: crcs.get(name) ?? 0 }]);
+    const report = /** @type {Report} */ (reports.get(name));
+    report.bytes = report.rawBytes = bytes;
+  }
+  const others = [...options.metadata ?? []].filter(([key]) => key !== 'hansel');
+  const header = buildHeader(stored, [['hansel', formatManifest(entries)], ...others]);
+  stampHeader(header, (bytes) => codec.crc32c(bytes));
+  const bytes = stored.reduce((sum, [, tensor]) => sum + tensor.bytes, header.length);
+  return { header, bytes };
+}
+
+/**
+ * @typedef {{dtype: string, shape: number[], data: ArrayBufferView | ArrayBuffer}} TensorLike
+ */
+
+/**
+ * The tensors of an open file that is not coded, as input for the encoder.
+ * @param {import('../model/model.js').Model} model @returns {Input[]}
+ * @throws {HanselError} HANSEL_ERR_MANIFEST when a tensor is coded already
+ */
+export function inputsOf(model) {
+  const coded = [...model.tensors].find(([, { mode }]) => mode !== 'pass-through');
+  if (coded) {
+    throw new HanselError('HANSEL_ERR_MANIFEST', 'the file is coded already; decode it first', {
+      expected: 'a plain safetensors file', got: `coded tensor ${JSON.stringify(coded[0])}`,
+      where: model.sources[0].name,
+    });
+  }
+  return [...model.tensors].map(([name, { dtype, shape }]) => {
+    const { source, start } = model.place(name);
+    return { name, dtype, shape, read: (a, b) => source.read(start + a, start + b) };
+  });
+}
+
+/**
+ * Codes tensors into a Hansel file in memory.
+ *
+ * @param {Record<string, TensorLike> | Map<string, TensorLike> | Iterable<[string, TensorLike]>
+ *   | import('../model/model.js').Model} tensors row-major elements of each dtype in the machine's
+ *   (little-endian) order; not modified. An open plain file is read as it is coded, its metadata kept
+ * @param {EncodeOptions} [options]
+ * @returns {Promise<Uint8Array>} a valid safetensors file
+ * @throws {HanselError} HANSEL_ERR_ARGUMENT, _NOT_FINITE, _RANGE, _ABORTED, _MEMORY
+ * @example
+ * const file = await encode({ w: { dtype: 'F32', shape: [2, 3], data } }, { bits: 4 });
+ */
+export async function encode(tensors, options = {}) {
+  const model = /** @type {any} */ (tensors)?.places instanceof Map
+    ? /** @type {import('../model/model.js').Model} */ (tensors) : null;
+  const entries = model ? [] : tensors && typeof tensors === 'object' ? Symbol.iterator in tensors
+    ? [...tensors] : Object.entries(tensors) : null;
+  if (!entries) {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'no tensors', {
+      expected: 'an object or a Map of { dtype, shape, data }', got: String(tensors),
+    });
+  }
+  const inputs = model ? inputsOf(model)
+    : entries.map(([name, tensor]) => toInput(name, tensor));
+  const all = model ? { metadata: model.metadata, ...options } : options;
+  const data = memorySpool();
+  const { header, bytes } = await encodeTo(inputs, all, { data, payload: memorySpool() });
+  const file = allocate(bytes, 'the coded file');
+  file.set(header);
+  let at = header.length;
+  for await (const chunk of data.chunks()) {
+    await takeTurn();
+    file.set(chunk, at);
+    at += chunk.length;
+  }
+  return file;
+}
+
+/** @param {string} name @param {TensorLike} tensor @returns {Input} */
+function toInput(name, tensor) {
+  const { dtype, shape, data } = tensor ?? {};
+  const isView = ArrayBuffer.isView(data);
+  if (!Array.isArray(shape) || !(isView || data instanceof ArrayBuffer)) {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'not a tensor', {
+      expected: '{ dtype, shape: number[], data: typed array or ArrayBuffer }', where: name,
+    });
+  }
+  const bytes = isView
+    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+  let expected;
+  try {
+    expected = elementCount(shape) * dtypeBits(dtype) / 8;
+  } catch (cause) {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', /** @type {Error} */ (cause).message, {
+      where: name, cause,
+    });
+  }
+  if (bytes.length !== expected) {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'data does not fill the shape', {
+      expected: `${expected} bytes for ${dtype} [${shape}]`, got: bytes.length, where: name,
+    });
+  }
+  return { name, dtype, shape, read: async (start, end) => bytes.subarray(start, end) };
+}

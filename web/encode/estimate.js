@@ -1,0 +1,244 @@
+/**
+ * What coding would cost and what it would lose, without coding: a part of each tensor is
+ * quantized with a dozen steps, and everything between them is interpolated. Once that is done,
+ * an answer takes microseconds: enough for a slider.
+ */
+import { Encoder, SLICE } from '../core/encoder.js';
+import { chooseMode, inputsOf } from './encode.js';
+import { HanselError, checkAborted } from '../core/errors.js';
+import { dtypeBits, elementCount } from '../file/safetensors.js';
+import { takeTurn } from '../core/turn.js';
+
+/** Weights of a tensor that are looked at, at most: bits are then known to a thousandth. */
+const SAMPLE = 4 * SLICE;
+/** From one step to the next. */
+const RATIO = Math.SQRT2;
+/** Finest first: from 256 levels to hardly one. */
+const STEPS = 17;
+/** Bytes that a coded tensor adds to a file's header. */
+const ENTRY_BYTES = 180;
+
+/** @typedef {import('./encode.js').Input} Input */
+/** @typedef {import('./encode.js').EncodeOptions} EncodeOptions */
+/** @typedef {{step: number, bits: number, error: number}} Point bits per weight, relative RMS error */
+/**
+ * @typedef {object} Survey what is known of a tensor
+ * @property {string} dtype @property {number} weights
+ * @property {number} rawBytes
+ * @property {'grid' | 'lossless' | 'pass-through'} lossy what bits or error make of it
+ * @property {number} losslessBits per weight; what it has now if lossless coding does not pay
+ * @property {Point[]} curve finest step first; empty unless lossy is 'grid'
+ * @property {number} energy sum of squares of all its weights
+ */
+/**
+ * @typedef {object} Aim one of these, as for encode()
+ * @property {number} [bits] @property {number} [error] @property {boolean} [lossless]
+ */
+/**
+ * @typedef {object} Estimated
+ * @property {'grid' | 'lossless' | 'pass-through'} mode
+ * @property {number} step 0 unless mode is 'grid'
+ * @property {number} bits per weight
+ * @property {number} bytes
+ * @property {number} error relative RMS error
+ */
+
+/**
+ * Looks at the tensors of an open plain file.
+ * @param {import('../model/model.js').Model} model
+ * @param {object} [options]
+ * @param {RegExp | string} [options.include] as for encode()
+ * @param {RegExp | string} [options.exclude]
+ * @param {number} [options.sample] weights of a tensor to look at, at most; default 2^20
+ * @param {AbortSignal} [options.signal]
+ * @param {(progress: {done: number, total: number, tensor: string}) => void} [options.onProgress]
+ *   counts tensors
+ * @returns {Promise<Estimate>}
+ * @throws {HanselError} HANSEL_ERR_MANIFEST when it is coded, HANSEL_ERR_NOT_FINITE for weights
+ *   that no grid holds, what reading throws
+ * @example
+ * const estimated = await estimate(await open('model.safetensors'));
+ * for (const bits of [8, 6, 4, 3]) console.log(bits, estimated.at({ bits }).error);
+ */
+export async function estimate(model, { include, exclude, sample = SAMPLE, signal, onProgress } = {}) {
+  const inputs = inputsOf(model);
+  const codec = await Encoder.create();
+  /** @type {Map<string, Survey>} */
+  const surveys = new Map();
+  for (const [i, input] of inputs.entries()) {
+    try {
+      surveys.set(input.name, await survey(codec, input, { include, exclude, sample, signal }));
+    } catch (error) {
+      if (error instanceof HanselError && error.where === undefined) {
+        error.where = input.name;
+        error.message = `${input.name}: ${error.message}`;
+      }
+      throw error;
+    }
+    onProgress?.({ done: i + 1, total: inputs.length, tensor: input.name });
+  }
+  const stored = [...model.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  return new Estimate(surveys, model.bytes - stored);
+}
+
+/**
+ * @param {Encoder} codec @param {Input} input
+ * @param {{include?: RegExp | string, exclude?: RegExp | string, sample: number,
+ *   signal?: AbortSignal}} options
+ * @returns {Promise<Survey>}
+ */
+async function survey(codec, input, { signal, sample, ...options }) {
+  const { dtype, shape, name } = input;
+  const weights = elementCount(shape, name);
+  const rawBits = dtypeBits(dtype);
+  const rawBytes = weights * rawBits / 8;
+  /** @type {Survey} */
+  const found = {
+    dtype, weights, rawBytes, lossy: 'pass-through', losslessBits: rawBits, curve: [], energy: 0,
+  };
+  if (chooseMode(input, options).mode === 'pass-through' || !weights || shape.length > 8) return found;
+  const slices = await readSlices(input, weights, rawBits / 8, sample, signal);
+  const share = weights / slices.reduce((sum, slice) => sum + slice.length * 8 / rawBits, 0);
+  const measure = async (/** @type {number} */ step) => {
+    const counts = new Float64Array(256);
+    let squares = 0;
+    for (const slice of slices) {
+      await takeTurn();
+      checkAborted(signal);
+      const part = codec.measure(dtype, slice, step, true);
+      squares += part.sumError * share;
+      part.counts.forEach((count, i) => { counts[i] += count; });
+    }
+    const { bits } = codec.plan({
+      dtype, mode: step ? 'grid' : 'lossless', shape, step, counts: stretch(counts, weights),
+    });
+    return { bits: bits / weights, squares };
+  };
+  found.losslessBits = Math.min(rawBits, (await measure(0)).bits);
+  found.lossy = chooseMode(input, { ...options, bits: 8 }).mode;
+  if (found.lossy !== 'grid') return found;
+  let [low, high] = [0, 0];
+  for (const slice of slices) {
+    const part = codec.scan(dtype, slice);
+    [low, high] = [Math.min(low, part.low), Math.max(high, part.high)];
+    found.energy += part.sumSquares * share;
+  }
+  const finest = Math.max(-low / 128, high / 127, 2 ** -120);
+  for (let i = 0; i < STEPS; i++) {
+    const step = Math.fround(Math.min(finest * RATIO ** i, 3e38));
+    const { bits, squares } = await measure(step);
+    found.curve.push({ step, bits, error: found.energy ? Math.sqrt(squares / found.energy) : 0 });
+    if (bits < 0.25) break;
+  }
+  return found;
+}
+
+/**
+ * Slices spread over the tensor.
+ * @param {Input} input @param {number} weights @param {number} size bytes of an element
+ * @param {number} sample @param {AbortSignal} [signal]
+ */
+async function readSlices({ read }, weights, size, sample, signal) {
+  const count = Math.ceil(Math.min(weights, sample) / SLICE);
+  const each = Math.min(Math.ceil(weights / count), SLICE);
+  const slices = [];
+  for (let i = 0; i < count; i++) {
+    checkAborted(signal);
+    const start = count > 1 ? Math.floor((weights - each) * i / (count - 1)) : 0;
+    slices.push((await read(start * size, (start + each) * size)).slice());
+  }
+  return slices;
+}
+
+/** Counts that sum up to all weights. @param {Float64Array} counts @param {number} weights */
+function stretch(counts, weights) {
+  const sum = counts.reduce((a, b) => a + b, 0);
+  const scaled = counts.map((count) => (count ? Math.max(1, Math.round(count * weights / sum)) : 0));
+  const rest = weights - scaled.reduce((a, b) => a + b, 0);
+  scaled[scaled.indexOf(Math.max(...scaled))] += rest;
+  return scaled;
+}
+
+/**
+ * Between the points of a curve, where one of its quantities has a value.
+ * @param {Point[]} curve @param {'bits' | 'error'} key @param {number} value
+ * @returns {Point | null} null if no step does
+ */
+function interpolate(curve, key, value) {
+  // Both fall or rise all along the curve, but for ties.
+  const past = curve.findIndex((p) => (key === 'bits' ? p.bits <= value : p.error > value));
+  if (past === 0) return key === 'bits' ? curve[0] : null;
+  if (past < 0) return key === 'bits' ? null : curve[curve.length - 1];
+  const [a, b] = [curve[past - 1], curve[past]];
+  const of = (/** @type {Point} */ p) => (key === 'bits' ? p.bits : Math.log(Math.max(p.error, 1e-30)));
+  const goal = key === 'bits' ? value : Math.log(value);
+  const t = of(a) === of(b) ? 0 : (goal - of(a)) / (of(b) - of(a));
+  const between = (/** @type {number} */ x, /** @type {number} */ y) => x * (y / x) ** t;
+  return {
+    step: between(a.step, b.step), bits: a.bits + t * (b.bits - a.bits),
+    error: a.error ? between(a.error, b.error) : t * b.error,
+  };
+}
+
+/** Answers for a file. Made by estimate(). */
+export class Estimate {
+  /** @param {Map<string, Survey>} surveys by name @param {number} headerBytes of the file now */
+  constructor(surveys, headerBytes) {
+    this.surveys = surveys;
+    this.headerBytes = headerBytes;
+  }
+
+  /**
+   * What encode() would make with these options. Sizes come within a percent, errors within two,
+   * for tensors whose parts are alike.
+   * @param {Aim} aim
+   * @returns {{bytes: number, rawBytes: number, bits: number, error: number,
+   *   tensors: Map<string, Estimated>}} bytes of the file; rawBytes of the file now; bits per
+   *   weight of the coded tensors; relative RMS error of the quantized ones
+   * @throws {HanselError} HANSEL_ERR_ARGUMENT
+   */
+  at({ bits, error, lossless }) {
+    const given = [bits, error, lossless || undefined].filter((x) => x !== undefined);
+    if (given.length !== 1 || (!lossless && !(Number(given[0]) > 0))) {
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'no aim, or more than one', {
+        expected: 'positive bits or error, or lossless', got: JSON.stringify({ bits, error, lossless }),
+      });
+    }
+    /** @type {Map<string, Estimated>} */
+    const tensors = new Map();
+    const sum = { bytes: this.headerBytes, rawBytes: this.headerBytes, coded: 0, weights: 0, squares: 0, energy: 0 };
+    for (const [name, found] of this.surveys) {
+      const { weights, rawBytes, energy } = found;
+      const own = estimateTensor(found, { bits, error });
+      tensors.set(name, own);
+      sum.rawBytes += rawBytes;
+      sum.bytes += own.bytes;
+      if (own.mode === 'pass-through') continue;
+      sum.bytes += ENTRY_BYTES;
+      sum.coded += own.bytes;
+      sum.weights += weights;
+      sum.squares += own.error ** 2 * energy;
+      sum.energy += energy;
+    }
+    return {
+      bytes: Math.round(sum.bytes), rawBytes: sum.rawBytes,
+      bits: sum.weights ? 8 * sum.coded / sum.weights : 0,
+      error: sum.energy ? Math.sqrt(sum.squares / sum.energy) : 0, tensors,
+    };
+  }
+}
+
+/** @param {Survey} found @param {Aim} aim @returns {Estimated} */
+function estimateTensor({ lossy, curve, losslessBits, weights, rawBytes }, { bits, error }) {
+  const raw = weights ? 8 * rawBytes / weights : 0;
+  const whole = (/** @type {Estimated['mode']} */ mode, /** @type {number} */ cost, step = 0, lost = 0) => (
+    cost < raw ? { mode, step, bits: cost, bytes: cost * weights / 8, error: lost }
+      : { mode: /** @type {const} */ ('pass-through'), step: 0, bits: raw, bytes: rawBytes, error: 0 });
+  const isLossy = bits !== undefined || error !== undefined;
+  if (isLossy && lossy === 'pass-through') return whole('pass-through', raw);
+  if (!isLossy || lossy === 'lossless') return whole('lossless', losslessBits);
+  const point = bits === undefined ? interpolate(curve, 'error', Number(error))
+    : interpolate(curve, 'bits', bits);
+  if (point) return whole('grid', point.bits, point.step, point.error);
+  return bits === undefined ? whole('lossless', losslessBits) : whole('pass-through', raw);
+}

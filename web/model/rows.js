@@ -1,0 +1,104 @@
+/**
+ * Some rows of a coded tensor: streams are independent, so only those that hold
+ * the rows are read and decoded.
+ */
+import { dtypeBytes } from '../core/codec.js';
+import { convert } from '../core/convert.js';
+import { HanselError } from '../core/errors.js';
+import { typedArray } from '../core/floats.js';
+import { allocate } from '../file/http.js';
+import { streamRanges } from '../core/ranges.js';
+import { dtypeBits } from '../file/safetensors.js';
+import { takeTurn } from '../core/turn.js';
+
+/** Weights that are decoded at a time, unless one stream is larger. */
+const BATCH = 1 << 20;
+
+/** @typedef {import('../core/codec.js').Blob} Blob */
+
+/**
+ * @param {number} first @param {number} count @param {number} rows @param {string} where
+ * @throws {HanselError} HANSEL_ERR_ARGUMENT
+ */
+export function checkRows(first, count, rows, where) {
+  if (Number.isSafeInteger(first) && Number.isSafeInteger(count) && first >= 0 && count >= 0
+    && first + count <= rows) return;
+  throw new HanselError('HANSEL_ERR_ARGUMENT', 'no such rows', {
+    expected: `whole numbers, rows below ${rows}`, got: `${count} rows from ${first} on`, where,
+  });
+}
+
+/**
+ * @param {object} coded a coded tensor
+ * @param {import('../core/codec.js').Codec} coded.codec
+ * @param {Blob} coded.blob
+ * @param {Uint32Array} coded.cursors as Codec.readCursors()
+ * @param {(from: number, to: number) => Promise<Uint8Array> | Uint8Array} coded.read bytes of the
+ *   payload; not modified
+ * @param {number} from first weight @param {number} to behind the last
+ * @param {string} dtype 'I8' gives a grid's indices
+ * @returns {Promise<Uint8Array>} elements, row-major, the caller's
+ * @throws {HanselError} HANSEL_ERR_CORRUPT
+ */
+export async function decodeRange({ codec, blob, cursors, read }, from, to, dtype) {
+  const { rawBytes, dtype: own } = blob;
+  const isGrid = blob.mode === 'grid';
+  const size = dtypeBytes(dtype);
+  const out = allocate((to - from) * size, 'rows');
+  const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
+  for (const { first, last, start, end } of streamRanges(codec, blob, BATCH, { from, to })) {
+    await takeTurn();
+    const words = await read(2 * cursors[first], 2 * cursors[last]);
+    let bytes = codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words, end - start,
+      isGrid && dtype !== 'I8' ? dtype : undefined);
+    if (rawBytes) {
+      bytes = codec.join(own, bytes, await read(rawStart + start * rawBytes,
+        rawStart + end * rawBytes));
+    }
+    const elements = isGrid ? bytes : convert(bytes, own, dtype);
+    const [low, high] = [Math.max(start, from), Math.min(end, to)];
+    out.set(elements.subarray((low - start) * size, (high - start) * size), (low - from) * size);
+  }
+  return out;
+}
+
+/**
+ * Model.rows(), its dtype checked.
+ * @param {import('./model.js').Model} model @param {string} name
+ * @param {number} first @param {number} count @param {string} dtype @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export async function readRows(model, name, first, count, dtype, signal) {
+  const { dtype: own, shape, mode } = model.tensor(name);
+  const columns = shape[shape.length - 1] ?? 1; // a coded tensor's rows may be longer
+  checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
+  const { source, start } = model.place(name);
+  if (mode === 'pass-through') {
+    const bits = columns * dtypeBits(own);
+    if (bits % 8) {
+      throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
+        expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
+      });
+    }
+    const bytes = await source.read(start + first * bits / 8,
+      start + (first + count) * bits / 8, { signal });
+    return typedArray(dtype, /** @type {ArrayBuffer} */ (convert(bytes, own, dtype).slice().buffer));
+  }
+  const { blob, cursors } = await headOf(model, name, signal);
+  const payload = start + blob.headBytes;
+  const bytes = await decodeRange({
+    codec: model.codec, blob, cursors,
+    read: (from, to) => source.read(payload + from, payload + to, { signal }),
+  }, first * columns, (first + count) * columns, dtype);
+  return typedArray(dtype, /** @type {ArrayBuffer} */ (bytes.buffer));
+}
+
+/** @param {import('./model.js').Model} model @param {string} name @param {AbortSignal} [signal] */
+async function headOf(model, name, signal) {
+  const known = model.heads.get(name);
+  if (known) return known;
+  const { blob, head } = await model.headOf(name, signal);
+  const found = { blob, cursors: model.codec.readCursors(blob, head) };
+  model.heads.set(name, found);
+  return found;
+}
