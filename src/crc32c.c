@@ -20,10 +20,10 @@
 
 typedef uint64_t crc_block __attribute__((vector_size(16)));
 
-static const uint32_t crc_nibble[16] = {
-    0x00000000u, 0x105EC76Fu, 0x20BD8EDEu, 0x30E349B1u, 0x417B1DBCu, 0x5125DAD3u,
-    0x61C69362u, 0x7198540Du, 0x82F63B78u, 0x92A8FC17u, 0xA24BB5A6u, 0xB21572C9u,
-    0xC38D26C4u, 0xD3D3E1ABu, 0xE330A81Au, 0xF36E6F75u};
+static const uint32_t crc_nibble[16] = {0x00000000u, 0x105EC76Fu, 0x20BD8EDEu, 0x30E349B1u,
+                                        0x417B1DBCu, 0x5125DAD3u, 0x61C69362u, 0x7198540Du,
+                                        0x82F63B78u, 0x92A8FC17u, 0xA24BB5A6u, 0xB21572C9u,
+                                        0xC38D26C4u, 0xD3D3E1ABu, 0xE330A81Au, 0xF36E6F75u};
 
 static uint32_t crc_short(uint32_t crc, const uint8_t *src, size_t src_bytes) {
     while (src_bytes--) {

@@ -98,16 +98,15 @@ static HANSEL_SMALL void write_part(uint8_t *dst, uint32_t symbols, uint32_t cou
  *
  * The word is read whether or not it is needed. dst receives symbols.
  */
-static void decode_steps(uint8_t *dst, hansel_decoder *d, const uint32_t *table,
-                         uint32_t slot_bits, uint64_t step_count) {
+static void decode_steps(uint8_t *dst, hansel_decoder *d, const uint32_t *table, uint32_t slot_bits,
+                         uint64_t step_count) {
     uint32_t x0 = d->state[0], x1 = d->state[1], x2 = d->state[2], x3 = d->state[3];
     const uint8_t *cursor = d->cursor;
-#define REFILL(x)                                                                    \
-    do {                                                                             \
-        uint32_t is_short = (x) < HANSEL_STATE_LOW;                                  \
-        (x) = (x) << (HANSEL_WORD_BITS * is_short) |                                 \
-              (hansel_load16(cursor) & (0u - is_short));                             \
-        cursor += 2 * is_short;                                                      \
+#define REFILL(x)                                                                               \
+    do {                                                                                        \
+        uint32_t is_short = (x) < HANSEL_STATE_LOW;                                             \
+        (x) = (x) << (HANSEL_WORD_BITS * is_short) | (hansel_load16(cursor) & (0u - is_short)); \
+        cursor += 2 * is_short;                                                                 \
     } while (0)
     for (; step_count; step_count--, dst += HANSEL_LANES) {
         dst[0] = (uint8_t)rans_step(&x0, table, slot_bits);
@@ -221,9 +220,9 @@ static int decode_stream(hansel_decoder *d, const hansel_blob *blob, const uint3
 }
 
 hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel_blob *blob,
-                                    const uint32_t *table, const uint32_t *cursors,
-                                    uint32_t first, uint32_t count, const void *src,
-                                    size_t src_bytes, hansel_fault *fault) {
+                                    const uint32_t *table, const uint32_t *cursors, uint32_t first,
+                                    uint32_t count, const void *src, size_t src_bytes,
+                                    hansel_fault *fault) {
     const hansel_fields fields = hansel_fields_of(blob);
     uint32_t wide[HANSEL_MAX_SLOTS];
     const uint32_t *wide_table;

@@ -102,7 +102,8 @@ TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table,
     uint8_t *dst[HANSEL_AVX2_WIDTH];
     __m256i found[BUFFER_STEPS][PAIRS];
     size_t i, k, count;
-    UNROLL for (k = 0; k < PAIRS; k++) {
+    UNROLL
+    for (k = 0; k < PAIRS; k++) {
         const hansel_decoder *d = &streams[2 * k];
         pairs[k].state = _mm256_loadu2_m128i((const __m128i *)(const void *)d[1].state,
                                              (const __m128i *)(const void *)d[0].state);
@@ -113,7 +114,8 @@ TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table,
     }
     for (; step_count; step_count -= count) {
         count = step_count < BUFFER_STEPS ? step_count : BUFFER_STEPS;
-        UNROLL for (k = 0; k < PAIRS; k++) {
+        UNROLL
+        for (k = 0; k < PAIRS; k++) {
             __builtin_prefetch(dst[2 * k] + DST_AHEAD, 1);
             __builtin_prefetch(dst[2 * k + 1] + DST_AHEAD, 1);
             __builtin_prefetch(pairs[k].cursor[0] + SRC_AHEAD);
@@ -122,13 +124,15 @@ TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table,
         for (i = 0; i < count; i++) {
             /* Three pairs at a time, each at another third of its step: close together, so
              * that the processor sees them all, and none has to wait long for itself. */
-            UNROLL for (k = 0; k < PAIRS + 4; k++) {
+            UNROLL
+            for (k = 0; k < PAIRS + 4; k++) {
                 if (k >= 2 && k < PAIRS + 2) rans_step_avx2(&pairs[k - 2]);
                 if (k < PAIRS) found[i][k] = pairs[k].entry = find_entries(pairs[k].state, table);
                 if (k >= 4) rans_refill_avx2(&pairs[k - 4]);
             }
         }
-        UNROLL for (k = 0; k < PAIRS; k++) {
+        UNROLL
+        for (k = 0; k < PAIRS; k++) {
             for (i = 0; i < count; i += HANSEL_BLOCK_STEPS) {
                 __m256i symbols = collect_symbols((const __m256i(*)[PAIRS]) & found[i][k]);
                 __m128i first = _mm256_castsi256_si128(symbols);
@@ -145,7 +149,8 @@ TARGET void hansel_steps_avx2(hansel_decoder *streams, const uint32_t *table,
             }
         }
     }
-    UNROLL for (k = 0; k < PAIRS; k++) {
+    UNROLL
+    for (k = 0; k < PAIRS; k++) {
         hansel_decoder *d = &streams[2 * k];
         _mm256_storeu2_m128i((__m128i *)(void *)d[1].state, (__m128i *)(void *)d[0].state,
                              pairs[k].state);

@@ -107,25 +107,29 @@ TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table,
     uint8_t *dst[WIDTH];
     hansel_quad found[BUFFER_STEPS][WIDTH];
     size_t i, k, count;
-    UNROLL for (k = 0; k < WIDTH; k++) {
+    UNROLL
+    for (k = 0; k < WIDTH; k++) {
         s[k].state = hansel_load_quad(streams[k].state);
         s[k].cursor = streams[k].cursor;
         dst[k] = streams[k].dst;
     }
     for (; step_count; step_count -= count) {
         count = step_count < BUFFER_STEPS ? step_count : BUFFER_STEPS;
-        UNROLL for (k = 0; k < WIDTH; k++) {
+        UNROLL
+        for (k = 0; k < WIDTH; k++) {
             __builtin_prefetch(dst[k] + DST_AHEAD, 1);
             __builtin_prefetch(s[k].cursor + SRC_AHEAD);
         }
         for (i = 0; i < count; i++) {
-            UNROLL for (k = 0; k < WIDTH + 2 * LAG; k++) { /* as in decode_avx2.c */
+            UNROLL
+            for (k = 0; k < WIDTH + 2 * LAG; k++) { /* as in decode_avx2.c */
                 if (k >= LAG && k < WIDTH + LAG) rans_step_quad(&s[k - LAG], found[i][k - LAG]);
                 if (k < WIDTH) found[i][k] = find_entries(s[k].state, table);
                 if (k >= 2 * LAG) rans_refill_quad(&s[k - 2 * LAG]);
             }
         }
-        UNROLL for (k = 0; k < WIDTH; k++) {
+        UNROLL
+        for (k = 0; k < WIDTH; k++) {
             for (i = 0; i < count; i += HANSEL_BLOCK_STEPS) {
                 const hansel_quad(*block)[WIDTH] = (const hansel_quad(*)[WIDTH]) & found[i][k];
                 hansel_quad symbols = collect_symbols(block);
@@ -137,7 +141,8 @@ TARGET void hansel_steps_quads(hansel_decoder *streams, const uint32_t *table,
             }
         }
     }
-    UNROLL for (k = 0; k < WIDTH; k++) {
+    UNROLL
+    for (k = 0; k < WIDTH; k++) {
         memcpy(streams[k].state, &s[k].state, sizeof s[k].state);
         streams[k].cursor = s[k].cursor;
     }

@@ -33,8 +33,8 @@ static inline v128_t field(v128_t x, uint32_t from, uint32_t bits, uint32_t shif
 }
 
 static inline void find_entries(quad *q, v128_t x, const uint32_t *table) {
-    q->entry.all = wasm_i32x4_add(field(x, 0, HANSEL_MAX_SLOT_BITS, 2),
-                                  wasm_i32x4_splat((int32_t)table));
+    q->entry.all =
+        wasm_i32x4_add(field(x, 0, HANSEL_MAX_SLOT_BITS, 2), wasm_i32x4_splat((int32_t)table));
 }
 
 /* Four lanes; returns their symbols. */
@@ -73,9 +73,7 @@ static inline v128_t decode_step_simd(v128_t *x, quad *q, const uint32_t *table)
 }
 
 /* What unfolding needs. Volatile: read where it is needed, and not kept in registers. */
-typedef volatile struct unfolder {
-    v128_t mask, origin;
-} unfolder;
+typedef volatile struct unfolder { v128_t mask, origin; } unfolder;
 
 static inline v128_t unfold(v128_t fields, const unfolder *u) {
     return wasm_i8x16_add(wasm_v128_and(fields, u->mask), u->origin);
@@ -113,14 +111,16 @@ void hansel_steps_wasm(hansel_decoder *streams, const uint32_t *table, const han
     uint32_t k;
     u.mask = wasm_i32x4_splat((int32_t)fields->mask);
     u.origin = wasm_i32x4_splat((int32_t)(fields->low ^ fields->high));
-    UNROLL for (k = 0; k < HANSEL_WASM_WIDTH; k++) {
+    UNROLL
+    for (k = 0; k < HANSEL_WASM_WIDTH; k++) {
         x[k] = wasm_v128_load(streams[k].state);
         quads[k].cursor = streams[k].cursor;
         dst[k] = streams[k].dst;
         find_entries(&quads[k], x[k], table);
     }
     for (at = 0; at < width * step_count; at += width) {
-        UNROLL for (k = 0; k < HANSEL_WASM_WIDTH; k += 2) {
+        UNROLL
+        for (k = 0; k < HANSEL_WASM_WIDTH; k += 2) {
             v128_t even = decode_step_simd(&x[k], &quads[k], table);
             v128_t odd = decode_step_simd(&x[k + 1], &quads[k + 1], table);
             v128_t symbols = wasm_i16x8_narrow_i32x4(even, odd);
@@ -128,7 +128,8 @@ void hansel_steps_wasm(hansel_decoder *streams, const uint32_t *table, const han
             write_step(dst[k] + at, dst[k + 1] + at, symbols, fold, fields->bits, &u);
         }
     }
-    UNROLL for (k = 0; k < HANSEL_WASM_WIDTH; k++) {
+    UNROLL
+    for (k = 0; k < HANSEL_WASM_WIDTH; k++) {
         wasm_v128_store(streams[k].state, x[k]);
         streams[k].cursor = quads[k].cursor;
     }

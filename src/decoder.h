@@ -77,7 +77,7 @@ static inline void hansel_write_fields(uint8_t *dst, hansel_quad symbols,
 /* The weights of a block of steps of a stream, whose 16 symbols are given in the stream's order;
  * fold is 2 or 4. */
 static inline void hansel_unfold_block(uint8_t *dst, hansel_quad symbols,
-                                      const hansel_fields *fields) {
+                                       const hansel_fields *fields) {
     hansel_quad next = symbols >> fields->bits, low, high;
     low = HANSEL_SHUFFLE(symbols, next, 0, 4, 1, 5);
     high = HANSEL_SHUFFLE(symbols, next, 2, 6, 3, 7);

@@ -50,14 +50,17 @@ static int all_coded(const coder coders[256], const hansel_blob *blob, const uin
     uint8_t origin = (uint8_t)hansel_symbol_origin(blob), most = 0;
     uint32_t unused = 0, index;
     size_t k;
-    ROLLED_SIMD for (k = 0; k < src_bytes; k++) {
+    ROLLED_SIMD
+    for (k = 0; k < src_bytes; k++) {
         uint8_t at = (uint8_t)(src[k] - origin);
         most = at > most ? at : most;
     }
     if (src_bytes && most >= blob->alphabet_size) return 0;
-    ROLLED for (index = 0; index < blob->alphabet_size; index++) unused |= !blob->freq[index];
+    ROLLED
+    for (index = 0; index < blob->alphabet_size; index++) unused |= !blob->freq[index];
     if (!unused) return 1;
-    ROLLED for (k = 0, unused = 0; k < src_bytes; k++) unused |= !coders[src[k]].reciprocal;
+    ROLLED
+    for (k = 0, unused = 0; k < src_bytes; k++) unused |= !coders[src[k]].reciprocal;
     return !unused;
 }
 
@@ -122,12 +125,14 @@ static HANSEL_SMALL uint8_t *encode_stream(uint8_t *words, const hansel_blob *bl
             for (lane = 0; lane < HANSEL_LANES; lane++) state[lane] += HANSEL_STATE_LOW;
         if (left > extent->step_count - tail) {
             at -= lanes;
-            ROLLED for (lane = 0; lane < lanes; lane++)
+            ROLLED
+            for (lane = 0; lane < lanes; lane++)
                 state[lane] = state[lane] << blob->tail_bits |
                               ((at[lane] - hansel_symbol_origin(blob)) & 255);
         } else if (lanes < HANSEL_LANES) {
             at -= lanes;
-            ROLLED for (lane = lanes; lane-- > 0;)
+            ROLLED
+            for (lane = lanes; lane-- > 0;)
                 words = rans_put(&state[lane], words, &coders[at[lane]], slot_bits);
         } else { /* to the row's beginning */
             run = column / HANSEL_LANES + 1;

@@ -1,4 +1,5 @@
-/* encode_blob.c - a whole tensor in memory, for native programs; web/encode/encode.js does it in slices. */
+/* encode_blob.c - a whole tensor in memory, for native programs; web/encode/encode.js does it in
+ * slices. */
 #include "layout.h"
 
 static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_length) {
@@ -14,15 +15,16 @@ static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_l
 }
 
 size_t hansel_encode_scratch(uint64_t rows, uint64_t columns, uint32_t stream_length) {
-    return (size_t)(hansel_align(rows * columns) +
-                    4 * bound_streams(rows, columns, stream_length) + HANSEL_ALIGNMENT);
+    return (size_t)(hansel_align(rows * columns) + 4 * bound_streams(rows, columns, stream_length) +
+                    HANSEL_ALIGNMENT);
 }
 
 size_t hansel_encode_blob_bound(uint64_t rows, uint64_t columns, uint32_t dtype,
                                 uint32_t stream_length) {
     uint64_t streams = bound_streams(rows, columns, stream_length);
     uint64_t head = HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 + 4 * streams;
-    return (size_t)(hansel_align(head) + hansel_align(2 * (HANSEL_STATE_WORDS * streams + rows * columns)) +
+    return (size_t)(hansel_align(head) +
+                    hansel_align(2 * (HANSEL_STATE_WORDS * streams + rows * columns)) +
                     hansel_align(rows * columns * hansel_dtype_raw_bytes(dtype)));
 }
 
@@ -96,9 +98,9 @@ static hansel_status measure(hansel_blob *blob, uint8_t *symbols, const void *sr
     stats->saturated = 0;
     for (at = 0; at < blob->weights; at += n) {
         n = blob->weights - at < HANSEL_SLICE ? blob->weights - at : HANSEL_SLICE;
-        status = hansel_quantize(symbols + at, blob->dtype,
-                                 bytes + at * hansel_dtype_bytes(blob->dtype), (size_t)n,
-                                 blob->step, (int)options->clamp, stats, fault);
+        status =
+            hansel_quantize(symbols + at, blob->dtype, bytes + at * hansel_dtype_bytes(blob->dtype),
+                            (size_t)n, blob->step, (int)options->clamp, stats, fault);
         if (status != HANSEL_OK) {
             if (fault) fault->position += at;
             return status;
@@ -134,9 +136,8 @@ static hansel_status find_step(hansel_blob *blob, uint8_t *symbols, const void *
         if (options->target == HANSEL_TARGET_BITS)
             hansel_search_next(&search, bits / (double)blob->weights);
         else
-            hansel_search_next(&search, stats->sum_squares > 0
-                                            ? root(stats->sum_error / stats->sum_squares)
-                                            : 0);
+            hansel_search_next(
+                &search, stats->sum_squares > 0 ? root(stats->sum_error / stats->sum_squares) : 0);
     }
     blob->step = search.best;
     return search.best > 0 ? HANSEL_OK : HANSEL_ERR_RANGE;
@@ -156,15 +157,15 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
     size_t payload;
     double bits = 0;
     uint32_t mode = options->lossless ? HANSEL_LOSSLESS : HANSEL_GRID;
-    int has_aim = options->target ? options->target <= HANSEL_TARGET_ERROR &&
-                                        options->step == 0 && options->goal > 0
+    int has_aim = options->target ? options->target <= HANSEL_TARGET_ERROR && options->step == 0 &&
+                                        options->goal > 0
                                   : options->step > 0;
     if (mode == HANSEL_GRID && !has_aim) return HANSEL_ERR_ARGUMENT;
-    status = hansel_init(&blob, dtype, mode, rank, shape,
-                         options->step > 0 ? options->step : 1.0f);
+    status = hansel_init(&blob, dtype, mode, rank, shape, options->step > 0 ? options->step : 1.0f);
     if (status != HANSEL_OK) return status;
     if (scratch_bytes < hansel_encode_scratch(blob.rows, blob.columns, options->stream_length) ||
-        dst_bytes < hansel_encode_blob_bound(blob.rows, blob.columns, dtype, options->stream_length))
+        dst_bytes <
+            hansel_encode_blob_bound(blob.rows, blob.columns, dtype, options->stream_length))
         return HANSEL_ERR_CAPACITY;
     lengths = (uint32_t *)(void *)(symbols + hansel_align(blob.weights));
     /* The raw plane's place is known at the end; until then it is split off for

@@ -18,10 +18,10 @@
 #define HANSEL_STATE_LOW 65536u /* (mirrored) a state lives in [2^16, 2^32) */
 #define HANSEL_MIN_SLOT_BITS 8u
 #define HANSEL_MAX_SLOT_BITS 12u
-#define HANSEL_MAX_SLOTS 4096u  /* (mirrored) 1 << HANSEL_MAX_SLOT_BITS */
-#define HANSEL_STATE_WORDS 8u   /* (mirrored) initial states of a stream, in words */
-#define HANSEL_SYMBOL_BITS 8u   /* (mirrored) shared by the weights of a symbol */
-#define HANSEL_MAX_FOLD 4u      /* weights in a symbol, at most */
+#define HANSEL_MAX_SLOTS 4096u /* (mirrored) 1 << HANSEL_MAX_SLOT_BITS */
+#define HANSEL_STATE_WORDS 8u  /* (mirrored) initial states of a stream, in words */
+#define HANSEL_SYMBOL_BITS 8u  /* (mirrored) shared by the weights of a symbol */
+#define HANSEL_MAX_FOLD 4u     /* weights in a symbol, at most */
 
 /* One table entry per slot (mirrored): bias << 20 | symbol << 12 | freq. bias is on
  * top, so that one shift gets it: it is wanted first. */
@@ -57,15 +57,15 @@
 #define HANSEL_OFFSET_SHAPE 56u
 #define HANSEL_FIXED_BYTES 56u
 
-#define HANSEL_ALIGNMENT 16u    /* head, stream words, raw plane: each padded to this */
+#define HANSEL_ALIGNMENT 16u /* head, stream words, raw plane: each padded to this */
 #define HANSEL_MAX_RANK 8u
 #define HANSEL_MAX_WEIGHTS ((uint64_t)1 << 48)
 #define HANSEL_MAX_COLUMNS ((uint64_t)1 << 34)
 #define HANSEL_MAX_STREAMS ((uint64_t)1 << 31)
 #define HANSEL_MAX_WORDS ((uint64_t)1 << 32)
 #define HANSEL_MAX_LENGTH_BITS 31u
-#define HANSEL_MAX_STEP 3e38 /* as the encoder chooses */
+#define HANSEL_MAX_STEP 3e38            /* as the encoder chooses */
 #define HANSEL_MIN_STEP 1.17549435e-38f /* smallest normal: a GPU may flush less to 0 */
-#define HANSEL_MAX_TAIL_BITS 31u /* tail_bits * tail_steps at most */
+#define HANSEL_MAX_TAIL_BITS 31u        /* tail_bits * tail_steps at most */
 
 #endif

@@ -31,25 +31,31 @@
 /* Stable numbers; web/core/errors.js carries the same names. FORMAT.md section 8. */
 typedef enum hansel_status {
     HANSEL_OK = 0,
-    HANSEL_ERR_ARGUMENT = 1,   /* a caller's argument is impossible */
-    HANSEL_ERR_TRUNCATED = 2,  /* fewer bytes than the format needs */
-    HANSEL_ERR_TRAILING = 3,   /* more bytes than the format allows */
-    HANSEL_ERR_MAGIC = 4,      /* not a Hansel blob */
-    HANSEL_ERR_VERSION = 5,    /* a version this library does not know */
-    HANSEL_ERR_RESERVED = 6,   /* a reserved field or padding byte is not zero */
-    HANSEL_ERR_HEADER = 7,     /* head fields out of range or contradictory */
-    HANSEL_ERR_CHECKSUM = 8,   /* CRC-32C mismatch */
-    HANSEL_ERR_TABLE = 9,      /* frequencies do not sum to 1 << slot_bits */
-    HANSEL_ERR_DIRECTORY = 10, /* stream lengths impossible or not filling the payload */
-    HANSEL_ERR_CORRUPT = 11,   /* a stream does not end as it must */
-    HANSEL_ERR_NOT_FINITE = 12,/* NaN or infinity among weights to be quantized */
-    HANSEL_ERR_RANGE = 13,     /* a grid index outside -128..127, saturation not allowed */
-    HANSEL_ERR_CAPACITY = 14   /* dst too small */
+    HANSEL_ERR_ARGUMENT = 1,    /* a caller's argument is impossible */
+    HANSEL_ERR_TRUNCATED = 2,   /* fewer bytes than the format needs */
+    HANSEL_ERR_TRAILING = 3,    /* more bytes than the format allows */
+    HANSEL_ERR_MAGIC = 4,       /* not a Hansel blob */
+    HANSEL_ERR_VERSION = 5,     /* a version this library does not know */
+    HANSEL_ERR_RESERVED = 6,    /* a reserved field or padding byte is not zero */
+    HANSEL_ERR_HEADER = 7,      /* head fields out of range or contradictory */
+    HANSEL_ERR_CHECKSUM = 8,    /* CRC-32C mismatch */
+    HANSEL_ERR_TABLE = 9,       /* frequencies do not sum to 1 << slot_bits */
+    HANSEL_ERR_DIRECTORY = 10,  /* stream lengths impossible or not filling the payload */
+    HANSEL_ERR_CORRUPT = 11,    /* a stream does not end as it must */
+    HANSEL_ERR_NOT_FINITE = 12, /* NaN or infinity among weights to be quantized */
+    HANSEL_ERR_RANGE = 13,      /* a grid index outside -128..127, saturation not allowed */
+    HANSEL_ERR_CAPACITY = 14    /* dst too small */
 } hansel_status;
 
-typedef enum hansel_dtype { /* the numbers of FORMAT.md section 2 */
-    HANSEL_F32 = 1, HANSEL_F16 = 2, HANSEL_BF16 = 3, HANSEL_I8 = 4,
-    HANSEL_U8 = 5, HANSEL_F8_E4M3 = 6, HANSEL_F8_E5M2 = 7
+/* The numbers of FORMAT.md section 2. */
+typedef enum hansel_dtype {
+    HANSEL_F32 = 1,
+    HANSEL_F16 = 2,
+    HANSEL_BF16 = 3,
+    HANSEL_I8 = 4,
+    HANSEL_U8 = 5,
+    HANSEL_F8_E4M3 = 6,
+    HANSEL_F8_E5M2 = 7
 } hansel_dtype;
 
 typedef enum hansel_mode { HANSEL_GRID = 0, HANSEL_LOSSLESS = 1 } hansel_mode;
@@ -71,18 +77,18 @@ typedef struct hansel_blob {
     uint32_t head_bytes;             /* words start here; a multiple of 16 */
     uint32_t payload_crc;            /* CRC-32C of everything after the head */
     uint32_t dtype, mode, rank;
-    uint32_t raw_bytes;              /* per weight, in the raw plane: 0, 1 or 3 */
-    uint32_t slot_bits;              /* the frequencies sum to 1 << slot_bits */
-    uint32_t origin;                 /* byte of alphabet index 0 */
-    uint32_t alphabet_size;          /* 0 (no weights), 1 (all equal, no streams) .. 256 */
-    uint32_t tail_bits, tail_steps;  /* the last steps of a stream, FORMAT.md 4.4 */
+    uint32_t raw_bytes;                /* per weight, in the raw plane: 0, 1 or 3 */
+    uint32_t slot_bits;                /* the frequencies sum to 1 << slot_bits */
+    uint32_t origin;                   /* byte of alphabet index 0 */
+    uint32_t alphabet_size;            /* 0 (no weights), 1 (all equal, no streams) .. 256 */
+    uint32_t tail_bits, tail_steps;    /* the last steps of a stream, FORMAT.md 4.4 */
     uint32_t length_bits, length_base; /* directory coding, FORMAT.md 3.3 */
-    uint32_t pieces, rows_per_stream; /* partition, FORMAT.md 3.1 */
+    uint32_t pieces, rows_per_stream;  /* partition, FORMAT.md 3.1 */
     uint32_t stream_count;
-    uint32_t directory_offset;       /* in the head, bytes */
-    uint32_t weights_per_symbol;     /* 1, 2 or 4: FORMAT.md 4.5 */
-    uint16_t freq[256];              /* by alphabet index */
-    uint32_t row_dims;               /* the last dimensions, that a row is made of */
+    uint32_t directory_offset;   /* in the head, bytes */
+    uint32_t weights_per_symbol; /* 1, 2 or 4: FORMAT.md 4.5 */
+    uint16_t freq[256];          /* by alphabet index */
+    uint32_t row_dims;           /* the last dimensions, that a row is made of */
 } hansel_blob;
 
 /* ---- decoding ---------------------------------------------------------- */
@@ -144,9 +150,9 @@ uint64_t hansel_symbol_start(const hansel_blob *blob, uint32_t stream);
  * shaders/decode.wgsl, shaders/decode.frag.glsl.
  */
 hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel_blob *blob,
-                                    const uint32_t *table, const uint32_t *cursors,
-                                    uint32_t first, uint32_t count,
-                                    const void *src, size_t src_bytes, hansel_fault *fault);
+                                    const uint32_t *table, const uint32_t *cursors, uint32_t first,
+                                    uint32_t count, const void *src, size_t src_bytes,
+                                    hansel_fault *fault);
 
 /*
  * hansel_decode_symbols() - head, checksums, padding and all streams of a blob
@@ -157,8 +163,9 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
 hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *src,
                                     size_t src_bytes, hansel_fault *fault);
 
-/* dst[i] = step * symbols[i] (signed), made finite and rounded to dtype (F32, F16, BF16: to nearest,
- * ties to even); dst holds count elements. Returns HANSEL_ERR_ARGUMENT for other dtypes. */
+/* dst[i] = step * symbols[i] (signed), made finite and rounded to dtype (F32, F16, BF16: to
+ * nearest, ties to even); dst holds count elements. Returns HANSEL_ERR_ARGUMENT for other dtypes.
+ */
 hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbols, size_t count,
                                 float step);
 
@@ -189,12 +196,12 @@ uint32_t hansel_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_
  */
 #define HANSEL_SLICE 262144u
 typedef struct hansel_stats {
-    double sum_squares;   /* of the weights */
-    double sum_error;     /* of the squared quantization errors */
-    double max_error;     /* largest absolute quantization error, in binary32 arithmetic */
-    float low, high;      /* smallest and largest weight, and 0 */
+    double sum_squares; /* of the weights */
+    double sum_error;   /* of the squared quantization errors */
+    double max_error;   /* largest absolute quantization error, in binary32 arithmetic */
+    float low, high;    /* smallest and largest weight, and 0 */
     uint32_t reserved;
-    uint32_t saturated;   /* weights clamped */
+    uint32_t saturated; /* weights clamped */
 } hansel_stats;
 
 /*
@@ -277,7 +284,8 @@ size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32
 /*
  * hansel_plan() - cut the tensor into streams of about stream_length symbols (0: 1024
  * to 4096, for 2048 streams if there can be) and choose the tail, after hansel_fit. bits
- * is hansel_fit's result. Returns the expected bits of the whole blob. FORMAT.md sections 3.1 and 4.4.
+ * is hansel_fit's result. Returns the expected bits of the whole blob. FORMAT.md sections 3.1
+ * and 4.4.
  */
 double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length);
 
@@ -310,10 +318,10 @@ hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *
 typedef enum hansel_target { HANSEL_TARGET_BITS = 1, HANSEL_TARGET_ERROR = 2 } hansel_target;
 
 typedef struct hansel_search {
-    double goal;               /* coded bits per weight, or relative RMS error */
-    double low, high;          /* steps: too good a value; good enough */
+    double goal;                  /* coded bits per weight, or relative RMS error */
+    double low, high;             /* steps: too good a value; good enough */
     double low_value, high_value; /* what they measured */
-    float step, best;          /* the next to measure; the best so far, 0 if none */
+    float step, best;             /* the next to measure; the best so far, 0 if none */
     uint32_t target, round;
 } hansel_search;
 
@@ -362,12 +370,12 @@ void hansel_matvec_i8(int32_t *y, const int8_t *symbols, uint64_t start, uint64_
 /* ---- whole tensors in memory (tests, native programs) -------------------- */
 
 typedef struct hansel_options {
-    float step;               /* grid step; 0: see target */
-    uint32_t target;          /* 0, HANSEL_TARGET_BITS or HANSEL_TARGET_ERROR */
+    float step;      /* grid step; 0: see target */
+    uint32_t target; /* 0, HANSEL_TARGET_BITS or HANSEL_TARGET_ERROR */
     double goal;
-    uint32_t lossless, clamp; /* booleans */
-    uint32_t stream_length;   /* symbols; 0 chooses, 1024 to 4096 by size */
-    uint32_t slot_bits;       /* 8..12; 0 chooses */
+    uint32_t lossless, clamp;    /* booleans */
+    uint32_t stream_length;      /* symbols; 0 chooses, 1024 to 4096 by size */
+    uint32_t slot_bits;          /* 8..12; 0 chooses */
     uint32_t weights_per_symbol; /* 1, 2 or 4, or fewer if there are too many levels; 0 chooses */
 } hansel_options;
 

@@ -2,7 +2,8 @@
 #include "layout.h"
 
 /* Fields of the fixed part that a blob has too, in the same order of bytes. */
-#define FIELD(name, offset, size) {offset, size, offsetof(hansel_blob, name)}
+#define FIELD(name, offset, size) \
+    { offset, size, offsetof(hansel_blob, name) }
 static const struct {
     uint8_t offset, size;
     uint16_t member;
@@ -81,7 +82,8 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
     if (!blob->row_dims) blob->row_dims = 1;
 
     float_bits = hansel_load32(head + HANSEL_OFFSET_STEP);
-    grid_dtype = blob->dtype == HANSEL_F32 || blob->dtype == HANSEL_F16 || blob->dtype == HANSEL_BF16;
+    grid_dtype =
+        blob->dtype == HANSEL_F32 || blob->dtype == HANSEL_F16 || blob->dtype == HANSEL_BF16;
     if (blob->mode == HANSEL_GRID && !grid_dtype)
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE, HANSEL_F32, blob->dtype);
     /* lossless: 0; grid: a positive, finite, normal number */
@@ -99,7 +101,8 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
     if (blob->row_dims > 1 && blob->row_dims >= blob->rank)
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_ROW_DIMS, blob->rank - 1,
                     blob->row_dims);
-    for (i = 0; i < blob->rank; i++) blob->shape[i] = hansel_load64(head + HANSEL_OFFSET_SHAPE + 8 * i);
+    for (i = 0; i < blob->rank; i++)
+        blob->shape[i] = hansel_load64(head + HANSEL_OFFSET_SHAPE + 8 * i);
     if (!hansel_matrix_view(blob))
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_SHAPE, HANSEL_MAX_WEIGHTS,
                     blob->shape[0]);
@@ -114,16 +117,15 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
     if (!hansel_count_streams(blob))
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_PIECES, blob->alphabet_size > 1,
                     blob->pieces);
-    if (!blob->stream_count && (blob->tail_bits | blob->tail_steps | blob->length_bits |
-                                blob->length_base))
+    if (!blob->stream_count &&
+        (blob->tail_bits | blob->tail_steps | blob->length_bits | blob->length_base))
         return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_BITS, 0,
                     blob->tail_bits | blob->tail_steps | blob->length_bits | blob->length_base);
     blob->directory_offset = HANSEL_FIXED_BYTES + 8 * blob->rank;
     return HANSEL_OK;
 }
 
-static hansel_status read_frequencies(hansel_blob *blob, const uint8_t *head,
-                                      hansel_fault *fault) {
+static hansel_status read_frequencies(hansel_blob *blob, const uint8_t *head, hansel_fault *fault) {
     const uint8_t *src = head + blob->directory_offset;
     uint32_t i, sum = 0, count = blob->stream_count ? blob->alphabet_size : 0;
     uint64_t bytes = hansel_packed_bytes(count, blob->slot_bits);
@@ -142,10 +144,9 @@ static hansel_status read_frequencies(hansel_blob *blob, const uint8_t *head,
 }
 
 /* Every stream holds its states; all together fill the payload exactly. */
-static hansel_status read_directory(hansel_blob *blob, const uint8_t *head,
-                                    hansel_fault *fault) {
-    uint64_t end = blob->directory_offset +
-                   hansel_packed_bytes(blob->stream_count, blob->length_bits);
+static hansel_status read_directory(hansel_blob *blob, const uint8_t *head, hansel_fault *fault) {
+    uint64_t end =
+        blob->directory_offset + hansel_packed_bytes(blob->stream_count, blob->length_bits);
     uint64_t words = 0, payload, i;
     if (hansel_align(end) != blob->head_bytes)
         return fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_HEAD_BYTES, hansel_align(end),
@@ -224,12 +225,13 @@ HANSEL_SMALL hansel_status hansel_finish(hansel_blob *blob, const uint32_t *leng
     head = hansel_align(blob->directory_offset + hansel_packed_bytes(count, blob->length_bits));
     if (words >= HANSEL_MAX_WORDS || head >= 0xFFFFFFFFu) return HANSEL_ERR_ARGUMENT;
     blob->head_bytes = (uint32_t)head;
-    blob->blob_bytes = head + hansel_align(2 * words) + hansel_align(blob->weights * blob->raw_bytes);
+    blob->blob_bytes =
+        head + hansel_align(2 * words) + hansel_align(blob->weights * blob->raw_bytes);
     return HANSEL_OK;
 }
 
-HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes,
-                                             const hansel_blob *blob, const uint32_t *lengths) {
+HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes, const hansel_blob *blob,
+                                             const uint32_t *lengths) {
     uint8_t *head = dst;
     uint32_t i;
     if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;
@@ -243,7 +245,8 @@ HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes,
     if (blob->row_dims == 1) head[HANSEL_OFFSET_ROW_DIMS] = 0;
     head[HANSEL_OFFSET_CODED_PLANES] = 1;
     head[HANSEL_OFFSET_TABLES] = 1;
-    for (i = 0; i < blob->rank; i++) hansel_store64(head + HANSEL_OFFSET_SHAPE + 8 * i, blob->shape[i]);
+    for (i = 0; i < blob->rank; i++)
+        hansel_store64(head + HANSEL_OFFSET_SHAPE + 8 * i, blob->shape[i]);
     if (blob->stream_count) {
         uint8_t *freq = head + HANSEL_OFFSET_SHAPE + 8 * blob->rank;
         for (i = 0; i < blob->alphabet_size; i++)

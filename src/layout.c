@@ -38,8 +38,8 @@ int hansel_count_streams(hansel_blob *blob) {
     if (blob->pieces > 1 && blob->rows_per_stream > 1) return 0;
     if (blob->pieces > hansel_row_steps(hansel_symbol_columns(blob, blob->columns))) return 0;
     if (blob->rows_per_stream > blob->rows) return 0;
-    count = blob->pieces > 1 ? blob->rows * blob->pieces
-                             : (blob->rows - 1) / blob->rows_per_stream + 1;
+    count =
+        blob->pieces > 1 ? blob->rows * blob->pieces : (blob->rows - 1) / blob->rows_per_stream + 1;
     if (count > HANSEL_MAX_STREAMS) return 0;
     blob->stream_count = (uint32_t)count;
     return 1;
@@ -50,8 +50,8 @@ int hansel_count_streams(hansel_blob *blob) {
 uint64_t hansel_piece_start(const hansel_blob *blob, uint32_t piece) {
     uint64_t steps = hansel_row_steps(hansel_symbol_columns(blob, blob->columns));
     uint64_t even = steps / blob->pieces, extra = steps % blob->pieces;
-    uint64_t start = HANSEL_LANES * blob->weights_per_symbol *
-                     (piece * even + (piece < extra ? piece : extra));
+    uint64_t start =
+        HANSEL_LANES * blob->weights_per_symbol * (piece * even + (piece < extra ? piece : extra));
     return start < blob->columns ? start : blob->columns;
 }
 
@@ -81,8 +81,8 @@ hansel_extent hansel_stream_extent(const hansel_blob *blob, uint32_t stream) {
             hansel_piece_start(blob, piece + 1) - hansel_piece_start(blob, piece);
     } else {
         uint64_t row = (uint64_t)stream * blob->rows_per_stream;
-        extent.row_count = blob->rows - row < blob->rows_per_stream ? blob->rows - row
-                                                                    : blob->rows_per_stream;
+        extent.row_count =
+            blob->rows - row < blob->rows_per_stream ? blob->rows - row : blob->rows_per_stream;
         extent.weight_columns = blob->columns;
     }
     extent.column_count = hansel_symbol_columns(blob, extent.weight_columns);

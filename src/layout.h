@@ -119,8 +119,12 @@ typedef struct hansel_fields {
 static inline hansel_fields hansel_fields_of(const hansel_blob *blob) {
     uint32_t fold = blob->weights_per_symbol, bits = HANSEL_SYMBOL_BITS / fold;
     uint32_t origin = fold > 1 ? blob->origin : 0;
-    hansel_fields fields = {fold, bits, 2 + fold / 2, ((1u << bits) - 1) * 0x01010101u,
-                            (origin & 127) * 0x01010101u, (origin & 128) * 0x01010101u};
+    hansel_fields fields = {fold,
+                            bits,
+                            2 + fold / 2,
+                            ((1u << bits) - 1) * 0x01010101u,
+                            (origin & 127) * 0x01010101u,
+                            (origin & 128) * 0x01010101u};
     return fields;
 }
 

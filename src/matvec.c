@@ -19,7 +19,8 @@ static float dot_values(const float *a, const float *x, uint64_t count) {
     for (i = 0; i + SUMS <= count; i += SUMS)
         for (k = 0; k < SUMS; k++) sums[k] += a[i + k] * x[i + k];
     for (k = 0; i + k < count; k++) sums[k] += a[i + k] * x[i + k];
-    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) +
+           ((sums[2] + sums[6]) + (sums[3] + sums[7]));
 }
 
 static float dot_symbols(const int8_t *a, const float *x, uint64_t count) {
@@ -28,7 +29,8 @@ static float dot_symbols(const int8_t *a, const float *x, uint64_t count) {
     for (i = 0; i + SUMS <= count; i += SUMS)
         for (k = 0; k < SUMS; k++) sums[k] += (float)a[i + k] * x[i + k];
     for (k = 0; i + k < count; k++) sums[k] += (float)a[i + k] * x[i + k];
-    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) +
+           ((sums[2] + sums[6]) + (sums[3] + sums[7]));
 }
 
 #ifdef __wasm_simd128__
@@ -80,12 +82,16 @@ static void dots(float *y, uint64_t y_stride, const void *a, uint32_t is_float, 
     for (; b + VECTORS <= batch; b += VECTORS) {
         float *sums = y + b * y_stride;
         const float *vectors = x + b * x_stride;
-        if (is_float) dots_simd(sums, y_stride, a, 1, vectors, x_stride, count, VECTORS);
-        else dots_simd(sums, y_stride, a, 0, vectors, x_stride, count, VECTORS);
+        if (is_float)
+            dots_simd(sums, y_stride, a, 1, vectors, x_stride, count, VECTORS);
+        else
+            dots_simd(sums, y_stride, a, 0, vectors, x_stride, count, VECTORS);
     }
     for (; b < batch; b++) {
-        if (is_float) dots_simd(y + b * y_stride, y_stride, a, 1, x + b * x_stride, 0, count, 1);
-        else dots_simd(y + b * y_stride, y_stride, a, 0, x + b * x_stride, 0, count, 1);
+        if (is_float)
+            dots_simd(y + b * y_stride, y_stride, a, 1, x + b * x_stride, 0, count, 1);
+        else
+            dots_simd(y + b * y_stride, y_stride, a, 0, x + b * x_stride, 0, count, 1);
     }
 #endif
     for (; b < batch; b++)

@@ -10,7 +10,7 @@
 #include "layout.h"
 
 #define BLOCK 1024 /* weights converted to binary32 at a time */
-#define SUMS 4    /* interleaved partial sums: breaks the chain of additions */
+#define SUMS 4     /* interleaved partial sums: breaks the chain of additions */
 
 static inline float float_from_bits(uint32_t bits) {
     float value;

@@ -29,8 +29,14 @@
 
 #define MAX_REPEATS 1000
 
-enum { ENCODE_STREAMS, ENCODE_BLOB, DECODE_BLOB, COPY, DECODE_STREAMS, /* by each variant */
-       PARTS = DECODE_STREAMS + HANSEL_VARIANTS };
+enum {
+    ENCODE_STREAMS,
+    ENCODE_BLOB,
+    DECODE_BLOB,
+    COPY,
+    DECODE_STREAMS, /* by each variant */
+    PARTS = DECODE_STREAMS + HANSEL_VARIANTS
+};
 
 static const char *const variant_names[HANSEL_VARIANTS] = {"scalar", "quads", "avx2"};
 
@@ -40,35 +46,30 @@ hansel_variant hansel_best_variant(void) { return variant; }
 
 static double seconds[PARTS][MAX_REPEATS];
 
-static void fail(const char *what)
-{
+static void fail(const char *what) {
     fprintf(stderr, "bench: %s\n", what);
     exit(1);
 }
 
-static void *allocate(size_t bytes)
-{
+static void *allocate(size_t bytes) {
     void *memory = NULL;
     if (posix_memalign(&memory, 64, bytes + 64)) fail("out of memory");
     memset(memory, 0, bytes + 64); /* no page faults inside a timer */
     return memory;
 }
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int by_size(const void *a, const void *b)
-{
+static int by_size(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static void print_speeds(const char *name, double *times, int repeats, double symbols)
-{
+static void print_speeds(const char *name, double *times, int repeats, double symbols) {
     double median;
     qsort(times, (size_t)repeats, sizeof *times, by_size);
     median = (times[(repeats - 1) / 2] + times[repeats / 2]) / 2;
@@ -76,8 +77,7 @@ static void print_speeds(const char *name, double *times, int repeats, double sy
            1e-6 * symbols / median, 1e-6 * symbols / times[0]);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static uint32_t table[HANSEL_MAX_SLOTS];
     uint64_t shape[2];
     uint32_t stream_length, *cursors, *lengths;
@@ -137,8 +137,8 @@ int main(int argc, char **argv)
                 room, room_bytes, lengths, &blob, 0, blob.stream_count, symbols,
                 hansel_fold(symbols, &blob, 0, blob.stream_count, src, count));
         else
-            written = hansel_encode_streams(room, room_bytes, lengths, &blob, 0,
-                                            blob.stream_count, src, count);
+            written = hansel_encode_streams(room, room_bytes, lengths, &blob, 0, blob.stream_count,
+                                            src, count);
         t[1] = now();
         ok = hansel_encode_blob(coded, bound, &blob_bytes, scratch, scratch_bytes, HANSEL_I8, 2,
                                 shape, src, &options, NULL) == HANSEL_OK;
@@ -190,11 +190,12 @@ int main(int argc, char **argv)
                8.0 * (double)blob_bytes / (double)count);
         print_speeds("encode_Msps", seconds[round ? ENCODE_BLOB : ENCODE_STREAMS], repeats,
                      (double)count);
-        print_speeds("decode_Msps", seconds[round ? DECODE_BLOB : DECODE_STREAMS + (int)best], repeats,
-                     (double)count);
+        print_speeds("decode_Msps", seconds[round ? DECODE_BLOB : DECODE_STREAMS + (int)best],
+                     repeats, (double)count);
         print_speeds("memcpy_Msps", copy, repeats, (double)count);
         printf("}\n");
     }
-    free(src), free(symbols), free(dst), free(coded), free(room), free(scratch), free(cursors), free(lengths);
+    free(src), free(symbols), free(dst), free(coded), free(room), free(scratch), free(cursors),
+        free(lengths);
     return 0;
 }

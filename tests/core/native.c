@@ -289,23 +289,24 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(void);
-    } alone[] = {
-        {"crc32c", test_crc32c},       {"fit", test_fit},           {"search", test_search}, {"fold", test_fold},
-        {"quantize", test_quantize},   {"planes", test_planes},     {"histogram", test_histogram},
-        {"arguments", test_arguments}, {"refusals", test_refusals}, {"all equal", test_all_equal},
-        {"variants", test_variants}};
+    } alone[] = {{"crc32c", test_crc32c},       {"fit", test_fit},
+                 {"search", test_search},       {"fold", test_fold},
+                 {"quantize", test_quantize},   {"planes", test_planes},
+                 {"histogram", test_histogram}, {"arguments", test_arguments},
+                 {"refusals", test_refusals},   {"all equal", test_all_equal},
+                 {"variants", test_variants}};
     size_t i;
     long before = 0;
     if (argc != 2) {
         fprintf(stderr, "usage: native_test tests/vectors\n");
         return 2;
     }
-#define RUN(name_, call)                                                                           \
-    do {                                                                                           \
-        call;                                                                                      \
-        printf("%-12s %7ld checks\n", name_, passed + failed - before);                            \
-        before = passed + failed;                                                                  \
-        fflush(stdout);                                                                            \
+#define RUN(name_, call)                                                \
+    do {                                                                \
+        call;                                                           \
+        printf("%-12s %7ld checks\n", name_, passed + failed - before); \
+        before = passed + failed;                                       \
+        fflush(stdout);                                                 \
     } while (0)
     for (variant = HANSEL_SCALAR; variant < HANSEL_VARIANTS; variant++) {
         printf("%s: %s\n", variant_names[variant],

@@ -22,7 +22,7 @@ typedef struct vector {
     hansel_options options;
 } vector;
 
-extern const char *current; /* what is being tested, for messages */
+extern const char *current;    /* what is being tested, for messages */
 extern hansel_variant variant; /* the decoder that hansel_decode_streams() takes */
 extern const char *const variant_names[HANSEL_VARIANTS];
 void check(int is_right, const char *format, ...);

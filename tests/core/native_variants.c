@@ -143,10 +143,9 @@ static void check_agreement(const bytes *file, const uint8_t *symbols, size_t we
 void test_variants(void) {
     static const struct {
         uint32_t rows, columns, stream_length;
-    } shapes[] = {{1, 1, 1},      {3, 17, 17},      {4, 64, 64},   {9, 64, 64},
-                  {16, 256, 256}, {17, 255, 255},   {33, 100, 50}, {40, 36, 108},
-                  {64, 129, 129}, {65, 4096, 1024}, {70, 20, 80},  {7, 4099, 4099},
-                  {40, 27, 108},  {200, 3, 96},     {90, 35, 350}};
+    } shapes[] = {{1, 1, 1},      {3, 17, 17},     {4, 64, 64},   {9, 64, 64},    {16, 256, 256},
+                  {17, 255, 255}, {33, 100, 50},   {40, 36, 108}, {64, 129, 129}, {65, 4096, 1024},
+                  {70, 20, 80},   {7, 4099, 4099}, {40, 27, 108}, {200, 3, 96},   {90, 35, 350}};
     hansel_variant before = variant;
     uint32_t i, slot_bits, count, fold;
     current = "variants";
@@ -154,9 +153,9 @@ void test_variants(void) {
         for (slot_bits = HANSEL_MIN_SLOT_BITS; slot_bits <= HANSEL_MAX_SLOT_BITS; slot_bits++) {
             for (fold = 1; fold <= HANSEL_MAX_FOLD; fold *= 2) {
                 uint8_t *weights;
-                bytes file = make_blob(shapes[i].rows, shapes[i].columns, shapes[i].stream_length,
-                                       slot_bits, 12 << (slot_bits - HANSEL_MIN_SLOT_BITS), fold,
-                                       &weights);
+                bytes file =
+                    make_blob(shapes[i].rows, shapes[i].columns, shapes[i].stream_length, slot_bits,
+                              12 << (slot_bits - HANSEL_MIN_SLOT_BITS), fold, &weights);
                 check_agreement(&file, weights, (size_t)shapes[i].rows * shapes[i].columns);
                 free(file.at);
                 free(weights);

@@ -20,17 +20,17 @@ typedef struct bytes {
     size_t count;
 } bytes;
 
-#define STEP(s)                                                                                    \
+#define STEP(s) \
     { .step = (s) }
-#define STEP_S(s, length)                                                                          \
+#define STEP_S(s, length) \
     { .step = (s), .stream_length = (length) }
-#define STEP_P(s, bits)                                                                            \
+#define STEP_P(s, bits) \
     { .step = (s), .stream_length = 256, .slot_bits = (bits) }
-#define LOSSLESS(length)                                                                           \
+#define LOSSLESS(length) \
     { .lossless = 1, .stream_length = (length) }
-#define FOLD_S(s, length, fold)                                                                    \
+#define FOLD_S(s, length, fold) \
     { .step = (s), .stream_length = (length), .weights_per_symbol = (fold) }
-#define FOLD_L(length, fold)                                                                       \
+#define FOLD_L(length, fold) \
     { .lossless = 1, .stream_length = (length), .weights_per_symbol = (fold) }
 
 extern FILE *json;            /* vectors.json */

@@ -102,8 +102,10 @@ static void write_bad_fields(const bytes *base, const bytes *lossless, const byt
     static const field_change fields[] = {
         {"magic", HANSEL_OFFSET_MAGIC, 4, 0x4C534E49, HANSEL_ERR_MAGIC, 0},
         {"version-0", HANSEL_OFFSET_VERSION, 1, 0, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
-        {"version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34}, /* one weight to a symbol */
-        {"version-3", HANSEL_OFFSET_VERSION, 1, 3, HANSEL_ERR_RESERVED, 43}, /* one dimension to a row */
+        {"version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED,
+         34}, /* one weight to a symbol */
+        {"version-3", HANSEL_OFFSET_VERSION, 1, 3, HANSEL_ERR_RESERVED,
+         43}, /* one dimension to a row */
         {"version-4", HANSEL_OFFSET_VERSION, 1, 4, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
         {"coded-planes-0", HANSEL_OFFSET_CODED_PLANES, 1, 0, HANSEL_ERR_RESERVED, 32},
         {"coded-planes-2", HANSEL_OFFSET_CODED_PLANES, 1, 2, HANSEL_ERR_RESERVED, 32},
@@ -357,11 +359,13 @@ static void write_bad_folded(const bytes *folded, const bytes *lossless, const b
         {"folded-by-8", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 8, HANSEL_ERR_RESERVED, 34},
     };
     hansel_blob blob;
-    if (hansel_read_head(&blob, folded->at, folded->count, NULL) != HANSEL_OK) die("folded", "head");
+    if (hansel_read_head(&blob, folded->at, folded->count, NULL) != HANSEL_OK)
+        die("folded", "head");
     if (blob.weights_per_symbol != 2) die("folded", "is not");
     BAD_EACH(folded, changes);
     bad_fields("folded-by-3-slot-bits", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3,
-               HANSEL_OFFSET_SLOT_BITS, 1, 13, HANSEL_ERR_RESERVED, 34); /* reserved before ranges */
+               HANSEL_OFFSET_SLOT_BITS, 1, 13, HANSEL_ERR_RESERVED,
+               34); /* reserved before ranges */
     bad_fields("folded-raw-plane", lossless, HANSEL_OFFSET_VERSION, 1, 2,
                HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_HEADER, 34);
     bad_fields("folded-constant", constant, HANSEL_OFFSET_VERSION, 1, 2,
@@ -386,7 +390,8 @@ static void write_bad_merged(const bytes *merged) {
         {"merged-by-3-weights", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34},
     };
     hansel_blob blob;
-    if (hansel_read_head(&blob, merged->at, merged->count, NULL) != HANSEL_OK) die("merged", "head");
+    if (hansel_read_head(&blob, merged->at, merged->count, NULL) != HANSEL_OK)
+        die("merged", "head");
     if (blob.row_dims != 3) die("merged", "is not");
     BAD_EACH(merged, changes);
     bad_field("merged-state", merged, blob.head_bytes + 4, 4, 65535, HANSEL_ERR_CORRUPT, 0);
