@@ -171,7 +171,7 @@ test: build build/native_test build/native_test_asan build/fuzz
 	$(FUZZ) -runs=30000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
-	npx --no-install mocha 'tests/{api,gpu,page}/*.test.js'
+	npx --no-install mocha 'tests/api/*.test.js' 'tests/gpu/*.test.js' 'tests/page/*.test.js'
 
 build/bench: tests/bench/native.c build/libhansel.a
 	$(CC) $(CFLAGS) -std=c99 $(STRICT) -D_POSIX_C_SOURCE=200809L -Isrc $< build/libhansel.a -o $@

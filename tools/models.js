@@ -12,8 +12,8 @@ import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { loadLlama } from '../web/demo/llama/llama.js';
-import { open } from '../web/hansel.js';
 import { WasmBackend } from '../web/gpu/wasm_device.js';
+import { open } from '../web/hansel.js';
 
 const [from, to, ...rest] = process.argv.slice(2);
 const rates = rest.filter((text) => text !== '--loss').map(Number);

@@ -6,9 +6,9 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { encode } from '../web/hansel.js';
 import { RandomState } from '../web/cli/sample.js';
 import { buildHeader } from '../web/file/write_header.js';
+import { encode } from '../web/hansel.js';
 
 /** Side of the square matrices. */
 const SIDE = 1024;

@@ -9,10 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { encode, open } from '../../web/hansel.js';
-import { buildHeader } from '../../web/file/write_header.js';
 import { RandomState } from '../../web/cli/sample.js';
 import { serve } from '../../web/cli/serve.js';
+import { buildHeader } from '../../web/file/write_header.js';
+import { encode, open } from '../../web/hansel.js';
 
 const CLI = fileURLToPath(new URL('../../web/cli.js', import.meta.url));
 const MIB = 2 ** 20;

@@ -1,8 +1,8 @@
 // estimate() against what encode() makes of the same tensors; encode() of an open file; head().
 import assert from 'node:assert/strict';
-import { encode, estimate, open } from '../../web/hansel.js';
 import { RandomState } from '../../web/cli/sample.js';
 import { buildHeader } from '../../web/file/write_header.js';
+import { encode, estimate, open } from '../../web/hansel.js';
 
 /** A plain safetensors file. */
 function plain(tensors) {

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
+import { CODES } from '../../web/core/errors.js';
 import { loadLlama } from '../../web/demo/llama/llama.js';
 import { readConfig } from '../../web/demo/llama/llama_config.js';
-import { CODES } from '../../web/core/errors.js';
-import { encode, open } from '../../web/hansel.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { encode, open } from '../../web/hansel.js';
 import { curve, evalText } from '../bench/eval_report.js';
 import { storedBits, toGroups } from '../bench/round_to_nearest.js';
 import { CASES, greedy, makeLlama, referenceLogits } from './llama_reference.js';

@@ -5,8 +5,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { launch } from '../gpu/chromium.js';
 import { serve } from '../../web/cli/serve.js';
+import { launch } from '../gpu/chromium.js';
 
 const root = new URL('../..', import.meta.url).pathname;
 const run = (cwd, file, ...args) => execFileSync(file, args, {

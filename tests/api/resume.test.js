@@ -1,8 +1,8 @@
 // open(url, { resumable: true }): what a stopped read had received is not asked for again.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { encode, open } from '../../web/hansel.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { encode, open } from '../../web/hansel.js';
 
 describe('resumable', function () {
   this.timeout(60000);

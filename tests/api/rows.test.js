@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { encode, open } from '../../web/hansel.js';
 import { serve } from '../../web/cli/serve.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { encode, open } from '../../web/hansel.js';
 import { makeCase, random } from '../gpu/cases.js';
 
 /** Row ranges worth trying. @param {number} rows @returns {[number, number][]} */
@@ -91,7 +91,7 @@ describe('rows', () => {
         }
       }
       const matrix = await new WasmBackend().load(model, 'w');
-      if (mode !== 'pass-through') assert.equal(matrix.blob.fold, part.fold ?? 1);
+      if (mode !== 'pass-through') assert.equal(matrix.blob.weightsPerSymbol, part.fold ?? 1);
       const whole = await model.decode('w', { dtype: dtype === 'I8' ? dtype : 'F32' });
       const width = shape.slice(-(part.rowDims ?? 1)).reduce((a, b) => a * b); // of the matrix view
       assert.equal(matrix.columns, width);

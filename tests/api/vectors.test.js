@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { dtypeBytes } from '../../web/core/codec.js';
-import { TensorEncoder, memorySpool } from '../../web/encode/encode.js';
+import { dtypeBytes } from '../../web/core/dtypes.js';
 import { Encoder } from '../../web/core/encoder.js';
+import { TensorEncoder, memorySpool } from '../../web/encode/encode.js';
 import { open } from '../../web/hansel.js';
-import { formulaBytes } from './formula.js';
 import { readVectors, wrapBlob } from '../gpu/vectors.js';
+import { formulaBytes } from './formula.js';
 
 const read = async (file) => new Uint8Array(
   await readFile(new URL(`../vectors/${file}`, import.meta.url)));

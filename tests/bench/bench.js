@@ -26,8 +26,8 @@ import { CODERS, initZstd, native, wasmCore } from './coders.js';
 import { SETS, entropyOf, makeData } from './data.js';
 import { measurePage } from './page.js';
 import { plot, report, spread } from './report.js';
-import { measureThreads } from './threads.js';
 import { decodeSlices, encodeSlices, joinParts } from './slices.js';
+import { measureThreads } from './threads.js';
 
 const STREAM_LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384];
 const root = new URL('../..', import.meta.url).pathname;

@@ -104,7 +104,7 @@ export const wasmCore = (simd, streamLength, most) => async ({ data, shape }) =>
   const starts = wasm.put(new Uint8Array(cursors.buffer));
   const lengths = wasm.alloc(4 * count);
   const src = wasm.put(data);
-  const symbols = blob.fold > 1 ? wasm.zero(data.length) : src;
+  const symbols = blob.weightsPerSymbol > 1 ? wasm.zero(data.length) : src;
   const coded = wasm.put(words);
   const dst = wasm.zero(data.length);
   const bound = Number(wasm.call.hansel_encode_bound(struct, 0, count));
@@ -112,7 +112,7 @@ export const wasmCore = (simd, streamLength, most) => async ({ data, shape }) =>
   let written = 0;
   return session(data, {
     encode() {
-      const length = blob.fold > 1
+      const length = blob.weightsPerSymbol > 1
         ? wasm.call.hansel_fold(symbols, struct, 0, count, src, data.length) : data.length;
       written = wasm.call.hansel_encode_streams(room, bound, lengths, struct, 0, count, symbols,
         length) >>> 0;

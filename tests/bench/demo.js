@@ -16,8 +16,8 @@ import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { open } from '../../web/hansel.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS } from '../../web/cli/sample.js';
+import { open } from '../../web/hansel.js';
 import { initZstd, zstd } from './coders.js';
 
 const CLI = new URL('../../web/cli.js', import.meta.url).pathname;

@@ -15,8 +15,8 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { loadLlama } from '../../web/demo/llama/llama.js';
-import { encode, open } from '../../web/hansel.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { encode, open } from '../../web/hansel.js';
 import { curve, evalText } from './eval_report.js';
 import { storedBits, toGroups } from './round_to_nearest.js';
 

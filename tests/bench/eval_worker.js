@@ -4,8 +4,8 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadLlama } from '../../web/demo/llama/llama.js';
-import { open } from '../../web/hansel.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { open } from '../../web/hansel.js';
 
 const { config, tokens, window, windows, part, parts } = workerData;
 const vocab = config.vocab_size;

@@ -1,6 +1,6 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
-import { PlainMatrix } from '../../web/plain.js';
 import { sampleRows64 } from '../../web/cli/sample.js';
+import { PlainMatrix } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
 import { glProducts } from './gl_run.js';
 import { clock, coded, indices, measure, ratio, speed } from './jobs.js';
@@ -133,7 +133,7 @@ async function decodeKernels(gpu, w, data) {
   const groups = Math.ceil(part.count / GROUP_SIZE);
   const stream = weights / 4 / part.count; // steps; the shapes here have no remainders
   const ours = await gpu.pipeline(['decode.wgsl'], 'decode_streams', {
-    slot_bits: blob.precision, slot_count: 1 << blob.precision, group_size: GROUP_SIZE, pairs: 1,
+    slot_bits: blob.slotBits, slot_count: 1 << blob.slotBits, group_size: GROUP_SIZE, pairs: 1,
   });
   const prototype = await gpu.pipeline(['../tests/bench/prototype.wgsl'], 'decode_prototype', {
     group_size: GROUP_SIZE });
@@ -252,7 +252,7 @@ async function products({ gpu, timer, rounds }, data, [rows, columns], { lengths
     await measure(timer, [base, ...jobs], rounds);
     jobs.forEach((one, i) => found.push({
       rows, columns, batch, streamLength: matrices[i].streamLength, bits: matrices[i].bits,
-      fold: matrices[i].w.blob.fold,
+      fold: matrices[i].w.blob.weightsPerSymbol,
       plain: speed(base), coded: speed(one), ratio: ratio(one, base),
     }));
   }

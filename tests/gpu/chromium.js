@@ -4,8 +4,8 @@
  */
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import { openServer } from './server.js';
 import { SLOW_TOGGLES } from './page.js';
+import { openServer } from './server.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/[\\/]$/, '');
 

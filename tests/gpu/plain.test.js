@@ -1,8 +1,8 @@
 /** y = W x on matrices that are not coded: Dawn and Chromium. */
 import assert from 'node:assert/strict';
+import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { encode, open } from '../../web/hansel.js';
 import { loadPlain, pickLayout } from '../../web/plain.js';
-import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { webgpu } from '../../web/webgpu.js';
 import { launch } from './chromium.js';
 import { openDawn } from './dawn.js';

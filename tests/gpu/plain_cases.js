@@ -1,7 +1,7 @@
 /** Conformance of products on matrices that are not coded, in a page or in Node. */
-import { encode, open } from '../../web/hansel.js';
 import { convert } from '../../web/core/convert.js';
-import { typedArray } from '../../web/core/floats.js';
+import { typedArray } from '../../web/core/dtypes.js';
+import { encode, open } from '../../web/hansel.js';
 import {
   GlPlainMatrix, PlainMatrix, WasmPlainMatrix, loadPlain,
 } from '../../web/plain.js';

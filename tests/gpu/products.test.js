@@ -1,7 +1,7 @@
 /** y = W x on coded weights: wasm, WebGPU on Dawn, WebGPU and WebGL2 in Chromium. */
 import assert from 'node:assert/strict';
-import { encode, open } from '../../web/hansel.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { encode, open } from '../../web/hansel.js';
 import { webgpu } from '../../web/webgpu.js';
 import { random } from './cases.js';
 import { launch } from './chromium.js';

@@ -1,6 +1,6 @@
 /** Conformance of products on coded weights, for any back end, in a page or in Node. */
-import { encode, open } from '../../web/hansel.js';
 import { convert } from '../../web/core/convert.js';
+import { encode, open } from '../../web/hansel.js';
 import { makeCase, random } from './cases.js';
 
 /** @type {Partial<import('./cases.js').Case & {origin: number}>[]} */

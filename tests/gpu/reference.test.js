@@ -1,7 +1,7 @@
 /** The reference matrix on both GPU interfaces, and gpu()'s choice. */
 import assert from 'node:assert/strict';
-import { encode } from '../../web/hansel.js';
 import { SAMPLE_COLUMNS, sampleRows } from '../../web/cli/sample.js';
+import { encode } from '../../web/hansel.js';
 import { launch } from './chromium.js';
 
 describe('reference matrix and gpu()', function () {

@@ -2,9 +2,9 @@
  * The static server of the browser tests: the repository, cross-origin isolated, and a store of
  * bytes under /__mem/ through which tests and pages hand each other large buffers.
  */
-import { createServer } from 'node:http';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { extname, join, sep } from 'node:path';
 
 const MEMORY = '/__mem/';

@@ -177,7 +177,7 @@ describe('WebGL2 in Chromium', function () {
       const w = await gpu.load(await t.open(await t.coded([20, 101])), 'w');
       const symbols = await w.symbols();
       if (!(await w.verify()).ok) throw new Error('not even the first time');
-      const step = 7 * w.rowSteps + 25; // of column 100
+      const step = 7 * w.rowQuads + 25; // of column 100
       const words = await gpu.readArray(w.texture, step >> 2, 1);
       words[step & 3] ^= 0x40;
       gpu.write(w.texture, 4, step >> 2, words.slice());

@@ -110,7 +110,7 @@ describe('WebGPU on Dawn', function () {
     const w = await gpu.load(await open(await coded([20, 101])), 'w');
     await w.decodeOnGpu();
     const reference = await w.symbols();
-    gpu.device.queue.writeBuffer(w.buffer, 4 * (7 * w.rowSteps + 25), Uint32Array.of(0x7f));
+    gpu.device.queue.writeBuffer(w.buffer, 4 * (7 * w.rowQuads + 25), Uint32Array.of(0x7f));
     assert.deepEqual(await w.verify(), {
       ok: false, tensor: 'w', row: 7, column: 100, expected: reference[7 * 101 + 100], got: 127,
     });

@@ -2,8 +2,8 @@
  * A plain static host for the page's tests: no Range and no isolation unless told, below any path,
  * and files that misbehave in each way that real hosts do. And what the tests ask of the page.
  */
-import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 
 export const ROOT = new URL('../../', import.meta.url).pathname;

@@ -6,10 +6,10 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { HanselError } from '../core/errors.js';
 import {
   decodeCommand, encodeCommand, infoCommand, isIndex, sampleCommand, verifyCommand,
 } from './commands.js';
-import { HanselError } from '../core/errors.js';
 import { spoolStdin } from './node_file.js';
 import { serve } from './serve.js';
 

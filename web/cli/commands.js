@@ -1,14 +1,14 @@
 /** What the command line's commands do; web/cli.js parses and prints. Node only. */
 import { basename, dirname, join } from 'node:path';
 import { convert } from '../core/convert.js';
-import { encodeTo, inputsOf } from '../encode/encode.js';
+import { isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { isConvertible, typedArray } from '../core/floats.js';
+import { encodeTo, inputsOf } from '../encode/encode.js';
+import { dtypeBits, elementCount } from '../file/safetensors.js';
+import { buildHeader } from '../file/write_header.js';
 import { open } from '../model/model.js';
 import { OutputFile, checkFree, fileSpool, readJson } from './node_file.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
-import { dtypeBits, elementCount } from '../file/safetensors.js';
-import { buildHeader } from '../file/write_header.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../encode/encode.js').Report} Report */

@@ -3,19 +3,12 @@
  * stateless between calls, so that any worker can do any slice. All arguments
  * and results can be posted to another thread.
  */
+import { DTYPES, DTYPE_NAMES, MODES, dtypeBytes } from './dtypes.js';
 import { HanselError, STATUS } from './errors.js';
 import { Wasm, loadModule } from './wasm.js';
 
-/** Source dtypes that can be coded, by the safetensors name: FORMAT.md section 2. */
-export const DTYPES = Object.freeze(
-  { F32: 1, F16: 2, BF16: 3, I8: 4, U8: 5, F8_E4M3: 6, F8_E5M2: 7 });
-const DTYPE_NAMES = Object.fromEntries(Object.entries(DTYPES).map(([k, v]) => [v, k]));
-export const MODES = Object.freeze(['grid', 'lossless']);
 /** Bytes of a head's fixed part; enough to learn head_bytes from. */
 export const FIXED_BYTES = 56;
-
-/** @param {string} dtype @returns {number} bytes of an element */
-export const dtypeBytes = (dtype) => (dtype === 'F32' ? 4 : dtype.endsWith('16') ? 2 : 1);
 
 export const BLOB_BYTES = 696;
 const FREQ = 180;
@@ -37,7 +30,7 @@ export const MAX_SLOTS = 4096;
  * @property {number} headBytes
  * @property {number} payloadCrc
  * @property {number} rawBytes per weight
- * @property {number} precision
+ * @property {number} slotBits of probability
  * @property {number} origin
  * @property {number} alphabetSize
  * @property {number} tailBits
@@ -46,7 +39,7 @@ export const MAX_SLOTS = 4096;
  * @property {number} pieces
  * @property {number} rowsPerStream
  * @property {number} streamCount
- * @property {number} fold weights per symbol
+ * @property {number} weightsPerSymbol 1, 2 or 4
  * @property {Uint16Array} freq by alphabet index
  */
 
@@ -62,9 +55,9 @@ export function describe(struct) {
     rows: u64(64), columns: u64(72), weights: u64(80), blobBytes: u64(88), wordCount: u64(96),
     step: view.getFloat32(104, true), headBytes: u32(108), payloadCrc: u32(112),
     dtype: DTYPE_NAMES[u32(116)], mode: /** @type {'grid'} */ (MODES[u32(120)]),
-    rawBytes: u32(128), precision: u32(132), origin: u32(136), alphabetSize: u32(140),
+    rawBytes: u32(128), slotBits: u32(132), origin: u32(136), alphabetSize: u32(140),
     tailBits: u32(144), tailSteps: u32(148), lengthBits: u32(152), pieces: u32(160),
-    rowsPerStream: u32(164), streamCount: u32(168), fold: u32(176), freq,
+    rowsPerStream: u32(164), streamCount: u32(168), weightsPerSymbol: u32(176), freq,
   };
 }
 
@@ -188,7 +181,7 @@ export class Codec {
     return wasm.scoped(() => {
       const table = wasm.zero(4 * MAX_SLOTS);
       wasm.call.hansel_build_table(table, wasm.put(blob.struct));
-      return new Uint32Array(wasm.get(table, 4 << blob.precision).buffer);
+      return new Uint32Array(wasm.get(table, 4 << blob.slotBits).buffer);
     });
   }
 

@@ -1,5 +1,6 @@
 /** The C core's encoding functions on slices of bytes, as web/core/codec.js has those that decode. */
-import { BLOB_BYTES, Codec, DTYPES, MODES, describe, dtypeBytes } from './codec.js';
+import { BLOB_BYTES, Codec, describe } from './codec.js';
+import { DTYPES, MODES, dtypeBytes } from './dtypes.js';
 import { HanselError, STATUS } from './errors.js';
 import { loadModule } from './wasm.js';
 

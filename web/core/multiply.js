@@ -1,5 +1,6 @@
 /** Products with slices of coded and plain weights: src/matvec.c. */
-import { DTYPES, MAX_SLOTS } from './codec.js';
+import { MAX_SLOTS } from './codec.js';
+import { DTYPES } from './dtypes.js';
 
 /** @typedef {import('./codec.js').Codec} Codec */
 /** @typedef {import('./codec.js').Blob} Blob */

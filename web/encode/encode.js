@@ -3,15 +3,15 @@
  * out the file. Memory holds a few slices and one tensor's stream lengths; what
  * is coded goes to a spool, since sizes come before bytes in the file.
  */
-import { DTYPES, dtypeBytes } from '../core/codec.js';
+import { DTYPES, dtypeBytes } from '../core/dtypes.js';
 import { Encoder, SLICE } from '../core/encoder.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { allocate } from '../file/http.js';
-import { checkThreads, createPool, mapOrdered } from '../workers/pool.js';
+import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
-import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { takeTurn } from '../core/turn.js';
+import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { buildHeader, formatManifest, stampHeader } from '../file/write_header.js';
+import { checkThreads, createPool, mapOrdered } from '../workers/pool.js';
 
 /** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
 const MIN_VECTOR = 65536;
@@ -284,7 +284,7 @@ export class TensorEncoder {
     const { bits } = this.options;
     if (mode !== 'grid' || bits === undefined || !(saved > 0)) return found;
     const finer = await this.plan(mode, await this.findStep(range, bits + saved));
-    return finer.blob.fold === found.blob.fold ? finer : this.plan(mode, step);
+    return finer.blob.weightsPerSymbol === found.blob.weightsPerSymbol ? finer : this.plan(mode, step);
   }
 
   /** The step for the wanted rate or error; 0 if there is none.

@@ -4,10 +4,10 @@
  * an answer takes microseconds: enough for a slider.
  */
 import { Encoder, SLICE } from '../core/encoder.js';
-import { chooseMode, inputsOf } from './encode.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { takeTurn } from '../core/turn.js';
+import { dtypeBits, elementCount } from '../file/safetensors.js';
+import { chooseMode, inputsOf } from './encode.js';
 
 /** Weights of a tensor that are looked at, at most: bits are then known to a thousandth. */
 const SAMPLE = 4 * SLICE;

@@ -1,6 +1,7 @@
 /** Blobs and Files, and the URLs of such, for web/file/source.js. */
 import { HanselError, checkAborted } from '../core/errors.js';
-import { changedSize, tryFetch } from './http.js';
+import { changedSize } from '../core/memory.js';
+import { tryFetch } from './http.js';
 
 /**
  * @param {Blob & { name?: string }} blob

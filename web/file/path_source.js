@@ -3,7 +3,7 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import * as url from 'node:url';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { allocate, changedSize } from './http.js';
+import { allocate, changedSize } from '../core/memory.js';
 
 /**
  * @param {string | URL} x a path or a file: URL

@@ -1,6 +1,6 @@
 /** A file behind a URL whose server ignores Range: fetched once and kept. */
 import { HanselError, checkAborted } from '../core/errors.js';
-import { allocate, fill } from './http.js';
+import { allocate, fill } from '../core/memory.js';
 
 /** Largest file that is kept. */
 const WHOLE_LIMIT = 512 * 2 ** 20;

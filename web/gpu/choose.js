@@ -2,8 +2,8 @@
  * One interface over three back ends: WebGPU, WebGL2, and wasm where there is no
  * GPU. gpu() picks one and says which.
  */
-import { encode } from '../encode/encode.js';
 import { HanselError } from '../core/errors.js';
+import { encode } from '../encode/encode.js';
 import { open } from '../model/model.js';
 import { WasmBackend } from './wasm_device.js';
 import { webgl } from './webgl_device.js';

@@ -2,9 +2,10 @@
  * What both GPU back ends share: how a coded tensor is cut into parts that a
  * GPU's limits allow, and how its bytes get there as they arrive.
  */
-import { DTYPES } from '../core/codec.js';
+import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { mostFitting } from '../core/ranges.js';
+import { rowQuads } from '../core/vectors.js';
 
 /** @typedef {import('../core/codec.js').Blob} Blob */
 /**
@@ -26,29 +27,26 @@ import { mostFitting } from '../core/ranges.js';
  * @property {number} [align] what bytes of words and raw plane begin and end at multiples of; 4
  */
 
-/** Steps of four columns in a row. @param {number} columns */
-export const rowSteps = (columns) => Math.ceil(columns / 4);
-
 /** Symbols of a row: FORMAT.md 4.5. @param {Blob} blob */
-export const symbolColumns = ({ columns, fold }) => (
-  Math.floor(columns / (4 * fold)) * 4 + Math.min(columns % (4 * fold), 4));
+export const symbolColumns = ({ columns, weightsPerSymbol }) => (
+  Math.floor(columns / (4 * weightsPerSymbol)) * 4 + Math.min(columns % (4 * weightsPerSymbol), 4));
 
 /**
  * First step of a stream: FORMAT.md section 3.1.
  * @param {Blob} blob @param {number} stream up to and including streamCount
  */
-export function streamStep({ rows, columns, pieces, rowsPerStream, fold }, stream) {
-  const steps = rowSteps(columns);
+export function streamStep({ rows, columns, pieces, rowsPerStream, weightsPerSymbol }, stream) {
+  const steps = rowQuads(columns);
   if (pieces <= 1) return Math.min(stream * rowsPerStream, rows) * steps;
   const piece = stream % pieces;
-  const symbolSteps = Math.ceil(steps / fold);
-  return Math.floor(stream / pieces) * steps + fold * (piece * Math.floor(symbolSteps / pieces)
+  const symbolSteps = Math.ceil(steps / weightsPerSymbol);
+  return Math.floor(stream / pieces) * steps + weightsPerSymbol * (piece * Math.floor(symbolSteps / pieces)
     + Math.min(piece, symbolSteps % pieces));
 }
 
 /** First weight of a step. @param {Blob} blob @param {number} step */
 function stepWeight({ columns }, step) {
-  const steps = rowSteps(columns);
+  const steps = rowQuads(columns);
   return steps ? Math.floor(step / steps) * columns + step % steps * 4 : 0;
 }
 
@@ -69,7 +67,7 @@ export function cutParts(blob, cursors, limits) {
   const make = (first, last) => {
     const all = streamCount === 0;
     const startStep = all ? 0 : streamStep(blob, first);
-    const endStep = all ? blob.rows * rowSteps(blob.columns) : streamStep(blob, last);
+    const endStep = all ? blob.rows * rowQuads(blob.columns) : streamStep(blob, last);
     const startWeight = stepWeight(blob, startStep);
     const endWeight = last === streamCount ? blob.weights : stepWeight(blob, endStep);
     return {
@@ -162,7 +160,7 @@ export class RangeWriter {
  * @param {Uint8Array} out the whole tensor; receives them where they belong
  */
 export function unpad(padded, firstStep, columns, size, out) {
-  const steps = rowSteps(columns);
+  const steps = rowQuads(columns);
   const end = firstStep + padded.length / (4 * size);
   for (let step = firstStep; step < end;) {
     const row = Math.floor(step / steps);
@@ -181,7 +179,7 @@ export function unpad(padded, firstStep, columns, size, out) {
  */
 export function referenceChecksums(blob, symbols) {
   const { columns, streamCount } = blob;
-  const steps = rowSteps(columns);
+  const steps = rowQuads(columns);
   const sums = new Uint32Array(Math.max(streamCount, 1));
   for (let stream = 0; stream < sums.length; stream++) {
     const from = streamCount ? streamStep(blob, stream) : 0;
@@ -225,7 +223,7 @@ export function decodeTarget(blob, dtype, name) {
  */
 export function allEqual({ origin, columns }, steps) {
   const padded = new Uint8Array(4 * steps).fill(origin);
-  const pitch = 4 * rowSteps(columns);
+  const pitch = 4 * rowQuads(columns);
   for (let row = 0; pitch !== columns && row < padded.length; row += pitch) {
     padded.fill(0, row + columns, row + pitch);
   }

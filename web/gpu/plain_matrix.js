@@ -2,13 +2,13 @@
  * What matrices that are not coded share on all back ends: which there are, how
  * their rows arrive, and the interface of a loaded matrix.
  */
-import { HanselError, checkAborted } from '../core/errors.js';
 import { convert } from '../core/convert.js';
-import { typedArray } from '../core/floats.js';
-import { allocate } from '../file/http.js';
-import { decodeTarget } from './parts.js';
-import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
+import { typedArray } from '../core/dtypes.js';
+import { HanselError, checkAborted } from '../core/errors.js';
+import { allocate } from '../core/memory.js';
 import { takeTurn } from '../core/turn.js';
+import { checkFloat, checkFloats, checkInteger, checkVector } from '../core/vectors.js';
+import { decodeTarget } from './parts.js';
 
 /** What rows are padded to, in bytes: what one load of a GPU's fetches. */
 export const ROW_ALIGN = 16;
@@ -21,7 +21,7 @@ export const KINDS = {
 };
 
 /** @typedef {import('../model/model.js').Model} Model */
-/** @typedef {import('./products.js').Vector} Vector */
+/** @typedef {import('../core/vectors.js').Vector} Vector */
 /**
  * @typedef {'group' | 'invocation'} Layout who computes a row: many, which is best on a GPU, or one
  *   invocation (fragment), which is best where a CPU pretends to be one

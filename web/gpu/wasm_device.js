@@ -2,15 +2,15 @@
  * The CPU behind the GPUs' interface: coded bytes stay in memory as they are, and
  * products decode them a slice at a time.
  */
+import { typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { typedArray } from '../core/floats.js';
-import { allocate } from '../file/http.js';
+import { allocate } from '../core/memory.js';
 import { multiplyStreams } from '../core/multiply.js';
-import { decodeTarget } from './parts.js';
-import { checkFloat, checkFloats, checkInteger, checkVector, widened } from './products.js';
 import { streamRanges } from '../core/ranges.js';
-import { checkRows, decodeRange } from '../model/rows.js';
 import { takeTurn } from '../core/turn.js';
+import { checkFloat, checkFloats, checkInteger, checkVector, widened } from '../core/vectors.js';
+import { checkRows, decodeRange } from '../model/rows.js';
+import { decodeTarget } from './parts.js';
 import { loadWasmPlain } from './wasm_plain.js';
 
 /** Weights decoded at a time: what stays in a core's cache. */
@@ -18,7 +18,7 @@ const BATCH = 1 << 16;
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../core/codec.js').Blob} Blob */
-/** @typedef {import('./products.js').Vector} Vector */
+/** @typedef {import('../core/vectors.js').Vector} Vector */
 
 /** Opened by gpu(), or with new. */
 export class WasmBackend {

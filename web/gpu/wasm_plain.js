@@ -1,14 +1,14 @@
 /** Matrices on the CPU that are not coded: their bytes stay in memory as they lie in the file. */
 import { convert } from '../core/convert.js';
+import { typedArray } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
-import { typedArray } from '../core/floats.js';
-import { allocate } from '../file/http.js';
+import { allocate } from '../core/memory.js';
 import { multiplyPlain } from '../core/multiply.js';
+import { takeTurn } from '../core/turn.js';
+import { widened } from '../core/vectors.js';
+import { checkRows } from '../model/rows.js';
 import { decodeTarget } from './parts.js';
 import { KINDS, PlainBase, plainTensor, pushBytes } from './plain_matrix.js';
-import { widened } from './products.js';
-import { checkRows } from '../model/rows.js';
-import { takeTurn } from '../core/turn.js';
 
 /** Weights multiplied at a time: what stays in a core's cache. */
 const BATCH = 1 << 16;

@@ -2,16 +2,14 @@
  * Coded weights on WebGL2: the bytes go to textures as they arrive, and fragment
  * shaders decode them there, in passes. web/gpu/webgl_context.js is the context.
  */
-import { DTYPES } from '../core/codec.js';
+import { DTYPES, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { typedArray } from '../core/floats.js';
-import { GlContext } from './webgl_context.js';
-import { allocate } from '../file/http.js';
+import { allocate } from '../core/memory.js';
+import { checkFloat, checkFloats, checkInteger, checkVector, rowQuads } from '../core/vectors.js';
 import {
-  LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
-  rowSteps, streamStep, symbolColumns, unpad,
+  LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums, streamStep, symbolColumns, unpad,
 } from './parts.js';
-import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
+import { GlContext } from './webgl_context.js';
 import { loadWebGlPlain } from './webgl_plain.js';
 import { GlProducts } from './webgl_products.js';
 
@@ -26,7 +24,7 @@ const UNIT = 8;
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../core/codec.js').Blob} Blob */
 /** @typedef {import('./parts.js').Part} Part */
-/** @typedef {import('./products.js').Vector} Vector */
+/** @typedef {import('../core/vectors.js').Vector} Vector */
 /** @typedef {import('./webgl_context.js').GlOptions} GlOptions */
 /** @typedef {Part & {words: WebGLTexture | null, raw: WebGLTexture | null,
  *   cursors: WebGLTexture | null, symbols: WebGLTexture | null}} GlPart */
@@ -132,7 +130,7 @@ export class WebGlMatrix {
     this.rows = rows;
     this.columns = columns;
     /** u32s of a decoded row: four symbols each, the last padded with zeros. */
-    this.rowSteps = rowSteps(columns);
+    this.rowQuads = rowQuads(columns);
   }
 
   /** @param {Uint32Array} cursors */
@@ -191,7 +189,7 @@ export class WebGlMatrix {
     const { blob } = this;
     return {
       'blob.rows': blob.rows, 'blob.columns': blob.columns, 'blob.pieces': blob.pieces,
-      'blob.rows_per_stream': blob.rowsPerStream, 'blob.slot_bits': blob.precision,
+      'blob.rows_per_stream': blob.rowsPerStream, 'blob.slot_bits': blob.slotBits,
       'blob.origin': blob.origin, 'blob.alphabet_size': blob.alphabetSize,
       'blob.tail_bits': blob.tailBits, 'blob.tail_steps': blob.tailSteps,
     };
@@ -201,7 +199,7 @@ export class WebGlMatrix {
   #plan() {
     const { gpu, blob } = this;
     const { pieces, rows, rowsPerStream } = blob;
-    const row = rowSteps(symbolColumns(blob));
+    const row = rowQuads(symbolColumns(blob));
     const steps = pieces > 1 ? Math.ceil(row / pieces) : row * rowsPerStream;
     const least = pieces > 1 ? Math.floor(row / pieces)
       : row * (rows % rowsPerStream || rowsPerStream);
@@ -218,7 +216,7 @@ export class WebGlMatrix {
     const coded = symbolColumns(blob) % 4 ? 0 : Math.max(0, least - blob.tailSteps - 1);
     return {
       plain: Math.floor(coded / (4 * texels)),
-      isAligned: blob.fold === 1 && row % 4 === 0 && (pieces <= 1 || row % (4 * pieces) === 0),
+      isAligned: blob.weightsPerSymbol === 1 && row % 4 === 0 && (pieces <= 1 || row % (4 * pieces) === 0),
       passes, texels, layers: texels * Math.min(passes, most), blocks,
       streams: 2 ** Math.floor(Math.log2(gpu.textureSize)) * Math.floor(gpu.textureSize / blocks),
     };
@@ -263,11 +261,11 @@ export class WebGlMatrix {
     try {
       const plan = this.#plan();
       const decoder = (/** @type {number} */ PLAIN) => gpu.program('decode.frag.glsl',
-        { ATTACHMENTS: gpu.attachments, PLAIN, WEIGHTS_PER_SYMBOL: blob.fold });
+        { ATTACHMENTS: gpu.attachments, PLAIN, WEIGHTS_PER_SYMBOL: blob.weightsPerSymbol });
       const programs = blob.streamCount ? await Promise.all([
         decoder(plan.plain ? 1 : 0), decoder(0),
         gpu.program('order.frag.glsl', {
-          ALIGNED: plan.isAligned ? 1 : 0, WEIGHTS_PER_SYMBOL: blob.fold,
+          ALIGNED: plan.isAligned ? 1 : 0, WEIGHTS_PER_SYMBOL: blob.weightsPerSymbol,
         })]) : null;
       for (const part of parts) {
         this.checkAlive();
@@ -342,7 +340,7 @@ export class WebGlMatrix {
         'order.first_texel': firstTexel, 'order.end_texel': endTexel,
         'order.dst_start': part.startStep, 'order.end_quad': endStep,
         'order.columns': blob.columns, 'order.origin': blob.origin,
-        'order.row_steps': rowSteps(symbolColumns(blob)), 'order.pieces': blob.pieces,
+        'order.row_steps': rowQuads(symbolColumns(blob)), 'order.pieces': blob.pieces,
         'order.rows_per_stream': blob.rowsPerStream,
         'order.first_stream': part.first + band.first, 'order.grid_log2': log2,
         'order.layers': plan.layers, 'order.block_rows': height,
@@ -362,7 +360,7 @@ export class WebGlMatrix {
 
   /**
    * The decoded matrix, for your own shaders: RGBA32UI, an array in rows of 2^gpu.widthLog2 texels
-   * (2048 but for smaller limits), a step to a component, rowSteps of them to a matrix row, a
+   * (2048 but for smaller limits), a step to a component, rowQuads of them to a matrix row, a
    * column's symbol in byte column % 4. shaders/weight.glsl reads it. Lives until destroy(). Decode
    * first.
    * @returns {WebGLTexture}

@@ -3,11 +3,10 @@
  * ones, your own. Uploaded as they lie, 16 bytes to a texel.
  */
 import { HanselError } from '../core/errors.js';
-import { rowSteps } from './parts.js';
+import { checkFloat, checkInteger, checkXDtype, rowQuads } from '../core/vectors.js';
 import {
   KINDS, PlainBase, ROW_ALIGN, RowUpload, checkPitch, gatherRows, plainTensor, pushBytes,
 } from './plain_matrix.js';
-import { checkFloat, checkInteger, checkXDtype } from './products.js';
 import { GlProducts } from './webgl_products.js';
 
 const TILE = 4;
@@ -91,7 +90,7 @@ export class GlPlainMatrix extends PlainBase {
     super(description);
     this.gpu = gpu;
     this.#epoch = gpu.epoch;
-    this.rowSteps = rowSteps(this.columns);
+    this.rowQuads = rowQuads(this.columns);
     this.layout = description.layout ?? (gpu.isSoftware ? 'invocation' : 'group');
     /** y = W x, from texture to texture: prepare() and encode() as for coded matrices. */
     this.products = new GlPlainProducts(this);
@@ -212,14 +211,14 @@ class GlPlainProducts extends GlProducts {
     const tile = batch === 1 || integer ? 1 : TILE;
     const reduce = this.#programs.get('reduce');
     const program = this.#programs.get(`${integer} ${tile}`);
-    const stride = yStride ?? rowSteps(rows);
+    const stride = yStride ?? rowQuads(rows);
     this.checkArguments(Boolean(reduce && program), argument, stride);
     if (!rows || !reduce || !program) return;
     const { pieces, log2, width, height } = this.#grid();
     const sums = this.#sums.get(tile) ?? gpu.texture(width, height, gpu.gl.RGBA32UI, tile);
     this.#sums.set(tile, sums);
     const scale = integer ? 1 : plain.scale * (dtype === 'I8' ? I8_SCALE : 1);
-    const xStep = xStride ?? plain.rowSteps;
+    const xStep = xStride ?? plain.rowQuads;
     for (let first = 0; first < batch; first += tile) {
       const count = Math.min(tile, batch - first);
       gpu.begin(program);

@@ -7,10 +7,10 @@
  * padded with zeros to whole texels. x and y are laid out alike, so one layer's y is
  * the next one's x. Vectors of float16 lie in RG32UI textures likewise: four to a texel.
  */
-import { DTYPES } from '../core/codec.js';
+import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
-import { rowSteps, symbolColumns } from './parts.js';
-import { checkFloat, checkInteger, checkXDtype, padVectors } from './products.js';
+import { checkFloat, checkInteger, checkXDtype, padVectors, rowQuads } from '../core/vectors.js';
+import { symbolColumns } from './parts.js';
 
 const TILE = 4;
 const KIND = { float: 0, integer: 1, lossless: 2 };
@@ -78,7 +78,7 @@ export class GlProducts {
   /** @param {number} tile @returns {Plan} @throws {HanselError} HANSEL_ERR_LIMIT */
   #plan(tile) {
     const { matrix: { gpu, blob, name }, pieces, rowsPerStream, streams } = this;
-    const pieceSteps = Math.ceil(rowSteps(symbolColumns(blob)) / pieces);
+    const pieceSteps = Math.ceil(rowQuads(symbolColumns(blob)) / pieces);
     const segments = Math.max(1, Math.ceil(pieceSteps / gpu.drawSteps));
     const need = Math.ceil(rowsPerStream * tile / 4);
     const isSplit = need > gpu.attachments || rowsPerStream * pieceSteps > gpu.drawSteps;
@@ -106,7 +106,7 @@ export class GlProducts {
     const { isSplit, texels } = this.#plan(tile);
     return {
       KIND: integer ? KIND.integer : this.floatKind, TILE: tile, TEXELS: texels,
-      IS_SPLIT: isSplit ? 1 : 0, WEIGHTS_PER_SYMBOL: this.matrix.blob.fold,
+      IS_SPLIT: isSplit ? 1 : 0, WEIGHTS_PER_SYMBOL: this.matrix.blob.weightsPerSymbol,
     };
   }
 
@@ -147,13 +147,13 @@ export class GlProducts {
     const reduce = this.#programs.get('reduce');
     const most = batch === 1 || integer ? 1 : TILE;
     const compute = this.#programs.get(JSON.stringify(this.#variant(integer, most)));
-    const stride = yStride ?? rowSteps(blob.rows);
+    const stride = yStride ?? rowQuads(blob.rows);
     this.checkArguments(Boolean(reduce && compute), argument, stride);
     if (!blob.rows || !reduce || !compute) return;
     const plan = this.#plan(most);
     for (let first = 0; first < batch; first += most) {
       const count = Math.min(most, batch - first);
-      const xStep = xStride ?? matrix.rowSteps;
+      const xStep = xStride ?? matrix.rowQuads;
       const { sums } = this.#multiply(compute, plan, most, integer, x, {
         'product.x_start': xOffset + first * xStep, 'product.x_stride': xStep,
         'product.last': count - 1,
@@ -172,7 +172,7 @@ export class GlProducts {
    */
   checkArguments(isPrepared, { x, y, bias, integer = false }, stride) {
     const { rows, name } = this.matrix;
-    if (isPrepared && x !== y && !(integer && bias) && stride >= rowSteps(rows)) return;
+    if (isPrepared && x !== y && !(integer && bias) && stride >= rowQuads(rows)) return;
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
       expected: 'prepare() awaited before, y not x, no bias with integer, room for a vector of y',
       got: isPrepared ? `${x === y ? 'x' : 'y'}, ${bias ? 'a bias' : 'no bias'}, ${stride} texels`
@@ -202,7 +202,7 @@ export class GlProducts {
       'reduction.layers': layers, 'reduction.block_rows': height,
       'reduction.is_integer': integer ? 1 : 0, 'reduction.has_bias': bias ? 1 : 0,
       'reduction.scale_bits': new Uint32Array(Float32Array.of(scale).buffer)[0],
-    }, y, start, (count - 1) * stride + rowSteps(rows));
+    }, y, start, (count - 1) * stride + rowQuads(rows));
   }
 
   async prepareWidening() {
@@ -216,7 +216,7 @@ export class GlProducts {
    */
   widen(argument) {
     const { x, xOffset = 0, xStride, batch = 1 } = argument;
-    const { gpu, name, rowSteps: steps } = this.matrix;
+    const { gpu, name, rowQuads: steps } = this.matrix;
     const program = this.#programs.get('widen');
     if (!program) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
@@ -255,7 +255,7 @@ export class GlProducts {
       ...matrix.blobUniforms(), 'blob.pieces': this.pieces,
       'blob.rows_per_stream': this.rowsPerStream,
       // A tensor without streams is decoded from made-up ones.
-      'blob.slot_bits': blob.streamCount ? blob.precision : 8, 'grid.log2': plan.log2,
+      'blob.slot_bits': blob.streamCount ? blob.slotBits : 8, 'grid.log2': plan.log2,
       'product.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
       'product.raw_bytes': blob.rawBytes, ...uniforms,
     });
@@ -290,7 +290,7 @@ export class GlProducts {
         gpu.set(program, {
           'grid.first_row': first, 'grid.row_end': first + plan.passRows,
           'grid.first_step': plan.segments > 1 ? segment * gpu.drawSteps : 0,
-          'grid.step_end': plan.segments > 1 ? (segment + 1) * gpu.drawSteps : matrix.rowSteps,
+          'grid.step_end': plan.segments > 1 ? (segment + 1) * gpu.drawSteps : matrix.rowQuads,
           'grid.src_row': last, 'grid.dst_row': block,
         });
         gpu.draw(block + y, width, height);
@@ -350,11 +350,11 @@ export class GlProducts {
     const { gpu } = this.matrix;
     const padded = padVectors(x, size, batch);
     if (padded instanceof Uint16Array) {
-      const texture = this.#vectors(batch * rowSteps(size), gpu.gl.RG32UI);
+      const texture = this.#vectors(batch * rowQuads(size), gpu.gl.RG32UI);
       gpu.write(texture, 2, 0, new Uint32Array(padded.slice().buffer));
       return texture;
     }
-    const texture = this.#vectors(batch * rowSteps(size));
+    const texture = this.#vectors(batch * rowQuads(size));
     gpu.write(texture, 4, 0, padded instanceof Float32Array
       ? new Uint32Array(padded.buffer, padded.byteOffset, padded.length)
       : new Uint32Array(Int32Array.from(padded).buffer));
@@ -366,7 +366,7 @@ export class GlProducts {
    * @returns {WebGLTexture} @throws {HanselError} HANSEL_ERR_LIMIT
    */
   output(batch = 1) {
-    return this.#vectors(batch * rowSteps(this.matrix.rows));
+    return this.#vectors(batch * rowQuads(this.matrix.rows));
   }
 
   /** @param {number} texels @param {number} [format] */
@@ -387,7 +387,7 @@ export class GlProducts {
    */
   async read(y, batch = 1) {
     const { gpu, rows } = this.matrix;
-    const steps = rowSteps(rows);
+    const steps = rowQuads(rows);
     const padded = await gpu.guard(() => gpu.readArray(y, 0, batch * steps));
     const out = new Uint32Array(batch * rows);
     for (let v = 0; v < batch; v++) {
@@ -407,7 +407,7 @@ export class GlProducts {
     const out = new Uint32Array(batch * rows);
     if (!rows) return out;
     // As many vectors at a time as a texture holds.
-    const most = Math.floor(gpu.arrayTexels / Math.max(rowSteps(columns), rowSteps(rows)));
+    const most = Math.floor(gpu.arrayTexels / Math.max(rowQuads(columns), rowQuads(rows)));
     const unit = Math.max(1, most > TILE ? most - most % TILE : most);
     for (let first = 0; first < batch; first += unit) {
       const count = Math.min(unit, batch - first);

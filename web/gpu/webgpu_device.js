@@ -3,15 +3,13 @@
  * compute shaders decode them there.
  */
 import { readTextAsset } from '../core/assets.js';
-import { DTYPES } from '../core/codec.js';
+import { DTYPES, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { typedArray } from '../core/floats.js';
-import { allocate } from '../file/http.js';
+import { allocate } from '../core/memory.js';
+import { checkFloat, checkFloats, checkInteger, checkVector, rowQuads } from '../core/vectors.js';
 import {
-  LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums,
-  rowSteps, streamStep, unpad,
+  LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums, streamStep, unpad,
 } from './parts.js';
-import { checkFloat, checkFloats, checkInteger, checkVector } from './products.js';
 import { loadWebGpuPlain } from './webgpu_plain.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
@@ -22,7 +20,7 @@ const NO_FAULT = 0xffffffff;
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../core/codec.js').Blob} Blob */
 /** @typedef {import('./parts.js').Part} Part */
-/** @typedef {import('./products.js').Vector} Vector */
+/** @typedef {import('../core/vectors.js').Vector} Vector */
 /** @typedef {Part & {words: GPUBuffer | null, raw: GPUBuffer | null, cursors: GPUBuffer | null,
  *   symbols: GPUBuffer | null}} GpuPart */
 /**
@@ -341,7 +339,7 @@ export class WebGpuMatrix {
     this.rows = rows;
     this.columns = columns;
     /** u32s of a decoded row: four symbols each, the last padded with zeros. */
-    this.rowSteps = rowSteps(columns);
+    this.rowQuads = rowQuads(columns);
   }
 
   /** @param {Uint32Array} cursors */
@@ -421,7 +419,7 @@ export class WebGpuMatrix {
 
   /**
    * Decodes to GPU memory, once: afterwards each part's `symbols` buffer holds u32s of four
-   * symbols, row after row, rowSteps to a row.
+   * symbols, row after row, rowQuads to a row.
    * @returns {Promise<GpuPart[]>}
    * @throws {HanselError} HANSEL_ERR_CORRUPT with the stream, _LOST, _MEMORY, _GPU, _DESTROYED
    */
@@ -430,13 +428,13 @@ export class WebGpuMatrix {
     const { gpu, blob } = this;
     const missing = this.parts.filter(({ symbols }) => !symbols);
     if (!missing.length) return this.parts;
-    const slots = 1 << blob.precision;
-    const pairs = this.rowSteps % 2 === 0
-      && (blob.fold > 1 || this.rowSteps % (2 * blob.pieces) === 0);
+    const slots = 1 << blob.slotBits;
+    const pairs = this.rowQuads % 2 === 0
+      && (blob.weightsPerSymbol > 1 || this.rowQuads % (2 * blob.pieces) === 0);
     const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline(['decode.wgsl'],
       'decode_streams', {
-        slot_bits: blob.precision, slot_count: slots, group_size: GROUP_SIZE,
-        weights_per_symbol: blob.fold, pairs: pairs ? 1 : 0,
+        slot_bits: blob.slotBits, slot_count: slots, group_size: GROUP_SIZE,
+        weights_per_symbol: blob.weightsPerSymbol, pairs: pairs ? 1 : 0,
       })) : null;
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     await gpu.guard(async () => {
@@ -482,7 +480,7 @@ export class WebGpuMatrix {
   }
 
   /**
-   * The decoded matrix, for your own shaders: array<u32>, rowSteps u32s to a row, a column's symbol
+   * The decoded matrix, for your own shaders: array<u32>, rowQuads u32s to a row, a column's symbol
    * in byte column % 4 (shaders/weight.wgsl reads it). Lives until destroy(). Decode first.
    * @returns {GPUBuffer}
    * @throws {HanselError} HANSEL_ERR_ARGUMENT when not decoded yet, or cut into parts

@@ -3,11 +3,10 @@
  * ones, your own. Uploaded as they lie; products take the fastest layout known.
  */
 import { HanselError } from '../core/errors.js';
-import { rowSteps } from './parts.js';
+import { checkFloat, checkInteger, checkXDtype, rowQuads } from '../core/vectors.js';
 import {
   KINDS, PlainBase, RowUpload, checkPitch, gatherRows, plainTensor, pushBytes,
 } from './plain_matrix.js';
-import { checkFloat, checkInteger, checkXDtype } from './products.js';
 import { isSoftware } from './renderer.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
@@ -187,7 +186,7 @@ class PlainProducts extends Products {
     const { x, y, xOffset = 0, yOffset = 0, xStride, yStride, batch = 1, bias } = xDtype === 'F16'
       ? this.widen(pass, argument) : argument;
     (integer ? checkInteger : checkFloat)(plain.blob, name);
-    const stride = xStride ?? 4 * rowSteps(columns);
+    const stride = xStride ?? 4 * rowQuads(columns);
     if (xOffset % 4 || stride % 4 || (integer && bias)) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
         expected: 'xOffset and xStride multiples of 4, no bias with integer',

@@ -2,10 +2,9 @@
  * Products of coded matrices on WebGPU: y = W x without W ever being decoded to
  * memory. Results are deterministic; integer ones are exact.
  */
-import { DTYPES } from '../core/codec.js';
+import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
-import { rowSteps } from './parts.js';
-import { checkFloat, checkInteger, checkXDtype, padVectors } from './products.js';
+import { checkFloat, checkInteger, checkXDtype, padVectors, rowQuads } from '../core/vectors.js';
 
 /** Invocations of a workgroup. */
 export const GROUP_SIZE = 64;
@@ -61,14 +60,14 @@ export class Products {
     const kind = integer ? KIND.i8 : this.floatKind;
     const dot = gpu.hasPackedDot ? 'dot_packed.wgsl' : 'dot_plain.wgsl';
     // A tensor without streams is decoded from made-up ones: WebGpuMatrix.allocate().
-    const slotBits = blob.streamCount ? blob.precision : 8;
+    const slotBits = blob.streamCount ? blob.slotBits : 8;
     await gpu.guard(async () => {
       if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
         this.#pipelines.set(`${kind} ${tile}`, await gpu.pipeline([dot, 'matvec.wgsl'], 'matvec_streams', {
           slot_bits: slotBits, slot_count: 1 << slotBits, group_size: GROUP_SIZE, kind, tile,
-          weights_per_symbol: blob.fold,
-          symbol_flip: kind === KIND.f32 && blob.fold === 1 ? SYMBOL_FLIP : 0,
+          weights_per_symbol: blob.weightsPerSymbol,
+          symbol_flip: kind === KIND.f32 && blob.weightsPerSymbol === 1 ? SYMBOL_FLIP : 0,
         }));
       }
       if (this.pieces > 1) {
@@ -109,7 +108,7 @@ export class Products {
     matrix.checkAlive();
     (integer ? checkInteger : checkFloat)(blob, matrix.name);
     const kind = integer ? KIND.i8 : this.floatKind;
-    const stride = xStride ?? 4 * rowSteps(blob.columns);
+    const stride = xStride ?? 4 * rowQuads(blob.columns);
     const rows = blob.rows;
     if (xOffset % 4 || stride % 4 || (integer && bias)) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'impossible product', {
@@ -161,7 +160,7 @@ export class Products {
     const { x, xOffset = 0, xStride, batch = 1 } = argument;
     const { gpu, blob: { columns }, name } = this.matrix;
     this.matrix.checkAlive();
-    const steps = rowSteps(columns);
+    const steps = rowQuads(columns);
     const stride = xStride ?? 4 * steps;
     const pipeline = this.#pipelines.get('widen');
     if (xOffset % 4 || stride % 4 || !pipeline) {

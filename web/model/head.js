@@ -20,16 +20,16 @@ import { FIXED_BYTES } from '../core/codec.js';
 
 /** @param {Blob} blob @returns {Head} */
 export function describeHead(blob) {
-  const { rows, columns, precision, alphabetSize, streamCount, shape, weights } = blob;
-  const table = streamCount ? Math.ceil(alphabetSize * precision / 8) : 0;
+  const { rows, columns, slotBits, alphabetSize, streamCount, shape, weights } = blob;
+  const table = streamCount ? Math.ceil(alphabetSize * slotBits / 8) : 0;
   const directory = Math.ceil(streamCount * blob.lengthBits / 8);
   const fixed = FIXED_BYTES + 8 * shape.length;
   const [payload, raw] = [2 * blob.wordCount, weights * blob.rawBytes];
   return {
     rows,
     columns,
-    precision,
-    weightsPerSymbol: blob.fold,
+    precision: slotBits,
+    weightsPerSymbol: blob.weightsPerSymbol,
     frequencies: weightFrequencies(blob),
     streams: streamCount,
     bytes: {
@@ -43,11 +43,11 @@ export function describeHead(blob) {
  * How often each weight's symbol occurs in the coder's symbols, which may hold several.
  * @param {Blob} blob @returns {Map<number, number>}
  */
-function weightFrequencies({ freq, origin, fold }) {
+function weightFrequencies({ freq, origin, weightsPerSymbol }) {
   const found = new Map();
-  const bits = 8 / fold;
+  const bits = 8 / weightsPerSymbol;
   for (const [index, f] of freq.entries()) {
-    for (let k = 0; f && k < fold; k++) {
+    for (let k = 0; f && k < weightsPerSymbol; k++) {
       const symbol = (origin + (index >> bits * k & 2 ** bits - 1)) << 24 >> 24;
       found.set(symbol, (found.get(symbol) ?? 0) + f);
     }

@@ -3,17 +3,17 @@
  * coded. Tensors are fetched and decoded in slices, so that no more than the
  * result and two chunks are in memory (with worker threads, four slices a thread).
  */
-import { ByteReader } from '../file/byte_reader.js';
-import { Codec, FIXED_BYTES, dtypeBytes } from '../core/codec.js';
+import { Codec, FIXED_BYTES } from '../core/codec.js';
+import { dtypeBytes, isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { isConvertible, typedArray } from '../core/floats.js';
-import { formatCrc, readManifest } from '../file/manifest.js';
-import { checkThreads, createPool, mapOrdered } from '../workers/pool.js';
+import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
-import { dtypeBits, elementCount, readHeader } from '../file/safetensors.js';
-import { allocate } from '../file/http.js';
-import { openSource } from '../file/source.js';
 import { takeTurn } from '../core/turn.js';
+import { ByteReader } from '../file/byte_reader.js';
+import { formatCrc, readManifest } from '../file/manifest.js';
+import { dtypeBits, elementCount, readHeader } from '../file/safetensors.js';
+import { openSource } from '../file/source.js';
+import { checkThreads, createPool, mapOrdered } from '../workers/pool.js';
 
 /** Bytes in which most heads end. */
 const HEAD_BYTES = 1 << 14;
@@ -474,7 +474,7 @@ export class Model {
   /**
    * y = W x on the CPU, decoding as it goes. Fetches the coded tensor each time: to multiply often,
    * keep it with `new WasmBackend().load(model, name)` of hansel/gpu.
-   * @param {string} name @param {import('../gpu/products.js').Vector} x `columns` elements
+   * @param {string} name @param {import('../core/vectors.js').Vector} x `columns` elements
    * @param {{bias?: Float32Array, signal?: AbortSignal}} [options] bias: rows
    * @returns {Promise<Float32Array>} rows
    * @throws {HanselError} HANSEL_ERR_DTYPE, _ARGUMENT, as decode()

@@ -2,14 +2,13 @@
  * Some rows of a coded tensor: streams are independent, so only those that hold
  * the rows are read and decoded.
  */
-import { dtypeBytes } from '../core/codec.js';
 import { convert } from '../core/convert.js';
+import { dtypeBytes, typedArray } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
-import { typedArray } from '../core/floats.js';
-import { allocate } from '../file/http.js';
+import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
-import { dtypeBits } from '../file/safetensors.js';
 import { takeTurn } from '../core/turn.js';
+import { dtypeBits } from '../file/safetensors.js';
 
 /** Weights that are decoded at a time, unless one stream is larger. */
 const BATCH = 1 << 20;

@@ -8,9 +8,9 @@
  * Elsewhere they are buffers that are transferred to the worker and back.
  */
 import { HanselError } from '../core/errors.js';
+import { takeTurn, turn } from '../core/turn.js';
 import { shareModule } from './shared_module.js';
 import { buffersOf, viewSlot } from './slot.js';
-import { takeTurn, turn } from '../core/turn.js';
 
 /** Workers that nobody used for so long are ended. */
 const IDLE_MS = 5000;

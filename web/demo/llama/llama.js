@@ -5,7 +5,7 @@
  * cache of keys and values stay where the weights are.
  */
 import { HanselError, checkAborted } from '../../core/errors.js';
-import { MAX_BATCH } from '../../gpu/products.js';
+import { MAX_BATCH } from '../../core/vectors.js';
 import { WasmBackend } from '../../gpu/wasm_device.js';
 import { Tokenizer, readConfig } from './llama_config.js';
 import { createSampler } from './llama_sampler.js';

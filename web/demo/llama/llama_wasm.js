@@ -1,5 +1,5 @@
 /** A Llama's small operations on the CPU: plain loops, and the reference for the shaders. */
-import { MAX_BATCH } from '../../gpu/products.js';
+import { MAX_BATCH } from '../../core/vectors.js';
 
 /** @typedef {{data: Float32Array, width: number}} Vectors one after the other */
 

@@ -3,8 +3,8 @@
  * texture to texture; only the vectors asked for are read back.
  */
 import { HanselError } from '../../core/errors.js';
-import { rowSteps } from '../../gpu/parts.js';
-import { MAX_BATCH, padVectors } from '../../gpu/products.js';
+import { rowQuads } from '../../core/vectors.js';
+import { MAX_BATCH, padVectors } from '../../core/vectors.js';
 import { rotations } from './llama_wasm.js';
 
 const KERNELS = ['norm', 'rotate', 'score', 'blend', 'gate', 'add'];
@@ -53,7 +53,7 @@ export class WebGlOps {
   /** Compiles the shaders, and makes room for what only they know. */
   async prepare() {
     // The scores of a head are padded to whole texels.
-    this.#scores = this.vectors(this.config.heads * 4 * rowSteps(this.context));
+    this.#scores = this.vectors(this.config.heads * 4 * rowQuads(this.context));
     this.#rotations = this.weights(rotations(this.config, this.context));
     await this.backend.guard(async () => {
       for (const [KERNEL, name] of KERNELS.entries()) {
@@ -77,17 +77,17 @@ export class WebGlOps {
 
   /** @param {number} width @returns {Vectors} */
   vectors(width) {
-    return { texture: this.#texture(MAX_BATCH * rowSteps(width)), width };
+    return { texture: this.#texture(MAX_BATCH * rowQuads(width)), width };
   }
 
   /** @param {number} width @returns {Vectors} */
   cache(width) {
-    return { texture: this.#texture(this.context * rowSteps(width)), width };
+    return { texture: this.#texture(this.context * rowQuads(width)), width };
   }
 
   /** @param {Float32Array} data @returns {Vectors} */
   weights(data) {
-    const texture = this.#texture(rowSteps(data.length));
+    const texture = this.#texture(rowQuads(data.length));
     this.backend.write(texture, 4, 0, bitsOf(padVectors(data, data.length, 1)));
     return { texture, width: data.length };
   }
@@ -103,7 +103,7 @@ export class WebGlOps {
     backend.checkLost(this.epoch);
     return backend.guard(async () => {
       const { texture, width } = await body();
-      const steps = rowSteps(width);
+      const steps = rowQuads(width);
       const padded = await backend.readArray(texture, 0, this.#made * steps);
       const found = new Uint32Array(this.#made * width);
       for (let v = 0; v < this.#made; v++) {
@@ -125,18 +125,18 @@ export class WebGlOps {
       { values: values.texture, more: more.texture }, {
         ...this.sizes, 'run.count': this.count, 'run.position': this.position, 'run.width': width,
         'run.start': start,
-      }, dst, start, this.count * rowSteps(width));
+      }, dst, start, this.count * rowQuads(width));
   }
 
   /** @param {Vectors} dst @param {any} matrix @param {Vectors} src @param {number} [first] */
   multiply({ texture: y }, { products }, { texture: x, width }, first = 0) {
     this.#made = this.count - first;
-    products.encode({ x, y, batch: this.#made, xOffset: first * rowSteps(width) });
+    products.encode({ x, y, batch: this.#made, xOffset: first * rowQuads(width) });
   }
 
   /** @param {Vectors} cache @param {any} matrix @param {Vectors} src */
   multiplyIntoCache({ texture: y, width }, { products }, { texture: x }) {
-    products.encode({ x, y, batch: this.count, yOffset: this.position * rowSteps(width) });
+    products.encode({ x, y, batch: this.count, yOffset: this.position * rowQuads(width) });
   }
 
   /** @param {Vectors} dst @param {Vectors} src @param {Vectors} weights */
@@ -151,7 +151,7 @@ export class WebGlOps {
 
   /** @param {Vectors} cache @param {Vectors} src */
   rotateIntoCache({ texture, width }, src) {
-    this.#draw('rotate', texture, width, src, this.#rotations, this.position * rowSteps(width));
+    this.#draw('rotate', texture, width, src, this.#rotations, this.position * rowQuads(width));
   }
 
   /** @param {Vectors} dst @param {Vectors} queries @param {Vectors} keys @param {Vectors} values */

@@ -3,8 +3,8 @@
  * buffer, and only the vectors asked for are read back.
  */
 import { HanselError } from '../../core/errors.js';
-import { rowSteps } from '../../gpu/parts.js';
-import { MAX_BATCH } from '../../gpu/products.js';
+import { rowQuads } from '../../core/vectors.js';
+import { MAX_BATCH } from '../../core/vectors.js';
 import { GROUP_SIZE } from '../../gpu/webgpu_products.js';
 import { rotations } from './llama_wasm.js';
 
@@ -73,7 +73,7 @@ export class WebGpuOps {
     this.#scores = this.#buffer(4 * MAX_BATCH * heads * this.context, STORAGE, 'scores');
     this.#rotations = this.weights(rotations(this.config, this.context)).buffer;
     this.#fresh = this.vectors(keyHeads * headDim);
-    this.#staging = this.#buffer(16 * MAX_BATCH * rowSteps(vocab), MAP_READ | COPY_DST, 'staging');
+    this.#staging = this.#buffer(16 * MAX_BATCH * rowQuads(vocab), MAP_READ | COPY_DST, 'staging');
     const [queries, keys] = [heads * headDim, keyHeads * headDim];
     for (const [name, entry, width, isCache] of /** @type {const} */ ([
       ['norm', 'norm', hidden, 0], ['rotate', 'rotate', queries, 0],
@@ -92,13 +92,13 @@ export class WebGpuOps {
   /** @param {number} width @returns {Vectors} */
   vectors(width) {
     const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
-    const bytes = 16 * MAX_BATCH * rowSteps(width);
+    const bytes = 16 * MAX_BATCH * rowQuads(width);
     return { buffer: this.#buffer(bytes, STORAGE | COPY_DST | COPY_SRC, 'vectors'), width };
   }
 
   /** @param {number} width @returns {Vectors} */
   cache(width) {
-    const buffer = this.#buffer(16 * this.context * rowSteps(width), GPUBufferUsage.STORAGE, 'cache');
+    const buffer = this.#buffer(16 * this.context * rowQuads(width), GPUBufferUsage.STORAGE, 'cache');
     return { buffer, width };
   }
 
@@ -128,7 +128,7 @@ export class WebGpuOps {
       const { buffer, width } = await body();
       this.#pass.end();
       const staging = this.#staging;
-      const stride = 4 * rowSteps(width);
+      const stride = 4 * rowQuads(width);
       const bytes = 4 * this.#made * stride;
       encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
       device.queue.submit([encoder.finish()]);
@@ -152,7 +152,7 @@ export class WebGpuOps {
       return;
     }
     for (let v = 0; v < this.count; v++) {
-      queue.writeBuffer(buffer, 16 * v * rowSteps(width), data, v * width, width);
+      queue.writeBuffer(buffer, 16 * v * rowQuads(width), data, v * width, width);
     }
   }
 
@@ -168,7 +168,7 @@ export class WebGpuOps {
     // Whole tiles: there are fewer batches then that products keep a buffer for.
     const batch = this.#made === 1 ? 1 : Math.ceil(this.#made / TILE) * TILE;
     products.encode(this.#pass, {
-      x, y, batch, xOffset: 4 * first * rowSteps(columns), yStride: 4 * rowSteps(width),
+      x, y, batch, xOffset: 4 * first * rowQuads(columns), yStride: 4 * rowQuads(width),
     });
   }
 
@@ -177,12 +177,12 @@ export class WebGpuOps {
     // Not at once: products keep a buffer for each offset in y that they have seen.
     const fresh = this.#fresh;
     this.multiply(fresh, matrix, src);
-    this.#record('store', this.count * rowSteps(cache.width), cache.buffer, fresh.buffer);
+    this.#record('store', this.count * rowQuads(cache.width), cache.buffer, fresh.buffer);
   }
 
   /** @param {Vectors} dst @param {Vectors} src @param {Vectors} weights */
   norm({ buffer, width }, src, weights) {
-    this.#record('norm', this.count * rowSteps(width), buffer, src.buffer, weights.buffer);
+    this.#record('norm', this.count * rowQuads(width), buffer, src.buffer, weights.buffer);
   }
 
   /** @param {Vectors} dst @param {Vectors} src */
@@ -204,12 +204,12 @@ export class WebGpuOps {
 
   /** @param {Vectors} dst @param {Vectors} gates @param {Vectors} ups */
   gate({ buffer, width }, gates, ups) {
-    this.#record('gate', this.count * rowSteps(width), buffer, gates.buffer, ups.buffer);
+    this.#record('gate', this.count * rowQuads(width), buffer, gates.buffer, ups.buffer);
   }
 
   /** @param {Vectors} dst @param {Vectors} src */
   add({ buffer, width }, src) {
-    this.#record('add', this.count * rowSteps(width), buffer, src.buffer);
+    this.#record('add', this.count * rowQuads(width), buffer, src.buffer);
   }
 
   destroy() {

@@ -10,8 +10,8 @@ import { complain, progress, run, status, stop } from './jobs.js';
 import { watchInputs } from './open.js';
 import { hideSavings, showSavings } from './saves.js';
 import { freeStream, prepareStream, stream } from './stream.js';
-import { watchWriter } from './write.js';
 import { markChosen, showFacts, showSummary, showTable } from './tensors.js';
+import { watchWriter } from './write.js';
 
 /** Bytes of a file that is kept in memory, so that checks time no network. */
 const KEEP_BYTES = 256 * 2 ** 20;

@@ -1,6 +1,6 @@
 /** How often each weight occurs, and how often the fitted model says it does. */
-import { SHIPPED } from './open.js';
 import { byId, colour, onScheme, short } from './dom.js';
+import { SHIPPED } from './open.js';
 
 const HEIGHT = 300;
 /** Weights that are looked at where the tensor is not coded. */

@@ -1,7 +1,7 @@
 /** From the address to weights on the GPU: how long it takes with each way to pack the same weights. */
+import { NAMES } from './backends.js';
 import { byId, bytes, h, time } from './dom.js';
 import { SHIPPED } from './open.js';
-import { NAMES } from './backends.js';
 
 const RATES = /** @type {const} */ ([[10, '10 Mbit/s'], [100, '100 Mbit/s'], [1000, '1 Gbit/s']]);
 /** Bytes that the general coders are tried on. */

@@ -1,9 +1,9 @@
 /** A language model that writes, on weights that stay coded: which rate, which back end, which text. */
 import { open } from '../../hansel.js';
+import { loadLlama } from '../llama/llama.js';
 import { NAMES, available, backend } from './backends.js';
 import { byId, bytes, fixed, h, percent } from './dom.js';
 import { explain } from './explain.js';
-import { loadLlama } from '../llama/llama.js';
 import { SHIPPED } from './open.js';
 
 const HOME = new URL('models/licence-llama/', SHIPPED);

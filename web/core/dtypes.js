@@ -1,7 +1,14 @@
-/**
- * The typed array of each dtype. F16 and BF16 are Uint16Arrays of bit patterns:
- * Float16Array is not everywhere, and no engine has a BF16 one.
- */
+/** What elements of a tensor there are, and how they come to JavaScript. */
+
+/** Source dtypes that can be coded, by the safetensors name: FORMAT.md section 2. */
+export const DTYPES = Object.freeze(
+  { F32: 1, F16: 2, BF16: 3, I8: 4, U8: 5, F8_E4M3: 6, F8_E5M2: 7 });
+/** The other way round. @type {Record<number, string>} */
+export const DTYPE_NAMES = Object.fromEntries(Object.entries(DTYPES).map(([k, v]) => [v, k]));
+/** By their number in a head: FORMAT.md section 2. */
+export const MODES = Object.freeze(['grid', 'lossless']);
+/** @param {string} dtype @returns {number} bytes of an element */
+export const dtypeBytes = (dtype) => (dtype === 'F32' ? 4 : dtype.endsWith('16') ? 2 : 1);
 
 /** @type {Record<string, {new (buffer: ArrayBuffer): ArrayBufferView}>} */
 const ARRAYS = {

@@ -1,7 +1,9 @@
-/** What the products of all back ends share: the checks of what goes in. */
-import { HanselError } from '../core/errors.js';
-import { convert } from '../core/convert.js';
-import { rowSteps } from './parts.js';
+/** The vectors of products: their padding, and the checks of what goes in, the same everywhere. */
+import { convert } from './convert.js';
+import { HanselError } from './errors.js';
+
+/** Quads of columns in a row: rows are padded to four elements on GPUs. @param {number} columns */
+export const rowQuads = (columns) => Math.ceil(columns / 4);
 
 /** Vectors of a batch, at most. */
 export const MAX_BATCH = 64;
@@ -94,7 +96,7 @@ export function widened(x) {
 /** Vectors padded to whole steps. @template {Float32Array | Uint16Array | Int8Array} T
  * @param {T} x @param {number} columns @param {number} batch @returns {T} x itself if nothing is padded */
 export function padVectors(x, columns, batch) {
-  const stride = 4 * rowSteps(columns);
+  const stride = 4 * rowQuads(columns);
   if (stride === columns) return x;
   const padded = /** @type {T} */ (new (/** @type {any} */ (x.constructor))(batch * stride));
   for (let v = 0; v < batch; v++) padded.set(x.subarray(v * columns, (v + 1) * columns), v * stride);
