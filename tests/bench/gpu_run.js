@@ -1,6 +1,6 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
 import { sampleRows64 } from '../../web/cli/sample.js';
-import { PlainMatrix } from '../../web/plain.js';
+import { PlainMatrix, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
 import { glProducts } from './gl_run.js';
 import { clock, coded, indices, measure, ratio, speed } from './jobs.js';
@@ -310,7 +310,7 @@ export async function runGpu({ quick = false, adapter, say = () => {} }) {
   const info = /** @type {any} */ (gpu.info ?? {});
   const results = {
     quick, rounds, shape, timer: timer.hasStamps ? 'timestamp-query' : 'onSubmittedWorkDone',
-    layout: new PlainMatrix(gpu, { dtype: 'I8', rows: 1, columns: 1, rowPitch: 4 }).layout,
+    layout: pickLayout(gpu.info),
     adapter: Object.fromEntries(['vendor', 'architecture', 'device', 'description', 'driver',
       'backend'].map((key) => [key, info[key] ?? ''])),
     decode, products: multiplied, glProducts: glMultiplied, lengths,
