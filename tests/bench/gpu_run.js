@@ -24,7 +24,7 @@ const LENGTHS = [256, 512, 1024, 2048, 4096];
  * @property {number} rows @property {number} columns
  * @property {number} batch 0 is one vector of bytes
  * @property {number} streamLength @property {number} bits a weight
- * @property {number} fold weights to a symbol
+ * @property {number} weightsPerSymbol
  * @property {Spread} plain @property {Spread} coded @property {Spread} ratio of coded to plain
  */
 /** @typedef {import('./jobs.js').Job} Job */
@@ -252,7 +252,7 @@ async function products({ gpu, timer, rounds }, data, [rows, columns], { lengths
     await measure(timer, [base, ...jobs], rounds);
     jobs.forEach((one, i) => found.push({
       rows, columns, batch, streamLength: matrices[i].streamLength, bits: matrices[i].bits,
-      fold: matrices[i].w.blob.weightsPerSymbol,
+      weightsPerSymbol: matrices[i].w.blob.weightsPerSymbol,
       plain: speed(base), coded: speed(one), ratio: ratio(one, base),
     }));
   }
