@@ -8,10 +8,10 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model plan fold encode encode_blob variant decode \
-       decode_group decode_simd decode_quads decode_avx2 matvec
+CORE = partition crc32c head values frequencies search plan fold encode encode_blob \
+       variant decode decode_group decode_wasm decode_sse_neon decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
-HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
+HEADERS = src/hansel.h src/format.h src/internal.h src/decoder.h
 
 # The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
 # decode.wasm, all that a page needs to read, decodes and multiplies.
@@ -29,7 +29,7 @@ WASM_OPT = -Oz
 WASM_OPT_scalar_crc32c = -O2
 WASM_OPT_decode = -O3
 WASM_OPT_simd_decode = -Oz
-WASM_OPT_decode_simd = -O3
+WASM_OPT_decode_wasm = -O3
 WASM_OPT_fold = -O2
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize

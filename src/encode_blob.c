@@ -1,6 +1,6 @@
 /* encode_blob.c - a whole tensor in memory, for native programs; web/encode/encode.js does it in
  * slices. */
-#include "layout.h"
+#include "internal.h"
 
 static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_length) {
     hansel_blob blob;

@@ -8,9 +8,9 @@
 #define HANSEL_FORMAT_H
 
 #define HANSEL_MAGIC 0x4C534E48u /* "HNSL", little-endian */
-#define HANSEL_VERSION 1u
-#define HANSEL_VERSION_FOLDED 2u /* several weights to a symbol */
-#define HANSEL_VERSION_MERGED 3u /* several dimensions to a row */
+#define HANSEL_FORMAT_VERSION 1u
+#define HANSEL_FORMAT_VERSION_FOLDED 2u /* several weights to a symbol */
+#define HANSEL_FORMAT_VERSION_MERGED 3u /* several dimensions to a row */
 
 /* rANS (FORMAT.md section 4). */
 #define HANSEL_LANES 4u         /* (mirrored) states per stream: one quad */

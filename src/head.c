@@ -1,5 +1,5 @@
 /* head.c - the head of a blob, read and written. FORMAT.md sections 2 and 3. */
-#include "layout.h"
+#include "internal.h"
 
 /* Fields of the fixed part that a blob has too, in the same order of bytes. */
 #define FIELD(name, offset, size) \
@@ -59,12 +59,12 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
     uint32_t version = head[HANSEL_OFFSET_VERSION], fold = head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL];
     uint32_t row_dims = head[HANSEL_OFFSET_ROW_DIMS];
     /* Version 1 knows 1, 2 the others, 3 all. */
-    if (fold == 1 ? version == HANSEL_VERSION_FOLDED
-                  : version == HANSEL_VERSION || (fold != 2 && fold != HANSEL_MAX_FOLD))
+    if (fold == 1 ? version == HANSEL_FORMAT_VERSION_FOLDED
+                  : version == HANSEL_FORMAT_VERSION || (fold != 2 && fold != HANSEL_MAX_FOLD))
         return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, version, fold);
-    if ((row_dims >= 2) != (version == HANSEL_VERSION_MERGED) || row_dims == 1)
+    if ((row_dims >= 2) != (version == HANSEL_FORMAT_VERSION_MERGED) || row_dims == 1)
         return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_ROW_DIMS,
-                    version == HANSEL_VERSION_MERGED ? 2 : 0, row_dims);
+                    version == HANSEL_FORMAT_VERSION_MERGED ? 2 : 0, row_dims);
     for (i = 0; i < sizeof rules / sizeof *rules; i++) {
         uint8_t value = head[rules[i].offset];
         if (value < rules[i].low || value > rules[i].high)
@@ -181,9 +181,9 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
         return fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, HANSEL_FIXED_BYTES, src_bytes);
     if (hansel_load32(head) != HANSEL_MAGIC)
         return fail(fault, HANSEL_ERR_MAGIC, 0, HANSEL_MAGIC, hansel_load32(head));
-    if (head[HANSEL_OFFSET_VERSION] < HANSEL_VERSION ||
-        head[HANSEL_OFFSET_VERSION] > HANSEL_VERSION_MERGED)
-        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION_MERGED,
+    if (head[HANSEL_OFFSET_VERSION] < HANSEL_FORMAT_VERSION ||
+        head[HANSEL_OFFSET_VERSION] > HANSEL_FORMAT_VERSION_MERGED)
+        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_FORMAT_VERSION_MERGED,
                     head[HANSEL_OFFSET_VERSION]);
     blob->head_bytes = hansel_load32(head + HANSEL_OFFSET_HEAD_BYTES);
     if (blob->head_bytes % HANSEL_ALIGNMENT ||
@@ -237,9 +237,10 @@ HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes, const 
     if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;
     memset(head, 0, blob->head_bytes);
     hansel_store32(head + HANSEL_OFFSET_MAGIC, HANSEL_MAGIC);
-    head[HANSEL_OFFSET_VERSION] = (uint8_t)(blob->row_dims > 1             ? HANSEL_VERSION_MERGED
-                                            : blob->weights_per_symbol > 1 ? HANSEL_VERSION_FOLDED
-                                                                           : HANSEL_VERSION);
+    head[HANSEL_OFFSET_VERSION] =
+        (uint8_t)(blob->row_dims > 1             ? HANSEL_FORMAT_VERSION_MERGED
+                  : blob->weights_per_symbol > 1 ? HANSEL_FORMAT_VERSION_FOLDED
+                                                 : HANSEL_FORMAT_VERSION);
     for (i = 0; i < FIELD_COUNT; i++)
         memcpy(head + fields[i].offset, (const uint8_t *)blob + fields[i].member, fields[i].size);
     if (blob->row_dims == 1) head[HANSEL_OFFSET_ROW_DIMS] = 0;

@@ -60,7 +60,7 @@ describe('mirrors', () => {
     for (const name of CONSTANTS) assert.ok(format.has(name), name);
     const c = functions(await read('src/decode.c'));
     hasInOrder(c, FUNCTIONS.map((name) => (name === 'decode_step' ? 'decode_steps' : name)), 'src/decode.c');
-    hasInOrder(functions(await read('src/layout.c')), LAYOUT, 'src/layout.c');
+    hasInOrder(functions(await read('src/partition.c')), LAYOUT, 'src/partition.c');
   });
 
   for (const file of shaders) {

@@ -81,10 +81,10 @@ static void decode_hostile(const uint8_t *src, size_t src_bytes) {
     decode(src, src_bytes);
     if (src_bytes >= HANSEL_FIXED_BYTES) {
         formula_store(fixed + HANSEL_OFFSET_MAGIC, 4, HANSEL_MAGIC);
-        fixed[HANSEL_OFFSET_VERSION] = fixed[HANSEL_OFFSET_ROW_DIMS] > 1 ? HANSEL_VERSION_MERGED
-                                       : fixed[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == 1
-                                           ? HANSEL_VERSION
-                                           : HANSEL_VERSION_FOLDED;
+        fixed[HANSEL_OFFSET_VERSION] =
+            fixed[HANSEL_OFFSET_ROW_DIMS] > 1              ? HANSEL_FORMAT_VERSION_MERGED
+            : fixed[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == 1 ? HANSEL_FORMAT_VERSION
+                                                           : HANSEL_FORMAT_VERSION_FOLDED;
         formula_seal(fixed, src_bytes);
         decode(fixed, src_bytes);
     }

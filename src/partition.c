@@ -1,5 +1,5 @@
-/* layout.c - the matrix view of a tensor and its cut into streams. FORMAT.md 3.1. */
-#include "layout.h"
+/* partition.c - the matrix view of a tensor and its cut into streams. FORMAT.md 3.1. */
+#include "internal.h"
 
 uint32_t hansel_dtype_bytes(uint32_t dtype) {
     static const uint8_t bytes[] = {0, 4, 2, 2, 1, 1, 1, 1};

@@ -1,10 +1,10 @@
 /*
- * layout.h - what encoder and decoder share: how a tensor is cut into streams
+ * internal.h - what encoder and decoder share: how a tensor is cut into streams
  * (FORMAT.md 3.1), packed arrays (3.2) and unaligned little-endian access.
  * Private to src/.
  */
-#ifndef HANSEL_LAYOUT_H
-#define HANSEL_LAYOUT_H
+#ifndef HANSEL_INTERNAL_H
+#define HANSEL_INTERNAL_H
 
 #include <string.h>
 
@@ -139,7 +139,7 @@ hansel_extent hansel_stream_extent(const hansel_blob *blob, uint32_t stream);
 
 /* Rows, columns, weights from rank and shape; 0 if the format cannot hold them. */
 int hansel_matrix_view(hansel_blob *blob);
-/* log2 of a positive, normal number, the same bits on every platform. */
+/* log2 of a positive, normal number, the same bits on every platform. frequencies.c. */
 double hansel_log2(double x);
 /* stream_count from pieces and rows_per_stream; 0 if those are not a partition. */
 int hansel_count_streams(hansel_blob *blob);
