@@ -9,9 +9,9 @@ STRICT = -ffp-contract=off
 EMCC = emcc
 
 CORE = partition crc32c head values frequencies search plan fold encode encode_blob \
-       variant decode decode_group decode_wasm decode_sse_neon decode_avx2 matvec
+       hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
-HEADERS = src/hansel.h src/format.h src/internal.h src/decoder.h
+HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decoder.h
 
 # The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
 # decode.wasm, all that a page needs to read, decodes and multiplies.
@@ -58,6 +58,7 @@ build/%.o: src/%.c $(HEADERS) Makefile
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -c $< -o $@
 
 build/libhansel.a: $(CORE:%=build/%.o)
+	rm -f $@
 	ar rcs $@ $^
 
 # $(1): suffix of the variant, $(2): its name, $(3): its flags

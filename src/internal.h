@@ -1,6 +1,6 @@
 /*
  * internal.h - what encoder and decoder share: how a tensor is cut into streams
- * (FORMAT.md 3.1), packed arrays (3.2) and unaligned little-endian access.
+ * (FORMAT.md 3.1), packed arrays (3.2), folded symbols (4.5) and unaligned little-endian access.
  * Private to src/.
  */
 #ifndef HANSEL_INTERNAL_H
@@ -8,7 +8,15 @@
 
 #include <string.h>
 
-#include "hansel.h"
+#include "hansel_slices.h"
+
+#ifdef __FAST_MATH__
+#error "the bytes of a blob are decided by IEEE arithmetic: compile without -ffast-math"
+#endif
+
+/* Returns status, whose details go to fault if that is not NULL. head.c. */
+hansel_status hansel_fail(hansel_fault *fault, hansel_status status, uint64_t position,
+                          uint64_t expected, uint64_t found);
 
 static inline uint32_t hansel_load16(const uint8_t *src) {
     uint16_t value;
