@@ -144,6 +144,15 @@ build/native_test_asan: $(NATIVE_TEST) $(TEST_HEADERS) $(SOURCES) $(HEADERS)
 	clang -O1 -g $(WARNINGS) $(STRICT) $(SANITIZE) -Isrc $(NATIVE_TEST) \
 	    $(filter-out src/variant.c,$(SOURCES)) -lm -o $@
 
+# Any C++ compiler will do.
+CXX = $(or $(shell command -v g++ || command -v clang++),$(error neither g++ nor clang++ is here))
+
+build/cpp_test: tests/core/cpp.cpp $(HEADERS) build/libhansel.a
+	$(CXX) -std=c++11 -Wall -Wextra -pedantic -Werror -Isrc $< build/libhansel.a -o $@
+
+build/example: src/example.c $(HEADERS) build/libhansel.a
+	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) $< build/libhansel.a -o $@
+
 build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(MAKE_VECTORS) build/libhansel.a -o $@
 
@@ -165,9 +174,13 @@ fuzz: build/fuzz
 	$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
 
-test: build build/native_test build/native_test_asan build/fuzz
+test: build build/native_test build/native_test_asan build/cpp_test build/example build/fuzz
 	build/native_test $(VECTORS)
 	build/native_test_asan $(VECTORS)
+	build/cpp_test
+	build/example >build/example.txt
+	grep -F -f build/example.txt src/example.c
+	! $(CC) -ffast-math -fsyntax-only src/values.c 2>/dev/null
 	@rm -rf build/corpus_test && mkdir -p build/corpus_test
 	$(FUZZ) -runs=30000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }

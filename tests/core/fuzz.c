@@ -62,11 +62,14 @@ static hansel_status decode(const uint8_t *src, size_t src_bytes) {
         REQUIRE(symbols && values);
         status = hansel_decode_symbols(symbols, count, copy, src_bytes, &fault);
         REQUIRE(status != HANSEL_ERR_ARGUMENT);
+        REQUIRE(hansel_decode(values, count * size, blob.dtype, copy, src_bytes, NULL) == status);
         if (status == HANSEL_OK) {
+            uint32_t crc = hansel_crc32c(0, values, count * size);
             const uint8_t *raw = copy + blob.head_bytes + blob.raw_start;
             REQUIRE((blob.mode == HANSEL_GRID
                          ? hansel_dequantize(values, blob.dtype, symbols, count, blob.step)
                          : hansel_join(values, blob.dtype, symbols, raw, count)) == HANSEL_OK);
+            REQUIRE(hansel_crc32c(0, values, count * size) == crc);
             if (blob.stream_count) decode_slices(&blob, copy, symbols);
         }
         free(symbols);
