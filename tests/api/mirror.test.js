@@ -105,6 +105,12 @@ describe('mirrors', () => {
       format.get('HANSEL_STATE_LOW'));
   });
 
+  it('hansel.h is of the package\'s version', async () => {
+    const header = constants(await read('src/hansel.h'));
+    const parts = ['MAJOR', 'MINOR', 'PATCH'].map((name) => header.get(`HANSEL_VERSION_${name}`));
+    assert.equal(parts.join('.'), JSON.parse(await read('package.json')).version);
+  });
+
   it('errors.js numbers the statuses as hansel.h does', async () => {
     const { STATUS } = await import('../../web/core/errors.js');
     const pairs = [...(await read('src/hansel.h')).matchAll(/(HANSEL_(?:OK|ERR_\w+)) = (\d+)/g)];
