@@ -8,10 +8,10 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model plan fold encode encode_blob variant decode \
-       decode_group decode_simd decode_quads decode_avx2 matvec
+CORE = partition crc32c head values frequencies search plan fold encode encode_blob \
+       hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
-HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
+HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decoder.h
 
 # The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
 # decode.wasm, all that a page needs to read, decodes and multiplies.
@@ -29,7 +29,7 @@ WASM_OPT = -Oz
 WASM_OPT_scalar_crc32c = -O2
 WASM_OPT_decode = -O3
 WASM_OPT_simd_decode = -Oz
-WASM_OPT_decode_simd = -O3
+WASM_OPT_decode_wasm = -O3
 WASM_OPT_fold = -O2
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize
@@ -58,6 +58,7 @@ build/%.o: src/%.c $(HEADERS) Makefile
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -c $< -o $@
 
 build/libhansel.a: $(CORE:%=build/%.o)
+	rm -f $@
 	ar rcs $@ $^
 
 # $(1): suffix of the variant, $(2): its name, $(3): its flags
@@ -143,6 +144,15 @@ build/native_test_asan: $(NATIVE_TEST) $(TEST_HEADERS) $(SOURCES) $(HEADERS)
 	clang -O1 -g $(WARNINGS) $(STRICT) $(SANITIZE) -Isrc $(NATIVE_TEST) \
 	    $(filter-out src/variant.c,$(SOURCES)) -lm -o $@
 
+# Any C++ compiler will do.
+CXX = $(or $(shell command -v g++ || command -v clang++),$(error neither g++ nor clang++ is here))
+
+build/cpp_test: tests/core/cpp.cpp $(HEADERS) build/libhansel.a
+	$(CXX) -std=c++11 -Wall -Wextra -pedantic -Werror -Isrc $< build/libhansel.a -o $@
+
+build/example: src/example.c $(HEADERS) build/libhansel.a
+	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) $< build/libhansel.a -o $@
+
 build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(MAKE_VECTORS) build/libhansel.a -o $@
 
@@ -164,9 +174,13 @@ fuzz: build/fuzz
 	$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
 
-test: build build/native_test build/native_test_asan build/fuzz
+test: build build/native_test build/native_test_asan build/cpp_test build/example build/fuzz
 	build/native_test $(VECTORS)
 	build/native_test_asan $(VECTORS)
+	build/cpp_test
+	build/example >build/example.txt
+	grep -F -f build/example.txt src/example.c
+	! $(CC) -ffast-math -fsyntax-only src/values.c 2>/dev/null
 	@rm -rf build/corpus_test && mkdir -p build/corpus_test
 	$(FUZZ) -runs=30000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }

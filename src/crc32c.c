@@ -11,7 +11,7 @@
  * "Chorba: A novel CRC32 implementation", 2024, arXiv:2412.16398; this polynomial was found by
  * trying all of eight terms, and is the shortest).
  */
-#include "layout.h"
+#include "internal.h"
 
 #define CRC_POLYNOMIAL 0x82F63B78u
 #define CRC_REACH 79u        /* blocks */

@@ -15,7 +15,7 @@
  *
  * decode_group.c is a faster twin for the long middle part of streams.
  * The shaders mirror rans_step, rans_refill, decode_part, decode_steps (there decode_step),
- * tail_symbol, tail_step and decode_stream, in that order; tests/mirror.test.js sees to it.
+ * tail_symbol, tail_step and decode_stream, in that order; tests/api/mirror.test.js sees to it.
  */
 #include "decoder.h"
 
@@ -263,61 +263,4 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
         }
     }
     return HANSEL_OK;
-}
-
-static int all_zero(const uint8_t *src, uint64_t src_bytes) {
-    while (src_bytes--)
-        if (*src++) return 0;
-    return 1;
-}
-
-/* Streams whose cursors are read at a time. */
-#define BATCH 64u
-
-hansel_status hansel_decode_symbols(uint8_t *dst, size_t dst_bytes, const void *src,
-                                    size_t src_bytes, hansel_fault *fault) {
-    uint32_t table[HANSEL_MAX_SLOTS], cursors[BATCH + 1], word = 0, count, i, crc;
-    const uint8_t *blob_start = src, *words, *raw;
-    hansel_blob blob;
-    hansel_fault ignored;
-    hansel_status status = hansel_read_head(&blob, src, src_bytes, fault);
-    if (!fault) fault = &ignored;
-    if (status != HANSEL_OK) return status;
-    fault->position = fault->expected = blob.blob_bytes;
-    fault->found = src_bytes;
-    if (src_bytes < blob.blob_bytes) return HANSEL_ERR_TRUNCATED;
-    if (src_bytes > blob.blob_bytes) return HANSEL_ERR_TRAILING;
-    if (dst_bytes != blob.weights) return HANSEL_ERR_ARGUMENT;
-    words = blob_start + blob.head_bytes;
-    crc = hansel_crc32c(0, words, (size_t)(blob.blob_bytes - blob.head_bytes));
-    if (crc != blob.payload_crc) {
-        fault->position = HANSEL_OFFSET_PAYLOAD_CRC;
-        fault->expected = blob.payload_crc;
-        fault->found = crc;
-        return HANSEL_ERR_CHECKSUM;
-    }
-    raw = words + hansel_align(2 * blob.word_count);
-    if (!all_zero(words + 2 * blob.word_count,
-                  hansel_align(2 * blob.word_count) - 2 * blob.word_count) ||
-        !all_zero(raw + blob.weights * blob.raw_bytes,
-                  hansel_align(blob.weights * blob.raw_bytes) - blob.weights * blob.raw_bytes)) {
-        fault->position = blob.head_bytes;
-        return HANSEL_ERR_RESERVED;
-    }
-    if (!blob.stream_count) {
-        if (dst_bytes) memset(dst, (int)blob.origin, dst_bytes);
-        return HANSEL_OK;
-    }
-    hansel_build_table(table, &blob);
-    for (i = 0; i < blob.stream_count && status == HANSEL_OK; i += count) {
-        uint64_t start = hansel_stream_start(&blob, i);
-        count = blob.stream_count - i < BATCH ? blob.stream_count - i : BATCH;
-        hansel_read_cursors(cursors, &blob, src, i, count, word);
-        status = hansel_decode_streams(dst + start,
-                                       (size_t)(hansel_stream_start(&blob, i + count) - start),
-                                       &blob, table, cursors, i, count, words + 2 * (uint64_t)word,
-                                       2 * (size_t)(cursors[count] - word), fault);
-        word = cursors[count];
-    }
-    return status;
 }

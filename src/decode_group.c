@@ -5,7 +5,7 @@
  * It decodes whole steps as long as nothing can go wrong, lets decode.c finish each row that
  * has a step of fewer columns at its end, and leaves the rest to it: the tail, and all
  * checks. So it may not read outside src, and need not notice anything else. The loops
- * themselves are in decode_simd.c (wasm), decode_quads.c and decode_avx2.c.
+ * themselves are in decode_wasm.c (wasm), decode_sse_neon.c and decode_avx2.c.
  */
 #include "decoder.h"
 

@@ -5,7 +5,7 @@
 #ifndef HANSEL_DECODER_H
 #define HANSEL_DECODER_H
 
-#include "layout.h"
+#include "internal.h"
 
 typedef struct hansel_decoder {
     uint32_t state[HANSEL_LANES];
@@ -118,7 +118,7 @@ static inline void hansel_decode_group(hansel_decoder *streams, uint32_t count,
 
 typedef enum hansel_variant {
     HANSEL_SCALAR, /* decode.c alone */
-    HANSEL_QUADS,  /* decode_quads.c: SSE4.1 or NEON */
+    HANSEL_QUADS,  /* decode_sse_neon.c: SSE4.1 or NEON */
     HANSEL_AVX2,   /* decode_avx2.c; quads where streams are few */
     HANSEL_VARIANTS
 } hansel_variant;

@@ -7,7 +7,7 @@
  *     if (x >= freq << (32 - slot_bits))  emit x mod 2^16;  x = x >> 16
  *     x = (x / freq << slot_bits) + x mod freq + start
  */
-#include "layout.h"
+#include "internal.h"
 
 /* Loops that would only grow: small ones, and one whose SIMD needs no unrolling. */
 #if defined(__clang__)

@@ -1,6 +1,6 @@
 /* encode_blob.c - a whole tensor in memory, for native programs; web/encode/encode.js does it in
  * slices. */
-#include "layout.h"
+#include "internal.h"
 
 static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_length) {
     hansel_blob blob;
@@ -14,18 +14,17 @@ static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_l
     return blob.stream_count;
 }
 
-size_t hansel_encode_scratch(uint64_t rows, uint64_t columns, uint32_t stream_length) {
-    return (size_t)(hansel_align(rows * columns) + 4 * bound_streams(rows, columns, stream_length) +
-                    HANSEL_ALIGNMENT);
+static uint64_t scratch_bytes(const hansel_blob *blob, uint32_t stream_length) {
+    return hansel_align(blob->weights) +
+           hansel_align(4 * bound_streams(blob->rows, blob->columns, stream_length));
 }
 
-size_t hansel_encode_blob_bound(uint64_t rows, uint64_t columns, uint32_t dtype,
-                                uint32_t stream_length) {
-    uint64_t streams = bound_streams(rows, columns, stream_length);
+/* Of the blob itself. */
+static uint64_t bound(const hansel_blob *blob, uint32_t stream_length) {
+    uint64_t streams = bound_streams(blob->rows, blob->columns, stream_length);
     uint64_t head = HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 + 4 * streams;
-    return (size_t)(hansel_align(head) +
-                    hansel_align(2 * (HANSEL_STATE_WORDS * streams + rows * columns)) +
-                    hansel_align(rows * columns * hansel_dtype_raw_bytes(dtype)));
+    return hansel_align(head) + hansel_align(2 * (HANSEL_STATE_WORDS * streams + blob->weights)) +
+           hansel_align(blob->weights * hansel_dtype_raw_bytes(blob->dtype));
 }
 
 static hansel_status scan(const hansel_blob *blob, const void *src, hansel_stats *stats,
@@ -143,30 +142,19 @@ static hansel_status find_step(hansel_blob *blob, uint8_t *symbols, const void *
     return search.best > 0 ? HANSEL_OK : HANSEL_ERR_RANGE;
 }
 
-hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, void *scratch,
-                                 size_t scratch_bytes, uint32_t dtype, uint32_t rank,
-                                 const uint64_t *shape, const void *src,
-                                 const hansel_options *options, hansel_fault *fault) {
-    hansel_blob blob;
+/* All that comes after hansel_init(). out has room for bound() bytes, scratch scratch_bytes(). */
+static hansel_status encode(uint8_t *out, size_t out_bytes, size_t *written, uint8_t *scratch,
+                            const hansel_blob *described, const void *src,
+                            const hansel_options *options, hansel_fault *fault) {
+    hansel_blob blob = *described;
     hansel_stats stats;
     hansel_status status;
-    uint8_t *symbols = scratch, *out = dst, *words;
+    uint8_t *symbols = scratch, *words;
     uint32_t *lengths;
     uint64_t head_bound;
-    uint32_t round;
+    uint32_t round, mode = blob.mode, dtype = blob.dtype;
     size_t payload;
     double bits = 0;
-    uint32_t mode = options->lossless ? HANSEL_LOSSLESS : HANSEL_GRID;
-    int has_aim = options->target ? options->target <= HANSEL_TARGET_ERROR && options->step == 0 &&
-                                        options->goal > 0
-                                  : options->step > 0;
-    if (mode == HANSEL_GRID && !has_aim) return HANSEL_ERR_ARGUMENT;
-    status = hansel_init(&blob, dtype, mode, rank, shape, options->step > 0 ? options->step : 1.0f);
-    if (status != HANSEL_OK) return status;
-    if (scratch_bytes < hansel_encode_scratch(blob.rows, blob.columns, options->stream_length) ||
-        dst_bytes <
-            hansel_encode_blob_bound(blob.rows, blob.columns, dtype, options->stream_length))
-        return HANSEL_ERR_CAPACITY;
     lengths = (uint32_t *)(void *)(symbols + hansel_align(blob.weights));
     /* The raw plane's place is known at the end; until then it is split off for
      * nothing, into the room that the words will take. */
@@ -205,7 +193,7 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
         head_bound = hansel_align(HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 +
                                   4 * (uint64_t)blob.stream_count);
         words = out + head_bound;
-        payload = hansel_encode_streams(words, dst_bytes - (size_t)head_bound, lengths, &blob, 0,
+        payload = hansel_encode_streams(words, out_bytes - (size_t)head_bound, lengths, &blob, 0,
                                         blob.stream_count, symbols, (size_t)count);
         if (!payload && blob.stream_count) return HANSEL_ERR_ARGUMENT;
         status = hansel_finish(&blob, lengths);
@@ -223,8 +211,37 @@ hansel_status hansel_encode_blob(void *dst, size_t dst_bytes, size_t *written, v
     words = out + blob.head_bytes;
     memset(words + payload, 0, (size_t)(blob.blob_bytes - blob.head_bytes - payload));
     if (blob.raw_bytes)
-        hansel_split(symbols, words + hansel_align(payload), dtype, src, (size_t)blob.weights);
+        hansel_split(symbols, words + blob.raw_start, dtype, src, (size_t)blob.weights);
     blob.payload_crc = hansel_crc32c(0, words, (size_t)(blob.blob_bytes - blob.head_bytes));
     *written = (size_t)blob.blob_bytes;
-    return hansel_write_head(dst, dst_bytes, &blob, lengths);
+    return hansel_write_head(out, out_bytes, &blob, lengths);
+}
+
+size_t hansel_encode_room(const hansel_tensor *tensor, const hansel_options *options) {
+    hansel_blob blob;
+    uint64_t room;
+    if (hansel_init(&blob, tensor->dtype, HANSEL_LOSSLESS, tensor->rank, tensor->shape, 0) !=
+        HANSEL_OK)
+        return 0;
+    room = bound(&blob, options->stream_length) + scratch_bytes(&blob, options->stream_length);
+    return room <= SIZE_MAX ? (size_t)room : 0;
+}
+
+hansel_status hansel_encode(void *dst, size_t dst_bytes, size_t *blob_bytes,
+                            const hansel_tensor *tensor, const hansel_options *options,
+                            hansel_fault *fault) {
+    hansel_blob blob;
+    hansel_status status;
+    size_t out_bytes, room = hansel_encode_room(tensor, options);
+    int has_aim = options->target ? options->target <= HANSEL_TARGET_ERROR && options->step == 0 &&
+                                        options->goal > 0
+                                  : options->step > 0;
+    if (!room || (!options->lossless && !has_aim)) return HANSEL_ERR_ARGUMENT;
+    status = hansel_init(&blob, tensor->dtype, options->lossless ? HANSEL_LOSSLESS : HANSEL_GRID,
+                         tensor->rank, tensor->shape, options->step > 0 ? options->step : 1.0f);
+    if (status != HANSEL_OK) return status;
+    if (dst_bytes < room) return HANSEL_ERR_CAPACITY;
+    out_bytes = (size_t)bound(&blob, options->stream_length);
+    return encode(dst, out_bytes, blob_bytes, (uint8_t *)dst + out_bytes, &blob, tensor->data,
+                  options, fault);
 }

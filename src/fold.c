@@ -1,8 +1,8 @@
 /*
- * fold.c - several weights to a symbol: FORMAT.md 4.5. The inverse is hansel_unfold() in layout.h,
- * which the decoders and the shaders have each in its own form.
+ * fold.c - several weights to a symbol: FORMAT.md 4.5. The inverse is hansel_unfold() in
+ * internal.h, which the decoders and the shaders have each in its own form.
  */
-#include "layout.h"
+#include "internal.h"
 
 uint32_t hansel_most_folded(const hansel_blob *blob) {
     if (blob->raw_bytes || blob->alphabet_size < 2) return 1;

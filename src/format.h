@@ -1,16 +1,17 @@
 /*
- * format.h - every number of the Hansel blob, in one place.
+ * format.h - every number of the Hansel blob, in one place (but HANSEL_MAX_RANK, which hansel.h
+ * needs).
  *
  * FORMAT.md explains them; shaders/ mirror the ones marked (mirrored) under
- * the same names, and tests/mirror.test.js fails when they drift.
+ * the same names, and tests/api/mirror.test.js fails when they drift.
  */
 #ifndef HANSEL_FORMAT_H
 #define HANSEL_FORMAT_H
 
 #define HANSEL_MAGIC 0x4C534E48u /* "HNSL", little-endian */
-#define HANSEL_VERSION 1u
-#define HANSEL_VERSION_FOLDED 2u /* several weights to a symbol */
-#define HANSEL_VERSION_MERGED 3u /* several dimensions to a row */
+#define HANSEL_FORMAT_VERSION 1u
+#define HANSEL_FORMAT_VERSION_FOLDED 2u /* several weights to a symbol */
+#define HANSEL_FORMAT_VERSION_MERGED 3u /* several dimensions to a row */
 
 /* rANS (FORMAT.md section 4). */
 #define HANSEL_LANES 4u         /* (mirrored) states per stream: one quad */
@@ -58,7 +59,6 @@
 #define HANSEL_FIXED_BYTES 56u
 
 #define HANSEL_ALIGNMENT 16u /* head, stream words, raw plane: each padded to this */
-#define HANSEL_MAX_RANK 8u
 #define HANSEL_MAX_WEIGHTS ((uint64_t)1 << 48)
 #define HANSEL_MAX_COLUMNS ((uint64_t)1 << 34)
 #define HANSEL_MAX_STREAMS ((uint64_t)1 << 31)

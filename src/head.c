@@ -1,5 +1,5 @@
 /* head.c - the head of a blob, read and written. FORMAT.md sections 2 and 3. */
-#include "layout.h"
+#include "internal.h"
 
 /* Fields of the fixed part that a blob has too, in the same order of bytes. */
 #define FIELD(name, offset, size) \
@@ -30,7 +30,7 @@ static const struct {
 };
 #define FIELD_COUNT (sizeof fields / sizeof *fields)
 
-static hansel_status fail(hansel_fault *fault, hansel_status status, uint64_t position,
+hansel_status hansel_fail(hansel_fault *fault, hansel_status status, uint64_t position,
                           uint64_t expected, uint64_t found) {
     if (fault) {
         fault->position = position;
@@ -59,17 +59,18 @@ static hansel_status check_fixed(const uint8_t *head, hansel_fault *fault) {
     uint32_t version = head[HANSEL_OFFSET_VERSION], fold = head[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL];
     uint32_t row_dims = head[HANSEL_OFFSET_ROW_DIMS];
     /* Version 1 knows 1, 2 the others, 3 all. */
-    if (fold == 1 ? version == HANSEL_VERSION_FOLDED
-                  : version == HANSEL_VERSION || (fold != 2 && fold != HANSEL_MAX_FOLD))
-        return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, version, fold);
-    if ((row_dims >= 2) != (version == HANSEL_VERSION_MERGED) || row_dims == 1)
-        return fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_ROW_DIMS,
-                    version == HANSEL_VERSION_MERGED ? 2 : 0, row_dims);
+    if (fold == 1 ? version == HANSEL_FORMAT_VERSION_FOLDED
+                  : version == HANSEL_FORMAT_VERSION || (fold != 2 && fold != HANSEL_MAX_FOLD))
+        return hansel_fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, version,
+                           fold);
+    if ((row_dims >= 2) != (version == HANSEL_FORMAT_VERSION_MERGED) || row_dims == 1)
+        return hansel_fail(fault, HANSEL_ERR_RESERVED, HANSEL_OFFSET_ROW_DIMS,
+                           version == HANSEL_FORMAT_VERSION_MERGED ? 2 : 0, row_dims);
     for (i = 0; i < sizeof rules / sizeof *rules; i++) {
         uint8_t value = head[rules[i].offset];
         if (value < rules[i].low || value > rules[i].high)
-            return fail(fault, (hansel_status)rules[i].status, rules[i].offset,
-                        value < rules[i].low ? rules[i].low : rules[i].high, value);
+            return hansel_fail(fault, (hansel_status)rules[i].status, rules[i].offset,
+                               value < rules[i].low ? rules[i].low : rules[i].high, value);
     }
     return HANSEL_OK;
 }
@@ -85,42 +86,43 @@ static hansel_status read_fields(hansel_blob *blob, const uint8_t *head, hansel_
     grid_dtype =
         blob->dtype == HANSEL_F32 || blob->dtype == HANSEL_F16 || blob->dtype == HANSEL_BF16;
     if (blob->mode == HANSEL_GRID && !grid_dtype)
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE, HANSEL_F32, blob->dtype);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE, HANSEL_F32, blob->dtype);
     /* lossless: 0; grid: a positive, finite, normal number */
     if (blob->mode == HANSEL_GRID ? float_bits < 0x00800000u || float_bits >= 0x7F800000u
                                   : float_bits != 0)
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_STEP, blob->mode == HANSEL_GRID,
-                    float_bits);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_STEP, blob->mode == HANSEL_GRID,
+                           float_bits);
     i = blob->mode == HANSEL_GRID ? 0 : hansel_dtype_raw_bytes(blob->dtype);
     if (blob->raw_bytes != i)
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_RAW_BYTES, i, blob->raw_bytes);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_RAW_BYTES, i, blob->raw_bytes);
     if (blob->weights_per_symbol > 1 && (blob->raw_bytes || blob->alphabet_size < 2))
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1,
-                    blob->weights_per_symbol);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1,
+                           blob->weights_per_symbol);
 
     if (blob->row_dims > 1 && blob->row_dims >= blob->rank)
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_ROW_DIMS, blob->rank - 1,
-                    blob->row_dims);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_ROW_DIMS, blob->rank - 1,
+                           blob->row_dims);
     for (i = 0; i < blob->rank; i++)
         blob->shape[i] = hansel_load64(head + HANSEL_OFFSET_SHAPE + 8 * i);
     if (!hansel_matrix_view(blob))
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_SHAPE, HANSEL_MAX_WEIGHTS,
-                    blob->shape[0]);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_SHAPE, HANSEL_MAX_WEIGHTS,
+                           blob->shape[0]);
     if (blob->alphabet_size > 256 || (blob->alphabet_size == 0) != (blob->weights == 0))
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_ALPHABET, blob->weights ? 256 : 0,
-                    blob->alphabet_size);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_ALPHABET,
+                           blob->weights ? 256 : 0, blob->alphabet_size);
     if (blob->alphabet_size > 1u << blob->tail_bits && blob->tail_steps)
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_BITS, 8, blob->tail_bits);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_BITS, 8, blob->tail_bits);
     if (blob->tail_bits * blob->tail_steps > HANSEL_MAX_TAIL_BITS)
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_STEPS, HANSEL_MAX_TAIL_BITS,
-                    blob->tail_bits * blob->tail_steps);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_STEPS, HANSEL_MAX_TAIL_BITS,
+                           blob->tail_bits * blob->tail_steps);
     if (!hansel_count_streams(blob))
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_PIECES, blob->alphabet_size > 1,
-                    blob->pieces);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_PIECES, blob->alphabet_size > 1,
+                           blob->pieces);
     if (!blob->stream_count &&
         (blob->tail_bits | blob->tail_steps | blob->length_bits | blob->length_base))
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_BITS, 0,
-                    blob->tail_bits | blob->tail_steps | blob->length_bits | blob->length_base);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_TAIL_BITS, 0,
+                           blob->tail_bits | blob->tail_steps | blob->length_bits |
+                               blob->length_base);
     blob->directory_offset = HANSEL_FIXED_BYTES + 8 * blob->rank;
     return HANSEL_OK;
 }
@@ -130,17 +132,25 @@ static hansel_status read_frequencies(hansel_blob *blob, const uint8_t *head, ha
     uint32_t i, sum = 0, count = blob->stream_count ? blob->alphabet_size : 0;
     uint64_t bytes = hansel_packed_bytes(count, blob->slot_bits);
     if (blob->directory_offset + bytes > blob->head_bytes)
-        return fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, bytes,
-                    blob->head_bytes - blob->directory_offset);
+        return hansel_fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, bytes,
+                           blob->head_bytes - blob->directory_offset);
     for (i = 0; i < count; i++) {
         blob->freq[i] = (uint16_t)hansel_packed_load(src, i, blob->slot_bits);
         sum += blob->freq[i];
     }
     /* freq < 1 << slot_bits by its width, so no table entry can overflow. */
     if (count && sum != 1u << blob->slot_bits)
-        return fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, 1u << blob->slot_bits, sum);
+        return hansel_fail(fault, HANSEL_ERR_TABLE, blob->directory_offset, 1u << blob->slot_bits,
+                           sum);
     blob->directory_offset += (uint32_t)bytes;
     return HANSEL_OK;
+}
+
+/* Where words and raw plane lie. Returns the payload's size. */
+static uint64_t place_payload(hansel_blob *blob, uint64_t words) {
+    blob->word_count = words;
+    blob->raw_start = hansel_align(2 * words);
+    return blob->raw_start + hansel_align(blob->weights * blob->raw_bytes);
 }
 
 /* Every stream holds its states; all together fill the payload exactly. */
@@ -149,24 +159,24 @@ static hansel_status read_directory(hansel_blob *blob, const uint8_t *head, hans
         blob->directory_offset + hansel_packed_bytes(blob->stream_count, blob->length_bits);
     uint64_t words = 0, payload, i;
     if (hansel_align(end) != blob->head_bytes)
-        return fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_HEAD_BYTES, hansel_align(end),
-                    blob->head_bytes);
+        return hansel_fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_HEAD_BYTES, hansel_align(end),
+                           blob->head_bytes);
     for (i = end; i < blob->head_bytes; i++)
-        if (head[i]) return fail(fault, HANSEL_ERR_RESERVED, i, 0, head[i]);
+        if (head[i]) return hansel_fail(fault, HANSEL_ERR_RESERVED, i, 0, head[i]);
     if (blob->stream_count && blob->length_base < HANSEL_STATE_WORDS)
-        return fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_LENGTH_BASE, HANSEL_STATE_WORDS,
-                    blob->length_base);
+        return hansel_fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_LENGTH_BASE,
+                           HANSEL_STATE_WORDS, blob->length_base);
     words = (uint64_t)blob->stream_count * blob->length_base;
     if (blob->length_bits)
         for (i = 0; i < blob->stream_count; i++)
             words += hansel_packed_load(head + blob->directory_offset, i, blob->length_bits);
     if (words >= HANSEL_MAX_WORDS)
-        return fail(fault, HANSEL_ERR_DIRECTORY, blob->directory_offset, HANSEL_MAX_WORDS, words);
-    blob->word_count = words;
-    payload = hansel_align(2 * words) + hansel_align(blob->weights * blob->raw_bytes);
+        return hansel_fail(fault, HANSEL_ERR_DIRECTORY, blob->directory_offset, HANSEL_MAX_WORDS,
+                           words);
+    payload = place_payload(blob, words);
     if (blob->head_bytes + payload != blob->blob_bytes)
-        return fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_BLOB_BYTES,
-                    blob->head_bytes + payload, blob->blob_bytes);
+        return hansel_fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_BLOB_BYTES,
+                           blob->head_bytes + payload, blob->blob_bytes);
     return HANSEL_OK;
 }
 
@@ -178,28 +188,28 @@ hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_by
     uint32_t crc, expected;
     memset(blob, 0, sizeof *blob);
     if (src_bytes < HANSEL_FIXED_BYTES)
-        return fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, HANSEL_FIXED_BYTES, src_bytes);
+        return hansel_fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, HANSEL_FIXED_BYTES, src_bytes);
     if (hansel_load32(head) != HANSEL_MAGIC)
-        return fail(fault, HANSEL_ERR_MAGIC, 0, HANSEL_MAGIC, hansel_load32(head));
-    if (head[HANSEL_OFFSET_VERSION] < HANSEL_VERSION ||
-        head[HANSEL_OFFSET_VERSION] > HANSEL_VERSION_MERGED)
-        return fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION, HANSEL_VERSION_MERGED,
-                    head[HANSEL_OFFSET_VERSION]);
+        return hansel_fail(fault, HANSEL_ERR_MAGIC, 0, HANSEL_MAGIC, hansel_load32(head));
+    if (head[HANSEL_OFFSET_VERSION] < HANSEL_FORMAT_VERSION ||
+        head[HANSEL_OFFSET_VERSION] > HANSEL_FORMAT_VERSION_MERGED)
+        return hansel_fail(fault, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION,
+                           HANSEL_FORMAT_VERSION_MERGED, head[HANSEL_OFFSET_VERSION]);
     blob->head_bytes = hansel_load32(head + HANSEL_OFFSET_HEAD_BYTES);
     if (blob->head_bytes % HANSEL_ALIGNMENT ||
         blob->head_bytes < HANSEL_FIXED_BYTES + 8u * head[HANSEL_OFFSET_RANK])
-        return fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_HEAD_BYTES,
-                    hansel_align(HANSEL_FIXED_BYTES + 8u * head[HANSEL_OFFSET_RANK]),
-                    blob->head_bytes);
+        return hansel_fail(fault, HANSEL_ERR_HEADER, HANSEL_OFFSET_HEAD_BYTES,
+                           hansel_align(HANSEL_FIXED_BYTES + 8u * head[HANSEL_OFFSET_RANK]),
+                           blob->head_bytes);
     if (src_bytes < blob->head_bytes)
-        return fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, blob->head_bytes, src_bytes);
+        return hansel_fail(fault, HANSEL_ERR_TRUNCATED, src_bytes, blob->head_bytes, src_bytes);
     crc = hansel_crc32c(0, head, HANSEL_OFFSET_HEAD_CRC);
     crc = hansel_crc32c(crc, zero, 4);
     crc = hansel_crc32c(crc, head + HANSEL_OFFSET_BLOB_BYTES,
                         blob->head_bytes - HANSEL_OFFSET_BLOB_BYTES);
     expected = hansel_load32(head + HANSEL_OFFSET_HEAD_CRC);
     if (crc != expected)
-        return fail(fault, HANSEL_ERR_CHECKSUM, HANSEL_OFFSET_HEAD_CRC, expected, crc);
+        return hansel_fail(fault, HANSEL_ERR_CHECKSUM, HANSEL_OFFSET_HEAD_CRC, expected, crc);
     if ((status = check_fixed(head, fault)) != HANSEL_OK) return status;
     if ((status = read_fields(blob, head, fault)) != HANSEL_OK) return status;
     if ((status = read_frequencies(blob, head, fault)) != HANSEL_OK) return status;
@@ -218,15 +228,13 @@ HANSEL_SMALL hansel_status hansel_finish(hansel_blob *blob, const uint32_t *leng
     blob->length_base = low;
     blob->length_bits = 0;
     while ((high - low) >> blob->length_bits) blob->length_bits++;
-    blob->word_count = words;
     blob->directory_offset =
         (uint32_t)(HANSEL_FIXED_BYTES + 8 * blob->rank +
                    hansel_packed_bytes(count ? blob->alphabet_size : 0, blob->slot_bits));
     head = hansel_align(blob->directory_offset + hansel_packed_bytes(count, blob->length_bits));
     if (words >= HANSEL_MAX_WORDS || head >= 0xFFFFFFFFu) return HANSEL_ERR_ARGUMENT;
     blob->head_bytes = (uint32_t)head;
-    blob->blob_bytes =
-        head + hansel_align(2 * words) + hansel_align(blob->weights * blob->raw_bytes);
+    blob->blob_bytes = head + place_payload(blob, words);
     return HANSEL_OK;
 }
 
@@ -237,9 +245,10 @@ HANSEL_SMALL hansel_status hansel_write_head(void *dst, size_t dst_bytes, const 
     if (dst_bytes < blob->head_bytes) return HANSEL_ERR_CAPACITY;
     memset(head, 0, blob->head_bytes);
     hansel_store32(head + HANSEL_OFFSET_MAGIC, HANSEL_MAGIC);
-    head[HANSEL_OFFSET_VERSION] = (uint8_t)(blob->row_dims > 1             ? HANSEL_VERSION_MERGED
-                                            : blob->weights_per_symbol > 1 ? HANSEL_VERSION_FOLDED
-                                                                           : HANSEL_VERSION);
+    head[HANSEL_OFFSET_VERSION] =
+        (uint8_t)(blob->row_dims > 1             ? HANSEL_FORMAT_VERSION_MERGED
+                  : blob->weights_per_symbol > 1 ? HANSEL_FORMAT_VERSION_FOLDED
+                                                 : HANSEL_FORMAT_VERSION);
     for (i = 0; i < FIELD_COUNT; i++)
         memcpy(head + fields[i].offset, (const uint8_t *)blob + fields[i].member, fields[i].size);
     if (blob->row_dims == 1) head[HANSEL_OFFSET_ROW_DIMS] = 0;

@@ -5,7 +5,7 @@
  * A slice is any run of weights, row-major; the sums of a row that it only partly
  * covers continue with the next slice. All orders of summation are fixed.
  */
-#include "layout.h"
+#include "internal.h"
 #ifdef __wasm_simd128__
 #include <wasm_simd128.h>
 #endif

@@ -2,7 +2,7 @@
  * plan.c - what comes before coding: the tensor's description, its cut into streams, their tails,
  * and what all of it will cost. FORMAT.md sections 3.1 and 4.4.
  */
-#include "layout.h"
+#include "internal.h"
 
 /*
  * A step is cut short by the end of its row, so rows of three columns, the kernels of a

@@ -7,7 +7,7 @@
  * operation, so every build gives the same bytes; compile without contraction
  * (-ffp-contract=off).
  */
-#include "layout.h"
+#include "internal.h"
 
 #define BLOCK 1024 /* weights converted to binary32 at a time */
 #define SUMS 4     /* interleaved partial sums: breaks the chain of additions */

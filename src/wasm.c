@@ -1,9 +1,9 @@
 /*
- * wasm.c - what the WebAssembly module shows: the functions of hansel.h named in
+ * wasm.c - what the WebAssembly module shows: the functions of hansel_slices.h named in
  * the Makefile's EXPORTS, and these proofs that web/core/codec.js reads the structs
  * where they are. No allocator: memory from __heap_base on is the caller's.
  */
-#include "hansel.h"
+#include "hansel_slices.h"
 
 #define PROVE(type, field, offset) \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field)
@@ -39,7 +39,8 @@ PROVE(hansel_blob, directory_offset, 172);
 PROVE(hansel_blob, weights_per_symbol, 176);
 PROVE(hansel_blob, freq, 180);
 PROVE(hansel_blob, row_dims, 692);
-_Static_assert(sizeof(hansel_blob) == 696, "hansel_blob");
+PROVE(hansel_blob, raw_start, 696);
+_Static_assert(sizeof(hansel_blob) == 704, "hansel_blob");
 
 PROVE(hansel_stats, sum_squares, 0);
 PROVE(hansel_stats, sum_error, 8);

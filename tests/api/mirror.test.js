@@ -60,7 +60,7 @@ describe('mirrors', () => {
     for (const name of CONSTANTS) assert.ok(format.has(name), name);
     const c = functions(await read('src/decode.c'));
     hasInOrder(c, FUNCTIONS.map((name) => (name === 'decode_step' ? 'decode_steps' : name)), 'src/decode.c');
-    hasInOrder(functions(await read('src/layout.c')), LAYOUT, 'src/layout.c');
+    hasInOrder(functions(await read('src/partition.c')), LAYOUT, 'src/partition.c');
   });
 
   for (const file of shaders) {
@@ -103,6 +103,12 @@ describe('mirrors', () => {
     assert.throws(() => hasInOrder(renamed, FUNCTIONS, 'x'), assert.AssertionError);
     assert.notEqual(constants(text.replace('65536u', '65535u')).get('HANSEL_STATE_LOW'),
       format.get('HANSEL_STATE_LOW'));
+  });
+
+  it('hansel.h is of the package\'s version', async () => {
+    const header = constants(await read('src/hansel.h'));
+    const parts = ['MAJOR', 'MINOR', 'PATCH'].map((name) => header.get(`HANSEL_VERSION_${name}`));
+    assert.equal(parts.join('.'), JSON.parse(await read('package.json')).version);
   });
 
   it('errors.js numbers the statuses as hansel.h does', async () => {

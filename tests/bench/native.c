@@ -8,7 +8,7 @@
  *
  *   streams  hansel_fold (where it folds), hansel_encode_streams and hansel_decode_streams
  *            alone, one thread, all streams in one call, everything in memory
- *   blob     hansel_encode_blob and hansel_decode_symbols: also histogram, model,
+ *   blob     hansel_encode and hansel_decode_symbols: also histogram, model,
  *            directory, head and checksum
  *   scalar, quads, avx2
  *            hansel_decode_streams by one decoder, where "streams" takes the best
@@ -79,10 +79,10 @@ static void print_speeds(const char *name, double *times, int repeats, double sy
 
 int main(int argc, char **argv) {
     static uint32_t table[HANSEL_MAX_SLOTS];
-    uint64_t shape[2];
-    uint32_t stream_length, *cursors, *lengths;
-    size_t count, scratch_bytes, bound, room_bytes, blob_bytes = 0, written = 0;
-    uint8_t *src, *dst, *coded, *room, *scratch, *symbols;
+    hansel_tensor tensor = {HANSEL_I8, 2, {0}, NULL};
+    uint32_t *cursors, *lengths;
+    size_t count, coded_bytes, room_bytes, blob_bytes = 0, written = 0;
+    uint8_t *src, *dst, *coded, *room, *symbols;
     hansel_blob blob;
     hansel_options options;
     hansel_variant best = HANSEL_SCALAR;
@@ -96,13 +96,12 @@ int main(int argc, char **argv) {
     }
     if (argc == 2 && !strcmp(argv[1], "--variants")) return 0;
     if (argc != 6) fail("usage: bench FILE ROWS COLUMNS STREAM_LENGTH REPEATS | --variants");
-    shape[0] = strtoull(argv[2], NULL, 10);
-    shape[1] = strtoull(argv[3], NULL, 10);
-    stream_length = (uint32_t)strtoul(argv[4], NULL, 10);
+    tensor.shape[0] = strtoull(argv[2], NULL, 10);
+    tensor.shape[1] = strtoull(argv[3], NULL, 10);
     repeats = atoi(argv[5]);
-    count = (size_t)(shape[0] * shape[1]);
+    count = (size_t)(tensor.shape[0] * tensor.shape[1]);
     if (!count || repeats < 1 || repeats > MAX_REPEATS) fail("impossible sizes");
-    src = allocate(count);
+    tensor.data = src = allocate(count);
     dst = allocate(count);
     file = fopen(argv[1], "rb");
     if (!file || fread(src, 1, count, file) != count) fail("the file cannot be read");
@@ -110,13 +109,10 @@ int main(int argc, char **argv) {
 
     memset(&options, 0, sizeof options);
     options.lossless = 1;
-    options.stream_length = stream_length;
-    scratch_bytes = hansel_encode_scratch(shape[0], shape[1], stream_length);
-    bound = hansel_encode_blob_bound(shape[0], shape[1], HANSEL_I8, stream_length);
-    scratch = allocate(scratch_bytes);
-    coded = allocate(bound);
-    if (hansel_encode_blob(coded, bound, &blob_bytes, scratch, scratch_bytes, HANSEL_I8, 2, shape,
-                           src, &options, NULL) != HANSEL_OK ||
+    options.stream_length = (uint32_t)strtoul(argv[4], NULL, 10);
+    coded_bytes = hansel_encode_room(&tensor, &options);
+    coded = allocate(coded_bytes);
+    if (hansel_encode(coded, coded_bytes, &blob_bytes, &tensor, &options, NULL) != HANSEL_OK ||
         hansel_read_head(&blob, coded, blob_bytes, NULL) != HANSEL_OK || !blob.stream_count)
         fail("the data cannot be coded");
     cursors = allocate(4 * ((size_t)blob.stream_count + 1));
@@ -140,8 +136,7 @@ int main(int argc, char **argv) {
             written = hansel_encode_streams(room, room_bytes, lengths, &blob, 0, blob.stream_count,
                                             src, count);
         t[1] = now();
-        ok = hansel_encode_blob(coded, bound, &blob_bytes, scratch, scratch_bytes, HANSEL_I8, 2,
-                                shape, src, &options, NULL) == HANSEL_OK;
+        ok = hansel_encode(coded, coded_bytes, &blob_bytes, &tensor, &options, NULL) == HANSEL_OK;
         t[2] = now();
         if (!ok || written != 2 * (size_t)blob.word_count || blob_bytes != blob.blob_bytes ||
             memcmp(room, coded + blob.head_bytes, written))
@@ -195,7 +190,6 @@ int main(int argc, char **argv) {
         print_speeds("memcpy_Msps", copy, repeats, (double)count);
         printf("}\n");
     }
-    free(src), free(symbols), free(dst), free(coded), free(room), free(scratch), free(cursors),
-        free(lengths);
+    free(src), free(symbols), free(dst), free(coded), free(room), free(cursors), free(lengths);
     return 0;
 }

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "../src/hansel.h"
+#include "../src/hansel_slices.h"
 
 /* The integer n of element i; `random` has 32 even bits. */
 typedef enum formula_kind {

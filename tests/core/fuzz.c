@@ -62,11 +62,14 @@ static hansel_status decode(const uint8_t *src, size_t src_bytes) {
         REQUIRE(symbols && values);
         status = hansel_decode_symbols(symbols, count, copy, src_bytes, &fault);
         REQUIRE(status != HANSEL_ERR_ARGUMENT);
+        REQUIRE(hansel_decode(values, count * size, blob.dtype, copy, src_bytes, NULL) == status);
         if (status == HANSEL_OK) {
-            const uint8_t *raw = copy + src_bytes - (count * blob.raw_bytes + 15) / 16 * 16;
+            uint32_t crc = hansel_crc32c(0, values, count * size);
+            const uint8_t *raw = copy + blob.head_bytes + blob.raw_start;
             REQUIRE((blob.mode == HANSEL_GRID
                          ? hansel_dequantize(values, blob.dtype, symbols, count, blob.step)
                          : hansel_join(values, blob.dtype, symbols, raw, count)) == HANSEL_OK);
+            REQUIRE(hansel_crc32c(0, values, count * size) == crc);
             if (blob.stream_count) decode_slices(&blob, copy, symbols);
         }
         free(symbols);
@@ -81,10 +84,10 @@ static void decode_hostile(const uint8_t *src, size_t src_bytes) {
     decode(src, src_bytes);
     if (src_bytes >= HANSEL_FIXED_BYTES) {
         formula_store(fixed + HANSEL_OFFSET_MAGIC, 4, HANSEL_MAGIC);
-        fixed[HANSEL_OFFSET_VERSION] = fixed[HANSEL_OFFSET_ROW_DIMS] > 1 ? HANSEL_VERSION_MERGED
-                                       : fixed[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == 1
-                                           ? HANSEL_VERSION
-                                           : HANSEL_VERSION_FOLDED;
+        fixed[HANSEL_OFFSET_VERSION] =
+            fixed[HANSEL_OFFSET_ROW_DIMS] > 1              ? HANSEL_FORMAT_VERSION_MERGED
+            : fixed[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == 1 ? HANSEL_FORMAT_VERSION
+                                                           : HANSEL_FORMAT_VERSION_FOLDED;
         formula_seal(fixed, src_bytes);
         decode(fixed, src_bytes);
     }
@@ -102,8 +105,9 @@ static void encode_decode(const uint8_t *src, size_t src_bytes) {
     hansel_status status;
     uint64_t shape[3] = {1, 1, 1};
     size_t size = hansel_dtype_bytes(dtype), count = (src_bytes - OPTION_BYTES) / size;
-    size_t bound, scratch_bytes, written = 0;
-    uint8_t *tensor, *scratch, *dst, *symbols, *values;
+    size_t room, written = 0;
+    hansel_tensor tensor = {dtype, rank, {0}, NULL};
+    uint8_t *weights, *dst, *symbols, *values;
     memset(&options, 0, sizeof options);
     options.lossless = src[3] & 1 || dtype > HANSEL_BF16;
     options.clamp = src[3] >> 1 & 1;
@@ -118,19 +122,16 @@ static void encode_decode(const uint8_t *src, size_t src_bytes) {
     shape[0] = rank > 1 ? count / (shape[1] * shape[2]) : count;
     count = (size_t)(shape[0] * shape[1] * shape[2]);
 
-    tensor = exact(src + OPTION_BYTES, count * size);
-    hansel_init(&blob, dtype, HANSEL_LOSSLESS, rank, shape, 0);
-    bound = hansel_encode_blob_bound(blob.rows, blob.columns, dtype, options.stream_length);
-    scratch_bytes = hansel_encode_scratch(blob.rows, blob.columns, options.stream_length);
-    scratch = malloc(scratch_bytes);
-    dst = malloc(bound);
+    tensor.data = weights = exact(src + OPTION_BYTES, count * size);
+    memcpy(tensor.shape, shape, sizeof shape);
+    room = hansel_encode_room(&tensor, &options);
+    dst = malloc(room);
     symbols = malloc(count ? count : 1);
     values = malloc(count ? count * size : 1);
-    REQUIRE(scratch && dst && symbols && values);
-    status = hansel_encode_blob(dst, bound, &written, scratch, scratch_bytes, dtype, rank, shape,
-                                tensor, &options, NULL);
+    REQUIRE(dst && symbols && values);
+    status = hansel_encode(dst, room, &written, &tensor, &options, NULL);
     if (options.lossless || status == HANSEL_OK) {
-        REQUIRE(status == HANSEL_OK && written <= bound);
+        REQUIRE(status == HANSEL_OK && written <= room);
         REQUIRE(decode(dst, written) == HANSEL_OK);
         REQUIRE(decode(dst, written - 1) == HANSEL_ERR_TRUNCATED);
         REQUIRE(hansel_read_head(&blob, dst, written, NULL) == HANSEL_OK);
@@ -138,13 +139,12 @@ static void encode_decode(const uint8_t *src, size_t src_bytes) {
                 !memcmp(blob.shape, shape, 8 * rank));
         REQUIRE(hansel_decode_symbols(symbols, count, dst, written, NULL) == HANSEL_OK);
         if (options.lossless) {
-            const uint8_t *raw = dst + written - (count * blob.raw_bytes + 15) / 16 * 16;
-            REQUIRE(hansel_join(values, dtype, symbols, raw, count) == HANSEL_OK);
-            REQUIRE(!memcmp(values, tensor, count * size));
+            REQUIRE(hansel_decode(values, count * size, dtype, dst, written, NULL) == HANSEL_OK);
+            REQUIRE(!memcmp(values, weights, count * size));
         } else {
             hansel_stats stats;
             memset(&stats, 0, sizeof stats);
-            REQUIRE(hansel_quantize(values, dtype, tensor, count, blob.step, (int)options.clamp,
+            REQUIRE(hansel_quantize(values, dtype, weights, count, blob.step, (int)options.clamp,
                                     &stats, NULL) == HANSEL_OK);
             REQUIRE(!memcmp(values, symbols, count));
         }
@@ -153,8 +153,7 @@ static void encode_decode(const uint8_t *src, size_t src_bytes) {
         /* Clamped, every value has an index; but a rate or an error can be out of reach. */
         REQUIRE(status != HANSEL_ERR_RANGE || !options.clamp || options.target);
     }
-    free(tensor);
-    free(scratch);
+    free(weights);
     free(dst);
     free(symbols);
     free(values);

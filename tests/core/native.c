@@ -64,33 +64,40 @@ bytes read_file(const char *root, const char *name) {
 }
 
 bytes encode(const vector *v, const uint8_t *src, hansel_status *status) {
-    hansel_blob view;
-    bytes out = {NULL, 0}, scratch;
-    size_t bound;
-    *status = hansel_init(&view, v->dtype, HANSEL_LOSSLESS, v->rank, v->shape, 0);
-    if (*status != HANSEL_OK) return out;
-    bound = hansel_encode_blob_bound(view.rows, view.columns, v->dtype, v->options.stream_length);
-    scratch.count = hansel_encode_scratch(view.rows, view.columns, v->options.stream_length);
-    scratch.at = allocate(scratch.count);
-    out.at = allocate(bound);
-    *status = hansel_encode_blob(out.at, bound, &out.count, scratch.at, scratch.count, v->dtype,
-                                 v->rank, v->shape, src, &v->options, NULL);
-    free(scratch.at);
+    hansel_tensor tensor = {v->dtype, v->rank, {0}, src};
+    bytes out = {NULL, 0};
+    size_t room;
+    memcpy(tensor.shape, v->shape, sizeof tensor.shape);
+    room = hansel_encode_room(&tensor, &v->options);
+    out.at = allocate(room);
+    *status = hansel_encode(out.at, room, &out.count, &tensor, &v->options, NULL);
     return out;
 }
 
 #define GUARD ((uint64_t)1 << 22) /* weights: an all-equal blob of 80 bytes can claim 2^48 */
 
-/* Decodes from and into buffers that are exact to the byte. */
+/* Decodes from and into buffers that are exact to the byte, to symbols and to weights: both must
+ * come to the same end. */
 hansel_status decode_exact(const uint8_t *src, size_t src_bytes, hansel_fault *fault) {
     uint8_t *copy = exact(src, src_bytes), *dst;
+    hansel_fault first = {0, 0, 0}, second = {0, 0, 0};
     hansel_blob blob;
-    hansel_status status = hansel_read_head(&blob, copy, src_bytes, fault);
-    if (status == HANSEL_OK && blob.weights <= GUARD) {
-        dst = allocate((size_t)blob.weights);
-        status = hansel_decode_symbols(dst, (size_t)blob.weights, copy, src_bytes, fault);
+    hansel_status status = hansel_read_head(&blob, copy, src_bytes, &first), again;
+    if (status != HANSEL_OK || blob.weights <= GUARD) {
+        size_t count = status == HANSEL_OK ? (size_t)blob.weights : 0, size = 0;
+        if (status == HANSEL_OK) {
+            dst = allocate(count);
+            status = hansel_decode_symbols(dst, count, copy, src_bytes, fault ? &first : NULL);
+            free(dst);
+            size = count * hansel_dtype_bytes(blob.dtype);
+        }
+        dst = allocate(size);
+        again = hansel_decode(dst, size, blob.dtype, copy, src_bytes, fault ? &second : NULL);
+        check(again == status, "hansel_decode: status %d, not %d", again, status);
+        check(!fault || !memcmp(&first, &second, sizeof first), "hansel_decode: another fault");
         free(dst);
     }
+    if (fault) *fault = first;
     free(copy);
     return status;
 }
@@ -156,9 +163,10 @@ static void test_arguments(void) {
     hansel_blob blob;
     uint64_t shape[9] = {3, 5, 1, 1, 1, 1, 1, 1, 1}, counts[256];
     uint32_t lengths[15];
-    uint8_t symbols[15], dst[2048], scratch[256];
+    uint8_t symbols[15], dst[4096];
     hansel_options options;
     float weights[15];
+    hansel_tensor tensor = {HANSEL_F32, 2, {3, 5}, weights};
     size_t written, bound, i;
     current = "arguments";
     memset(&options, 0, sizeof options);
@@ -204,20 +212,38 @@ static void test_arguments(void) {
           "head");
 
     options.step = 1;
-    bound = hansel_encode_blob_bound(3, 5, HANSEL_F32, 0);
-    check(hansel_encode_blob(dst, bound - 1, &written, scratch, sizeof scratch, HANSEL_F32, 2,
-                             shape, weights, &options, NULL) == HANSEL_ERR_CAPACITY,
-          "blob too large for dst");
-    check(hansel_encode_blob(dst, bound, &written, scratch, hansel_encode_scratch(3, 5, 0) - 1,
-                             HANSEL_F32, 2, shape, weights, &options, NULL) == HANSEL_ERR_CAPACITY,
-          "scratch too small");
+    bound = hansel_encode_room(&tensor, &options);
+    check(bound && bound <= sizeof dst, "room of %zu", bound);
+    check(hansel_encode(dst, bound - 1, &written, &tensor, &options, NULL) == HANSEL_ERR_CAPACITY,
+          "dst too small");
+    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_OK &&
+              written < bound,
+          "dst large enough");
     options.slot_bits = 7;
-    check(hansel_encode_blob(dst, bound, &written, scratch, sizeof scratch, HANSEL_F32, 2, shape,
-                             weights, &options, NULL) == HANSEL_ERR_ARGUMENT,
+    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
           "precision 7");
+    options.slot_bits = 0;
+    options.step = 0;
+    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
+          "no aim");
+    options.target = HANSEL_TARGET_BITS;
+    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
+          "no goal");
+    options.goal = options.step = 1;
+    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
+          "two aims");
+    options.lossless = 1;
+    tensor.shape[0] = (uint64_t)1 << 47;
+    check(!hansel_encode_room(&tensor, &options) &&
+              hansel_encode(dst, sizeof dst, &written, &tensor, &options, NULL) ==
+                  HANSEL_ERR_ARGUMENT,
+          "too large a tensor");
+    tensor.shape[0] = 3;
+    tensor.rank = 9;
+    check(!hansel_encode_room(&tensor, &options), "room for rank 9");
 }
 
-/* What hansel_encode_blob refuses among many weights, and where. */
+/* What hansel_encode refuses among many weights, and where. */
 static void test_refusals(void) {
     static const struct {
         float weight;
@@ -226,32 +252,37 @@ static void test_refusals(void) {
                {INFINITY, HANSEL_ERR_NOT_FINITE},
                {128, HANSEL_ERR_RANGE},
                {-129, HANSEL_ERR_RANGE}};
-    uint64_t shape[1] = {HANSEL_SLICE + 100};
-    size_t count = HANSEL_SLICE + 100, bound, scratch_bytes, written, i;
+    size_t count = HANSEL_SLICE + 100, room, written, i;
     float *weights = allocate(4 * count);
-    uint8_t *dst, *scratch;
+    hansel_tensor tensor = {HANSEL_F32, 1, {HANSEL_SLICE + 100}, weights};
+    uint8_t *dst;
     hansel_options options;
     hansel_fault fault = {0, 0, 0};
     current = "refusals";
     memset(&options, 0, sizeof options);
     options.step = 1;
-    bound = hansel_encode_blob_bound(1, count, HANSEL_F32, 0);
-    scratch_bytes = hansel_encode_scratch(1, count, 0);
-    dst = allocate(bound);
-    scratch = allocate(scratch_bytes);
+    room = hansel_encode_room(&tensor, &options);
+    dst = allocate(room);
     for (i = 0; i < count; i++) weights[i] = (float)(i % 50);
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
         hansel_status status;
         weights[HANSEL_SLICE + 77] = bad[i].weight;
-        status = hansel_encode_blob(dst, bound, &written, scratch, scratch_bytes, HANSEL_F32, 1,
-                                    shape, weights, &options, &fault);
+        status = hansel_encode(dst, room, &written, &tensor, &options, &fault);
         check(status == bad[i].status && fault.position == HANSEL_SLICE + 77,
               "%g: status %d at %llu", (double)bad[i].weight, status,
               (unsigned long long)fault.position);
     }
     free(weights);
     free(dst);
-    free(scratch);
+}
+
+static void test_names(void) {
+    current = "names";
+    check(hansel_version() == HANSEL_VERSION, "version %u", hansel_version());
+    check(!strcmp(hansel_status_name(HANSEL_OK), "HANSEL_OK") &&
+              !strcmp(hansel_status_name(HANSEL_ERR_CAPACITY), "HANSEL_ERR_CAPACITY") &&
+              !*hansel_status_name((hansel_status)(HANSEL_ERR_CAPACITY + 1)),
+          "names of statuses");
 }
 
 /* A tensor without streams: any slice of it may be asked for. */
@@ -293,8 +324,8 @@ int main(int argc, char **argv) {
                  {"search", test_search},       {"fold", test_fold},
                  {"quantize", test_quantize},   {"planes", test_planes},
                  {"histogram", test_histogram}, {"arguments", test_arguments},
-                 {"refusals", test_refusals},   {"all equal", test_all_equal},
-                 {"variants", test_variants}};
+                 {"refusals", test_refusals},   {"names", test_names},
+                 {"all equal", test_all_equal}, {"variants", test_variants}};
     size_t i;
     long before = 0;
     if (argc != 2) {

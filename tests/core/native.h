@@ -33,6 +33,9 @@ bytes read_file(const char *root, const char *name);
 bytes encode(const vector *v, const uint8_t *src, hansel_status *status);
 hansel_status decode_exact(const uint8_t *src, size_t src_bytes, hansel_fault *fault);
 
+void check_decode(const hansel_blob *blob, const bytes *file, const uint8_t *symbols,
+                  const uint8_t *values);
+
 void test_vectors(const char *root);
 void test_truncation(const char *root);
 void test_flips(const char *root);

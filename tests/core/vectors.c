@@ -16,10 +16,6 @@
 
 static const char *const dtype_names[] = {"",   "F32", "F16",     "BF16",
                                           "I8", "U8",  "F8_E4M3", "F8_E5M2"};
-const char *const status_names[] = {
-    "HANSEL_OK",           "HANSEL_ERR_ARGUMENT", "HANSEL_ERR_TRUNCATED", "HANSEL_ERR_TRAILING",
-    "HANSEL_ERR_MAGIC",    "HANSEL_ERR_VERSION",  "HANSEL_ERR_RESERVED",  "HANSEL_ERR_HEADER",
-    "HANSEL_ERR_CHECKSUM", "HANSEL_ERR_TABLE",    "HANSEL_ERR_DIRECTORY", "HANSEL_ERR_CORRUPT"};
 
 static const char *root;
 FILE *json;
@@ -92,25 +88,24 @@ static void describe(const vector *v, const hansel_blob *blob, const bytes *code
 }
 
 bytes encode(vector *v) {
+    hansel_tensor tensor = {v->dtype, v->rank, {0}, NULL};
     hansel_blob view;
     bytes out;
-    size_t bound, scratch_bytes;
-    uint8_t *src, *scratch;
+    size_t room;
+    uint8_t *src;
     hansel_status status;
     v->input.seed = hansel_crc32c(0, v->name, strlen(v->name));
     if (hansel_init(&view, v->dtype, HANSEL_LOSSLESS, v->rank, v->shape, 0) != HANSEL_OK)
         die(v->name, "bad shape");
     src = allocate((size_t)view.weights * hansel_dtype_bytes(v->dtype));
     formula_fill(src, &v->input, v->dtype, view.weights);
-    bound = hansel_encode_blob_bound(view.rows, view.columns, v->dtype, v->options.stream_length);
-    scratch_bytes = hansel_encode_scratch(view.rows, view.columns, v->options.stream_length);
-    scratch = allocate(scratch_bytes);
-    out.at = allocate(bound);
-    status = hansel_encode_blob(out.at, bound, &out.count, scratch, scratch_bytes, v->dtype,
-                                v->rank, v->shape, src, &v->options, NULL);
-    if (status != HANSEL_OK) die(v->name, status_names[status < 12 ? status : 1]);
+    memcpy(tensor.shape, v->shape, sizeof tensor.shape);
+    tensor.data = src;
+    room = hansel_encode_room(&tensor, &v->options);
+    out.at = allocate(room);
+    status = hansel_encode(out.at, room, &out.count, &tensor, &v->options, NULL);
+    if (status != HANSEL_OK) die(v->name, hansel_status_name(status));
     free(src);
-    free(scratch);
     return out;
 }
 
@@ -131,8 +126,7 @@ static void write_vector(vector v) {
     if (hansel_decode_symbols(symbols, count, coded.at, coded.count, NULL) != HANSEL_OK)
         die(v.name, "does not decode");
     if (v.options.lossless) {
-        const uint8_t *raw = coded.at + blob.head_bytes + (2 * blob.word_count + 15) / 16 * 16;
-        hansel_join(values, v.dtype, symbols, raw, count);
+        hansel_join(values, v.dtype, symbols, coded.at + blob.head_bytes + blob.raw_start, count);
         if (memcmp(values, src, count * size)) die(v.name, "not lossless");
     } else {
         uint8_t *wanted = allocate(count);

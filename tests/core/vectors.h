@@ -35,7 +35,6 @@ typedef struct bytes {
 
 extern FILE *json;            /* vectors.json */
 extern const char *separator; /* before the next line of it */
-extern const char *const status_names[];
 
 void die(const char *name, const char *why);
 void *allocate(size_t size);

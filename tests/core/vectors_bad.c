@@ -35,7 +35,7 @@ static void write_bad(const char *name, bytes bad, hansel_status wanted, uint64_
     }
     write_file("bad", name, bad.at, bad.count);
     fprintf(json, "%s  {\"name\": \"%s\", \"file\": \"bad/%s.hansel\", \"status\": \"%s\"",
-            separator, name, name, status_names[wanted]);
+            separator, name, name, hansel_status_name(wanted));
     if (position != ANY_POSITION)
         fprintf(json, ", \"position\": %llu", (unsigned long long)position);
     fprintf(json, "}");

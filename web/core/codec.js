@@ -10,7 +10,7 @@ import { Wasm, loadModule } from './wasm.js';
 /** Bytes of a head's fixed part; enough to learn head_bytes from. */
 export const FIXED_BYTES = 56;
 
-export const BLOB_BYTES = 696;
+export const BLOB_BYTES = 704;
 const FREQ = 180;
 export const MAX_SLOTS = 4096;
 

@@ -1,7 +1,7 @@
 /**
  * Loads the WebAssembly build of the C core and lends memory in it. Knows
  * nothing of the codec; web/core/codec.js does. No JavaScript glue comes with the
- * module: its exports are the functions of src/hansel.h, and memory from
+ * module: its exports are the functions of src/hansel_slices.h, and memory from
  * __heap_base on is ours.
  */
 import { readAsset } from './assets.js';

@@ -1,15 +1,5 @@
-/* layout.c - the matrix view of a tensor and its cut into streams. FORMAT.md 3.1. */
-#include "layout.h"
-
-uint32_t hansel_dtype_bytes(uint32_t dtype) {
-    static const uint8_t bytes[] = {0, 4, 2, 2, 1, 1, 1, 1};
-    return dtype < sizeof bytes ? bytes[dtype] : 0;
-}
-
-uint32_t hansel_dtype_raw_bytes(uint32_t dtype) {
-    uint32_t bytes = hansel_dtype_bytes(dtype);
-    return bytes ? bytes - 1 : 0;
-}
+/* partition.c - the matrix view of a tensor and its cut into streams. FORMAT.md 3.1. */
+#include "internal.h"
 
 int hansel_matrix_view(hansel_blob *blob) {
     uint32_t i;

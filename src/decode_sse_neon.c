@@ -1,5 +1,5 @@
 /*
- * decode_quads.c - the loop of decode_group.c for 128-bit registers, SSE4.1 or NEON: eight
+ * decode_sse_neon.c - the loop of decode_group.c for 128-bit registers, SSE4.1 or NEON: eight
  * streams side by side, each with its four states in one register. The compilers' own vector
  * types do the arithmetic; what differs comes first.
  */

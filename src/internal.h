@@ -1,14 +1,22 @@
 /*
- * layout.h - what encoder and decoder share: how a tensor is cut into streams
- * (FORMAT.md 3.1), packed arrays (3.2) and unaligned little-endian access.
+ * internal.h - what encoder and decoder share: how a tensor is cut into streams
+ * (FORMAT.md 3.1), packed arrays (3.2), folded symbols (4.5) and unaligned little-endian access.
  * Private to src/.
  */
-#ifndef HANSEL_LAYOUT_H
-#define HANSEL_LAYOUT_H
+#ifndef HANSEL_INTERNAL_H
+#define HANSEL_INTERNAL_H
 
 #include <string.h>
 
-#include "hansel.h"
+#include "hansel_slices.h"
+
+#ifdef __FAST_MATH__
+#error "the bytes of a blob are decided by IEEE arithmetic: compile without -ffast-math"
+#endif
+
+/* Returns status, whose details go to fault if that is not NULL. head.c. */
+hansel_status hansel_fail(hansel_fault *fault, hansel_status status, uint64_t position,
+                          uint64_t expected, uint64_t found);
 
 static inline uint32_t hansel_load16(const uint8_t *src) {
     uint16_t value;
@@ -139,7 +147,7 @@ hansel_extent hansel_stream_extent(const hansel_blob *blob, uint32_t stream);
 
 /* Rows, columns, weights from rank and shape; 0 if the format cannot hold them. */
 int hansel_matrix_view(hansel_blob *blob);
-/* log2 of a positive, normal number, the same bits on every platform. */
+/* log2 of a positive, normal number, the same bits on every platform. frequencies.c. */
 double hansel_log2(double x);
 /* stream_count from pieces and rows_per_stream; 0 if those are not a partition. */
 int hansel_count_streams(hansel_blob *blob);

@@ -1,5 +1,5 @@
 /*
- * decode_simd.c - the loop of decode_group.c for WebAssembly SIMD: eight streams side by side,
+ * decode_wasm.c - the loop of decode_group.c for WebAssembly SIMD: eight streams side by side,
  * each with its four states in one register.
  */
 #include "decoder.h"
