@@ -31,27 +31,22 @@ import { dtypeBits, elementCount, isCount } from '../file/safetensors.js';
  * @returns {Tensor}
  */
 export function describeTensor(name, stored, entry) {
-  const bytes = stored.end - stored.start;
-  const bitsOf = (/** @type {number} */ weights) => (weights ? bytes * 8 / weights : 0);
-  if (!entry || entry.mode === undefined) {
-    const weights = elementCount(stored.shape, name);
-    return {
-      dtype: stored.dtype, shape: stored.shape, mode: 'pass-through', step: 0, weights, bytes,
-      bits: bitsOf(weights), entropyBits: null,
-    };
-  }
-  const { dtype, shape, mode, step, entropy_bits: entropyBits } = /** @type {any} */ (entry);
+  const isCoded = entry?.mode !== undefined;
+  const { dtype, shape, mode, step, entropy_bits: entropyBits } = /** @type {any} */ (isCoded ? entry
+    : { ...stored, mode: 'pass-through', step: 0, entropy_bits: null });
   const isSane = (mode === 'grid' || mode === 'lossless') && typeof dtype === 'string'
-    && Array.isArray(shape) && shape.every(isCount)
-    && typeof step === 'number' && typeof entropyBits === 'number' && stored.dtype === 'U8'
-    && stored.shape.length === 1;
-  if (!isSane) {
+    && Array.isArray(shape) && shape.every(isCount) && typeof step === 'number'
+    && typeof entropyBits === 'number' && stored.dtype === 'U8' && stored.shape.length === 1;
+  if (isCoded && !isSane) {
     throw new HanselError('HANSEL_ERR_MANIFEST', 'a coded tensor\'s entry is malformed', {
       expected: 'mode, dtype, shape, step and entropy_bits of a one-dimensional U8 tensor',
       got: JSON.stringify(entry), where: name,
     });
   }
-  dtypeBits(dtype, name);
+  dtypeBits(dtype, name); // is there such a dtype?
+  const bytes = stored.end - stored.start;
   const weights = elementCount(shape, name);
-  return { dtype, shape, mode, step, weights, bytes, bits: bitsOf(weights), entropyBits };
+  return {
+    dtype, shape, mode, step, weights, bytes, bits: weights ? bytes * 8 / weights : 0, entropyBits,
+  };
 }

@@ -10,7 +10,7 @@ import { streamRanges } from '../core/ranges.js';
 import { trace } from '../core/trace.js';
 import { takeTurn } from '../core/turn.js';
 import { ByteReader } from '../file/byte_reader.js';
-import { formatCrc } from '../file/manifest.js';
+import { checkCrc } from '../file/manifest.js';
 import { dtypeBits } from '../file/safetensors.js';
 import { mapOrdered } from '../workers/pool.js';
 
@@ -55,18 +55,15 @@ export function locate(error, name) {
   return error;
 }
 
-/** @param {number} expected @param {number} got */
-function checkCrc(expected, got) {
-  if (expected === got) return;
-  throw new HanselError('HANSEL_ERR_CHECKSUM', 'the bytes are damaged: their CRC-32C is wrong', {
-    expected: `0x${formatCrc(expected)}`, got: `0x${formatCrc(got)}`,
-  });
-}
-
 /** All of them, for what they leave behind, and for the check. @param {AsyncIterable<unknown>} items */
 export async function drain(items) {
   for await (const item of items) void item;
 }
+
+/** What head and manifest must say alike. @param {import('./tensor.js').Tensor | Blob} coded
+ * @param {number} bytes */
+const sayHow = ({ mode, dtype, shape, step }, bytes) => (
+  `${mode} ${dtype} [${shape}], step ${step}, in ${bytes} bytes`);
 
 /** Reads forward, once: readHead() or nothing, then slices() or chunks(). */
 export class TensorReader {
@@ -128,10 +125,8 @@ export class TensorReader {
         head = longer;
         blob = codec.readHead(head);
       }
-      const { dtype, shape, mode, step } = this.tensor;
-      const said = `${mode} ${dtype} [${shape}], step ${step}, in ${end - start} bytes`;
-      const found = `${blob.mode} ${blob.dtype} [${blob.shape}], step ${blob.step}, `
-        + `in ${blob.blobBytes} bytes`;
+      const said = sayHow(this.tensor, end - start);
+      const found = sayHow(blob, blob.blobBytes);
       if (said !== found) {
         throw new HanselError('HANSEL_ERR_MANIFEST', 'the coded tensor contradicts the manifest', {
           expected: said, got: found,
