@@ -96,18 +96,12 @@ export function readManifest({ metadata, tensors, headerBytes }, crc32c) {
 function checkHeaderCrc(headerBytes, expected, crc32c) {
   const copy = headerBytes.slice();
   writeDigits(copy, PLACEHOLDER);
-  checkCrc(expected, crc32c(copy), 'header');
-}
-
-/**
- * @param {number} expected @param {number} got unsigned 32-bit @param {string} [where]
- * @throws {HanselError} HANSEL_ERR_CHECKSUM
- */
-export function checkCrc(expected, got, where) {
-  if (expected === got) return;
-  throw new HanselError('HANSEL_ERR_CHECKSUM', 'the bytes are damaged: their CRC-32C is wrong', {
-    expected: `0x${formatCrc(expected)}`, got: `0x${formatCrc(got)}`, where,
-  });
+  const got = crc32c(copy) >>> 0;
+  if (got !== expected) {
+    throw new HanselError('HANSEL_ERR_CHECKSUM', 'the header is damaged', {
+      expected: formatCrc(expected), got: formatCrc(got), where: 'header',
+    });
+  }
 }
 
 /**

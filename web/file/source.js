@@ -59,7 +59,7 @@ export async function openSource(x, { signal, resumable } = {}) {
     return makeSource(bytesBackend(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)));
   }
   if (x instanceof ArrayBuffer) return makeSource(bytesBackend(new Uint8Array(x)));
-  if (typeof Blob === 'function' && x instanceof Blob) {
+  if (x instanceof Blob) {
     const { blobBackend } = await import('./blob_source.js');
     return makeSource(blobBackend(x));
   }

@@ -30,7 +30,7 @@ import { TensorReader, drain } from './tensor_reader.js';
 /** An open file. Make one with open(). */
 export class Model {
   /** @param {Codec} codec @param {number} [threads] */
-  constructor(codec, threads = 1) {
+  constructor(codec, threads) {
     this.codec = codec;
     /** What decodes small tensors, and large ones. */
     this.pools = [createPool(codec), createPool(codec, threads)];
@@ -283,7 +283,7 @@ export class Model {
  * for (const [name, { shape, bits }] of model.tensors) console.log(name, shape, bits);
  * const weights = await model.decode('w'); // Float32Array
  */
-export async function open(from, { signal, onProgress, threads = 1, simd, resumable } = {}) {
+export async function open(from, { signal, onProgress, threads, simd, resumable } = {}) {
   checkThreads(threads);
   const loading = Codec.create({ simd, decoder: true });
   loading.catch(() => {}); // reported below, if the source can be opened

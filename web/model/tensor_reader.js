@@ -10,7 +10,7 @@ import { streamRanges } from '../core/ranges.js';
 import { trace } from '../core/trace.js';
 import { takeTurn } from '../core/turn.js';
 import { ByteReader } from '../file/byte_reader.js';
-import { checkCrc } from '../file/manifest.js';
+import { formatCrc } from '../file/manifest.js';
 import { dtypeBits } from '../file/safetensors.js';
 import { mapOrdered } from '../workers/pool.js';
 
@@ -53,6 +53,14 @@ export function locate(error, name) {
     error.message = `${name}: ${error.message}`;
   }
   return error;
+}
+
+/** @param {number} expected @param {number} got */
+function checkCrc(expected, got) {
+  if (expected === got) return;
+  throw new HanselError('HANSEL_ERR_CHECKSUM', 'the bytes are damaged: their CRC-32C is wrong', {
+    expected: `0x${formatCrc(expected)}`, got: `0x${formatCrc(got)}`,
+  });
 }
 
 /** All of them, for what they leave behind, and for the check. @param {AsyncIterable<unknown>} items */
@@ -132,7 +140,8 @@ export class TensorReader {
           expected: said, got: found,
         });
       }
-      this.#head = { blob, head: head.subarray(0, blob.headBytes), cursors: codec.readCursors(blob, head) };
+      head = head.subarray(0, blob.headBytes);
+      this.#head = { blob, head, cursors: codec.readCursors(blob, head) };
       trace('head', { tensor: name, bytes: blob.headBytes, streams: blob.streamCount });
       return this.#head;
     } catch (error) {
