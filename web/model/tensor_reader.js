@@ -208,13 +208,13 @@ export class TensorReader {
     const plane = rawBytes && !isPlane ? allocate(weights, name) : undefined;
     const target = blob.mode === 'grid' && !isPlane ? dtype : undefined;
     if (!isBrief || blob.streamCount || plane) {
-      const symbols = this.#run('decodeSlice', this.#streams(head, target),
+      const symbols = this.#run('decodeRange', this.#streams(head, target),
         target ? dtypeBytes(target) : 1, plane ?? out);
       for await (const bytes of symbols) if (!plane) yield bytes;
     }
     await this.#readPadding(2 * blob.wordCount);
     if (plane) {
-      yield* this.#run('joinSlice', this.#raw(blob, plane), dtypeBytes(blob.dtype), out);
+      yield* this.#run('joinRange', this.#raw(blob, plane), dtypeBytes(blob.dtype), out);
     } else {
       await drain(this.#read(weights * rawBytes));
     }
