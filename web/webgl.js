@@ -1,2 +1,3 @@
 /** hansel/webgl: coded weights on WebGL2. */
-export { WebGl, WebGlMatrix, webgl } from './gpu/webgl_device.js';
+export { Matrix, Matrix as WebGlMatrix } from './gpu/matrix.js';
+export { WebGl, webgl } from './gpu/webgl_device.js';

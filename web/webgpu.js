@@ -1,2 +1,3 @@
 /** hansel/webgpu: coded weights on WebGPU. */
-export { WebGpu, WebGpuMatrix, webgpu } from './gpu/webgpu_device.js';
+export { Matrix, Matrix as WebGpuMatrix } from './gpu/matrix.js';
+export { WebGpu, webgpu } from './gpu/webgpu_device.js';

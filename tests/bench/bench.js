@@ -2,21 +2,21 @@
 /**
  * The benchmark of docs/BENCHMARKS.md:
  *
- *   node tests/bench/bench.js [--quick] [--json] [--write docs/BENCHMARKS.md] [--from RUN.json]
- *     [--gpu GPU.json]
+ *   node tests/bench/bench.js [--quick] [--json] [--write docs] [--from RUN.json] [--gpu GPU.json]
  *
  * Prints Markdown, or with --json one JSON document that --from reads back instead of measuring.
  * gpu.js is run at the end; --gpu takes what its --json has printed, also on another machine.
- * --write renews the generated section of a page, and bench.svg beside it. --quick takes 2^20
+ * --write puts all tables into results/DATE.md of a folder, and renews the summary in its BENCHMARKS.md
+ * and bench.svg. --quick takes 2^20
  * symbols and 3 rounds, and no more than 10^7 weights. Every variant takes its turn in every
  * round, so that noise hits all alike; one more round comes first and is not counted.
  * Needs dist/ and build/bench: `make build build/bench`.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, freemem, loadavg, release, tmpdir, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readAsset } from '../../web/core/assets.js';
 import { Encoder } from '../../web/core/encoder.js';
@@ -27,6 +27,7 @@ import { SETS, entropyOf, makeData } from './data.js';
 import { measurePage } from './page.js';
 import { plot, report, spread } from './report.js';
 import { decodeSlices, encodeSlices, joinParts } from './slices.js';
+import { summary } from './summary.js';
 import { measureThreads } from './threads.js';
 
 const STREAM_LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384];
@@ -265,13 +266,19 @@ function measureGpu(quick) {
   }).toString());
 }
 
-/** @param {string} path @param {string} text @param {string} picture */
-async function writePage(path, text, picture) {
+/** @param {string} folder @param {Results} results */
+async function writePages(folder, results) {
+  const { date } = results.machine;
+  const details = `results/${date}.md`;
+  const path = join(folder, 'BENCHMARKS.md');
   const page = await readFile(path, 'utf8');
   const marks = /(<!-- generated: begin -->\n)[^]*(<!-- generated: end -->)/;
   if (!marks.test(page)) throw new Error(`${path} has no generated section`);
-  await writeFile(path, page.replace(marks, (_, begin, end) => `${begin}\n${text}\n${end}`));
-  await writeFile(join(dirname(path), 'bench.svg'), picture);
+  await mkdir(join(folder, 'results'), { recursive: true });
+  await writeFile(join(folder, details), `# Benchmark run of ${date}\n\n${report(results)}`);
+  await writeFile(path, page.replace(marks, (_, begin, end) => (
+    `${begin}\n${summary(results, details)}\n${end}`)));
+  await writeFile(join(folder, 'bench.svg'), plot(results));
 }
 
 const { values } = parseArgs({
@@ -286,4 +293,4 @@ const results = values.from ? JSON.parse(await readFile(values.from, 'utf8'))
 if (values.gpu) results.gpu = JSON.parse(await readFile(values.gpu, 'utf8'));
 else if (!values.from) results.gpu = measureGpu(Boolean(values.quick));
 process.stdout.write(values.json ? `${JSON.stringify(results, null, 1)}\n` : report(results));
-if (values.write) await writePage(values.write, report(results), plot(results));
+if (values.write) await writePages(values.write, results);

@@ -74,7 +74,7 @@ export async function glProducts(gpu, rounds, data, [rows, columns], { lengths, 
     await measure(timer, [base, ...jobs], rounds);
     jobs.forEach((one, i) => found.push({
       rows, columns, batch, streamLength: matrices[i].streamLength, bits: matrices[i].bits,
-      fold: matrices[i].w.blob.weightsPerSymbol,
+      weightsPerSymbol: matrices[i].w.blob.weightsPerSymbol,
       plain: speed(base), coded: speed(one), ratio: ratio(one, base),
     }));
   }

@@ -1,6 +1,6 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
 import { sampleRows64 } from '../../web/cli/sample.js';
-import { PlainMatrix } from '../../web/plain.js';
+import { PlainMatrix, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
 import { glProducts } from './gl_run.js';
 import { clock, coded, indices, measure, ratio, speed } from './jobs.js';
@@ -24,7 +24,7 @@ const LENGTHS = [256, 512, 1024, 2048, 4096];
  * @property {number} rows @property {number} columns
  * @property {number} batch 0 is one vector of bytes
  * @property {number} streamLength @property {number} bits a weight
- * @property {number} fold weights to a symbol
+ * @property {number} weightsPerSymbol
  * @property {Spread} plain @property {Spread} coded @property {Spread} ratio of coded to plain
  */
 /** @typedef {import('./jobs.js').Job} Job */
@@ -252,7 +252,7 @@ async function products({ gpu, timer, rounds }, data, [rows, columns], { lengths
     await measure(timer, [base, ...jobs], rounds);
     jobs.forEach((one, i) => found.push({
       rows, columns, batch, streamLength: matrices[i].streamLength, bits: matrices[i].bits,
-      fold: matrices[i].w.blob.weightsPerSymbol,
+      weightsPerSymbol: matrices[i].w.blob.weightsPerSymbol,
       plain: speed(base), coded: speed(one), ratio: ratio(one, base),
     }));
   }
@@ -310,7 +310,7 @@ export async function runGpu({ quick = false, adapter, say = () => {} }) {
   const info = /** @type {any} */ (gpu.info ?? {});
   const results = {
     quick, rounds, shape, timer: timer.hasStamps ? 'timestamp-query' : 'onSubmittedWorkDone',
-    layout: new PlainMatrix(gpu, { dtype: 'I8', rows: 1, columns: 1, rowPitch: 4 }).layout,
+    layout: pickLayout(gpu.info),
     adapter: Object.fromEntries(['vendor', 'architecture', 'device', 'description', 'driver',
       'backend'].map((key) => [key, info[key] ?? ''])),
     decode, products: multiplied, glProducts: glMultiplied, lengths,

@@ -13,14 +13,14 @@ export function spread(values) {
 }
 
 /** @param {number} n @returns {string} three or so digits that count */
-const short = (n) => (n >= 100 ? n.toFixed(0) : n.toPrecision(3));
+export const short = (n) => (n >= 100 ? n.toFixed(0) : n.toPrecision(3));
 
 /** @param {Spread | null} values @returns {string} median, and least to most */
-const ranged = (values) => (values
+export const ranged = (values) => (values
   ? `${short(values[1])} (${short(values[0])}-${short(values[2])})` : '-');
 
 /** @param {(string | number)[][]} rows the first is the heading; columns after it are numbers */
-function table(rows) {
+export function table(rows) {
   const [heading, ...body] = rows.map((row) => row.join(' | '));
   const rule = rows[0].map((_, i) => (i ? '---:' : '---')).join(' | ');
   return [heading, rule, ...body].map((line) => `| ${line} |`).join('\n');
@@ -30,7 +30,7 @@ const milliseconds = (/** @type {Spread | null} */ values) => (values ? `${value
   values[0].toFixed(2)}-${values[2].toFixed(2)})` : '-');
 
 /** @param {Results} results */
-function machineText({ command, machine, repeats, quick }) {
+export function machineText({ command, machine, repeats, quick }) {
   const { cpu, cores, memory, system, load, versions, revision, date } = machine;
   const [gcc, emcc] = [versions.gcc, versions.emcc].map(
     (text) => /\d+\.\d+\.\d+(?=\D*$)/.exec(text)?.[0] ?? text);
@@ -81,7 +81,7 @@ function gpuText({ where, adapter, timer, layout, rounds, shape, decode, product
   const productTable = (/** @type {typeof products} */ grids) => table([['bits', 'weights a symbol', 'matrix', 'S',
     'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
   ...grids.flatMap(({ rows: found }) => found.map((row) => [
-    row.bits.toFixed(2), row.fold, `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
+    row.bits.toFixed(2), row.weightsPerSymbol, `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
     ranged(row.plain), ranged(row.coded), times(row.ratio)]))]);
   return `### WebGPU, ${where}
 
@@ -142,7 +142,7 @@ export function report(results) {
 M/s is millions of symbols a second: the median, and in brackets the slowest and the fastest round.
 One symbol is one weight and one byte. Bits are those of all that a file or blob holds.
 
-![Bits a weight against decoding speed, on up16](bench.svg)
+![Bits a weight against decoding speed, on up16](../bench.svg)
 
 ${sets.map(setText).join('\n\n')}
 

@@ -26,6 +26,7 @@ export const MAX_SLOTS = 4096;
  * @property {number} weights
  * @property {number} blobBytes
  * @property {number} wordCount 16-bit words of all streams
+ * @property {number} rawStart byte of the payload where the raw plane begins
  * @property {number} step 0 when lossless
  * @property {number} headBytes
  * @property {number} payloadCrc
@@ -48,11 +49,13 @@ export function describe(struct) {
   const view = new DataView(struct.buffer, struct.byteOffset, struct.length);
   const u32 = (/** @type {number} */ at) => view.getUint32(at, true);
   const u64 = (/** @type {number} */ at) => Number(view.getBigUint64(at, true));
+  const wordCount = u64(96);
   const freq = new Uint16Array(u32(140)).map((_, i) => view.getUint16(FREQ + 2 * i, true));
   return {
     struct,
     shape: Array.from({ length: u32(124) }, (_, i) => u64(8 * i)),
-    rows: u64(64), columns: u64(72), weights: u64(80), blobBytes: u64(88), wordCount: u64(96),
+    rows: u64(64), columns: u64(72), weights: u64(80), blobBytes: u64(88), wordCount,
+    rawStart: Math.ceil(2 * wordCount / 16) * 16,
     step: view.getFloat32(104, true), headBytes: u32(108), payloadCrc: u32(112),
     dtype: DTYPE_NAMES[u32(116)], mode: /** @type {'grid'} */ (MODES[u32(120)]),
     rawBytes: u32(128), slotBits: u32(132), origin: u32(136), alphabetSize: u32(140),

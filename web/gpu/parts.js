@@ -2,7 +2,6 @@
  * What both GPU back ends share: how a coded tensor is cut into parts that a
  * GPU's limits allow, and how its bytes get there as they arrive.
  */
-import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { mostFitting } from '../core/ranges.js';
 import { rowQuads } from '../core/vectors.js';
@@ -50,7 +49,6 @@ function stepWeight({ columns }, step) {
   return steps ? Math.floor(step / steps) * columns + step % steps * 4 : 0;
 }
 
-
 /**
  * Cuts a tensor into as few parts as the limits allow, at the ends of rows where it can.
  * @param {Blob} blob @param {Uint32Array} cursors of all streams, in words @param {PartLimits} limits
@@ -58,11 +56,10 @@ function stepWeight({ columns }, step) {
  * @throws {HanselError} HANSEL_ERR_LIMIT when a single stream is too large
  */
 export function cutParts(blob, cursors, limits) {
-  const { streamCount, rawBytes, pieces } = blob;
+  const { streamCount, rawStart, rawBytes, pieces } = blob;
   const { align = 4 } = limits;
   const down = (/** @type {number} */ n) => n - n % align;
   const up = (/** @type {number} */ n) => down(n + align - 1);
-  const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
   /** @param {number} first @param {number} last @returns {Part} */
   const make = (first, last) => {
     const all = streamCount === 0;
@@ -155,9 +152,9 @@ export class RangeWriter {
 
 /**
  * Elements without the padding of rows.
- * @param {Uint8Array} padded whole steps of four elements, from firstStep of the tensor on
+ * @param {Uint8Array} padded whole steps of four elements, from firstStep of out's rows on
  * @param {number} firstStep @param {number} columns @param {number} size bytes of an element
- * @param {Uint8Array} out the whole tensor; receives them where they belong
+ * @param {Uint8Array} out whole rows; receives them where they belong
  */
 export function unpad(padded, firstStep, columns, size, out) {
   const steps = rowQuads(columns);
@@ -173,49 +170,8 @@ export function unpad(padded, firstStep, columns, size, out) {
   }
 }
 
-/**
- * The reference for verify(): what shaders/checksum.wgsl computes, from the wasm's symbols.
- * @param {Blob} blob @param {Uint8Array} symbols row-major @returns {Uint32Array} one per stream
- */
-export function referenceChecksums(blob, symbols) {
-  const { columns, streamCount } = blob;
-  const steps = rowQuads(columns);
-  const sums = new Uint32Array(Math.max(streamCount, 1));
-  for (let stream = 0; stream < sums.length; stream++) {
-    const from = streamCount ? streamStep(blob, stream) : 0;
-    const to = streamCount ? streamStep(blob, stream + 1) : blob.rows * steps;
-    let sum = 2166136261;
-    for (let step = from; step < to; step++) {
-      const column = step % steps * 4;
-      const at = Math.floor(step / steps) * columns + column;
-      let word = 0;
-      for (let lane = Math.min(4, columns - column); lane-- > 0;) word = word << 8 | symbols[at + lane];
-      sum = Math.imul(sum ^ word, 16777619);
-    }
-    sums[stream] = sum;
-  }
-  return sums;
-}
-
 /** Largest finite number. @type {Record<string, number>} */
 export const LARGEST = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313892515355e38 };
-
-/**
- * What a matrix decodes to.
- * @param {{dtype: string}} blob @param {string | undefined} dtype wanted @param {string} name
- * @returns {{target: string, isFloat: boolean}}
- * @throws {HanselError} HANSEL_ERR_DTYPE
- */
-export function decodeTarget(blob, dtype, name) {
-  const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
-  const target = dtype ?? (isFloat ? 'F32' : blob.dtype);
-  if (isFloat ? !['F32', 'F16', 'BF16'].includes(target) : target !== blob.dtype) {
-    throw new HanselError('HANSEL_ERR_DTYPE', 'the matrix cannot be decoded to that dtype', {
-      expected: isFloat ? 'F32, F16 or BF16' : blob.dtype, got: target, where: name,
-    });
-  }
-  return { target, isFloat };
-}
 
 /**
  * The decoded rows of a tensor without streams, padded to whole steps.
@@ -230,15 +186,16 @@ export function allEqual({ origin, columns }, steps) {
   return padded;
 }
 
-/**
- * Where decoded symbols differ from the reference.
- * @param {string} tensor its name @param {number} columns
- * @param {Uint8Array} symbols @param {Uint8Array} reference not equal to them
- */
-export function firstDifference(tensor, columns, symbols, reference) {
-  const at = symbols.findIndex((symbol, i) => symbol !== reference[i]);
-  return {
-    ok: /** @type {const} */ (false), tensor, row: Math.floor(at / columns), column: at % columns,
-    expected: reference[at] << 24 >> 24, got: symbols[at] << 24 >> 24,
-  };
+/** @param {Blob} blob @param {string} where @throws {HanselError} HANSEL_ERR_LIMIT */
+export function checkCountable({ weights, rows }, where) {
+  if (weights + 4 * rows < 2 ** 32) return;
+  throw new HanselError('HANSEL_ERR_LIMIT', 'shaders count weights in 32 bits', {
+    expected: 'fewer than 2^32', got: weights, where,
+  });
 }
+
+/** @param {number} stream at fault @param {string} where */
+export const corrupt = (stream, where) => new HanselError('HANSEL_ERR_CORRUPT',
+  'a stream does not end as it must', {
+    expected: 'an exact end', got: `none, in stream ${stream}`, where,
+  });

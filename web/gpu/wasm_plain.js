@@ -1,65 +1,74 @@
-/** Matrices on the CPU that are not coded: their bytes stay in memory as they lie in the file. */
-import { convert } from '../core/convert.js';
-import { typedArray } from '../core/dtypes.js';
+/** Weights on the CPU that are not coded: their bytes stay in memory as they lie in the file. */
 import { HanselError } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { multiplyPlain } from '../core/multiply.js';
 import { takeTurn } from '../core/turn.js';
 import { widened } from '../core/vectors.js';
-import { checkRows } from '../model/rows.js';
-import { decodeTarget } from './parts.js';
-import { KINDS, PlainBase, plainTensor, pushBytes } from './plain_matrix.js';
+import { KINDS, readRows } from './plain_rows.js';
+import { Store } from './store.js';
+import { scaled } from './wasm_coded.js';
 
 /** Weights multiplied at a time: what stays in a core's cache. */
 const BATCH = 1 << 16;
 
-/** @typedef {import('../model/model.js').Model} Model */
+/** @typedef {import('./plain_rows.js').PlainRows} PlainRows */
 
-/**
- * WasmBackend.load() for tensors that were passed through.
- * @param {Model} model @param {string} name
- * @param {import('./plain_matrix.js').PlainOptions} [options]
- * @returns {Promise<WasmPlainMatrix>}
- */
-export async function loadWasmPlain(model, name, options = {}) {
-  const { dtype, rows, columns, rowBytes } = plainTensor(model, name);
-  const bytes = allocate(rows * rowBytes, name);
-  let at = 0;
-  await pushBytes(model, name, options, (some) => {
-    bytes.set(some, at);
-    at += some.length;
-  });
-  const matrix = new WasmPlainMatrix(model.codec, bytes, { dtype, rows, columns, name });
-  matrix.model = model;
-  return matrix;
-}
-
-/** A matrix in memory that is not coded. Made by WasmBackend.load(), or with new. */
-export class WasmPlainMatrix extends PlainBase {
-  /** @type {Uint8Array | null} */
-  #bytes;
+/** @extends {Store<never>} */
+export class WasmPlain extends Store {
+  /** @type {Uint8Array} */
+  #bytes = new Uint8Array(0);
 
   /**
-   * @param {import('../core/codec.js').Codec} codec @param {Uint8Array} bytes of all elements, retained
-   * @param {import('./plain_matrix.js').PlainDescription} description
-   * @throws {HanselError} HANSEL_ERR_ARGUMENT if the bytes are not as many as the elements take
+   * @param {import('./wasm_device.js').WasmBackend} gpu @param {string} name
+   * @param {PlainRows} plain @param {import('../core/codec.js').Codec} codec a decoder
    */
-  constructor(codec, bytes, description) {
-    const { dtype, rows, columns, name } = description;
-    const rowPitch = columns * KINDS[dtype].bytes;
-    super({ ...description, rowPitch });
+  constructor(gpu, name, plain, codec) {
+    super(gpu, name);
+    this.plain = plain;
+    this.codec = codec;
+    /** One, of all rows. */
+    this.parts = [{ firstRow: 0, rows: plain.rows }];
+  }
+
+  /**
+   * Takes the weights from memory of the user's.
+   * @param {Uint8Array} bytes of all elements, retained
+   * @throws {HanselError} HANSEL_ERR_ARGUMENT if they are not as many as the elements take
+   */
+  take(bytes) {
+    const { rows, rowPitch } = this.plain;
     if (bytes.length !== rows * rowPitch) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'not the bytes of this matrix', {
-        expected: `${rows * rowPitch} bytes`, got: bytes.length, where: name,
+        expected: `${rows * rowPitch} bytes`, got: bytes.length, where: this.name,
       });
     }
-    this.codec = codec;
     this.#bytes = bytes;
   }
 
-  /** @type {PlainBase['multiply']} */
+  /** Makes room. @returns {number} all rows */
+  allocate() {
+    const { rows, rowPitch } = this.plain;
+    this.#bytes = allocate(rows * rowPitch, this.name);
+    return rows;
+  }
+
+  /** @param {number} row @param {number} at byte of the row @param {Uint8Array} bytes */
+  write(row, at, bytes) {
+    this.#bytes.set(bytes, row * this.plain.rowPitch + at);
+  }
+
+  /** @type {import('./matrix.js').MatrixStore['read']} */
+  read(target, first, count, out) {
+    return readRows(this.plain, this.parts, async (part, start, bytes) => {
+      await takeTurn();
+      this.checkAlive();
+      return this.#bytes.subarray(start, start + bytes);
+    }, target, first, count, out);
+  }
+
+  /** @type {import('./matrix.js').Multiply} */
   async multiply(x, batch, bias, integer) {
-    const { rows, columns, dtype, scale } = this;
+    const { rows, columns, dtype, scale } = this.plain;
     const vectors = x instanceof Uint16Array ? widened(x) : x;
     const y = integer ? new Int32Array(rows) : new Float32Array(rows * batch);
     const { bytes: size } = KINDS[dtype];
@@ -67,35 +76,14 @@ export class WasmPlainMatrix extends PlainBase {
       await takeTurn();
       this.checkAlive();
       const count = Math.min(BATCH, rows * columns - start);
-      const slice = /** @type {Uint8Array} */ (this.#bytes).subarray(start * size,
-        (start + count) * size);
+      const slice = this.#bytes.subarray(start * size, (start + count) * size);
       multiplyPlain(this.codec, { dtype, rows, columns }, slice, start, count, vectors, batch, y);
     }
-    for (let i = 0; i < y.length && !integer; i++) y[i] = y[i] * scale + (bias ? bias[i % rows] : 0);
-    return /** @type {ArrayBuffer} */ (y.buffer);
+    return scaled(y, scale, bias);
   }
 
-  /** @type {PlainBase['readRows']} */
-  async readRows(firstRow, count) {
-    return /** @type {Uint8Array} */ (this.#bytes).subarray(firstRow * this.rowPitch,
-      (firstRow + count) * this.rowPitch);
-  }
-
-  /**
-   * As WasmMatrix.decodeRows(); a row is the last dimension.
-   * @param {number} first @param {number} count @param {{dtype?: string}} [options]
-   * @returns {Promise<any>} typed array, the caller's
-   */
-  async decodeRows(first, count, { dtype } = {}) {
-    this.checkAlive();
-    const { target } = decodeTarget({ dtype: this.dtype }, dtype, this.name);
-    checkRows(first, count, this.rows, this.name);
-    const bytes = convert(await this.readRows(first, count), this.dtype, target);
-    return typedArray(target, /** @type {ArrayBuffer} */ (bytes.slice().buffer));
-  }
-
-  destroy() {
-    super.destroy();
-    this.#bytes = null;
+  free() {
+    super.free();
+    this.#bytes = new Uint8Array(0);
   }
 }

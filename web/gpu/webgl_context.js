@@ -308,6 +308,15 @@ export class GlContext {
   }
 
   /**
+   * As write(), from bytes. @param {WebGLTexture} texture @param {1 | 2 | 4} size u32s of a texel
+   * @param {number} at first texel @param {Uint8Array} bytes of whole texels
+   */
+  writeBytes(texture, size, at, bytes) {
+    const { buffer, byteOffset, length } = bytes.byteOffset % 4 ? bytes.slice() : bytes;
+    this.write(texture, size, at, new Uint32Array(buffer, byteOffset, length / 4));
+  }
+
+  /**
    * Reads a rectangle of a texture.
    * @param {WebGLTexture} texture @param {number} y @param {number} width @param {number} height
    * @returns {Promise<Uint32Array>} four u32s to a texel, whatever the format

@@ -1,28 +1,12 @@
-/**
- * Coded weights on WebGPU: the bytes go to storage buffers as they arrive, and
- * compute shaders decode them there.
- */
+/** WebGPU: the device, its buffers and pipelines, its errors. */
 import { readTextAsset } from '../core/assets.js';
-import { DTYPES, typedArray } from '../core/dtypes.js';
-import { HanselError, checkAborted } from '../core/errors.js';
-import { allocate } from '../core/memory.js';
-import { checkFloat, checkFloats, checkInteger, checkVector, rowQuads } from '../core/vectors.js';
-import {
-  LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums, streamStep, unpad,
-} from './parts.js';
-import { loadWebGpuPlain } from './webgpu_plain.js';
-import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
+import { HanselError } from '../core/errors.js';
+import { loadMatrix } from './load.js';
+import { ROW_ALIGN } from './plain_rows.js';
+import { WebGpuCoded } from './webgpu_coded.js';
+import { WebGpuPlain } from './webgpu_plain.js';
+import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
 
-/** Bytes read back at a time. */
-const READ_BYTES = 16 << 20;
-const NO_FAULT = 0xffffffff;
-
-/** @typedef {import('../model/model.js').Model} Model */
-/** @typedef {import('../core/codec.js').Blob} Blob */
-/** @typedef {import('./parts.js').Part} Part */
-/** @typedef {import('../core/vectors.js').Vector} Vector */
-/** @typedef {Part & {words: GPUBuffer | null, raw: GPUBuffer | null, cursors: GPUBuffer | null,
- *   symbols: GPUBuffer | null}} GpuPart */
 /**
  * @typedef {object} WebGpuOptions
  * @property {GPUDevice} [device] yours; otherwise one is requested, and again after a loss
@@ -56,6 +40,10 @@ export class WebGpu {
   info = null;
   /** Buffers that live. @type {Set<GPUBuffer>} */
   buffers = new Set();
+  /** Counts devices: what was made on an earlier one is gone. */
+  epoch = 0;
+  /** Bytes that rows of plain matrices are padded to. */
+  rowAlign = ROW_ALIGN;
   /** @type {Map<string, Promise<GPUComputePipeline>>} */
   #pipelines = new Map();
   /** @type {Promise<never> | null} */
@@ -80,6 +68,7 @@ export class WebGpu {
     this.hasPackedDot = Boolean((gpu ?? globalThis.navigator?.gpu)?.wgslLanguageFeatures
       ?.has('packed_4x8_integer_dot_product'));
     this.#isLost = false;
+    this.epoch++;
     this.#pipelines.clear();
     this.buffers.clear();
     const current = this.device;
@@ -108,6 +97,11 @@ export class WebGpu {
     } catch (cause) {
       throw missing('the WebGPU adapter gave no device', cause);
     }
+  }
+
+  /** @param {number} epoch @throws {HanselError} HANSEL_ERR_LOST if that device is gone */
+  checkLost(epoch) {
+    if (this.epoch !== epoch) throw this.#lossError('another device took its place');
   }
 
   /** @param {string} why */
@@ -276,403 +270,35 @@ export class WebGpu {
   }
 
   /**
-   * Loads a tensor: its bytes go to the GPU as they arrive, as they lie in the file. If it is not
-   * coded, what comes is a PlainMatrix.
-   * @param {Model} model retained by the matrix, for verify() @param {string} name
-   * @param {{signal?: AbortSignal,
-   *   onProgress?: (progress: {done: number, total: number, tensor: string}) => void}} [options]
-   *   progress in bytes
-   * @returns {Promise<WebGpuMatrix | import('./webgpu_plain.js').PlainMatrix>}
+   * Loads a tensor: its bytes go to the GPU as they arrive, as they lie in the file.
+   * @param {import('../model/model.js').Model} model retained by the matrix, for verify()
+   * @param {string} name @param {import('./load.js').LoadOptions} [options] progress in bytes
+   * @returns {Promise<import('./matrix.js').Matrix>}
    * @throws {HanselError} HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.decode()
    */
-  async load(model, name, { signal, onProgress } = {}) {
-    if (model.tensor(name).mode === 'pass-through') {
-      return loadWebGpuPlain(this, model, name, { signal, onProgress });
-    }
-    await this.ready();
-    const { blob, cursors, chunks } = await model.payload(name, { signal });
-    const matrix = new WebGpuMatrix(this, model, name, blob);
-    try {
-      await this.guard(() => matrix.allocate(cursors));
-      const writer = new RangeWriter(matrix.ranges());
-      const total = blob.blobBytes - blob.headBytes;
-      for await (const chunk of chunks) {
-        checkAborted(signal);
-        await this.guard(() => writer.push(chunk));
-        onProgress?.({ done: writer.at, total, tensor: name });
-      }
-      return matrix;
-    } catch (error) {
-      matrix.destroy();
-      throw error;
-    } finally {
-      await chunks.return(undefined);
-    }
+  load(model, name, options) {
+    return loadMatrix(this, model, name, options);
+  }
+
+  /** Writes of a load. @param {() => void} body */
+  upload(body) {
+    return this.guard(body);
+  }
+
+  /** @param {string} name @param {import('../core/codec.js').Blob} blob
+   * @param {import('../core/codec.js').Codec} codec */
+  makeCoded(name, blob, codec) {
+    return new WebGpuCoded(this, name, blob, codec);
+  }
+
+  /** @param {string} name @param {import('./plain_rows.js').PlainRows} plain */
+  makePlain(name, plain) {
+    return new WebGpuPlain(this, name, plain);
   }
 
   /** Destroys what load() made, and the device unless it is yours. */
   destroy() {
     for (const buffer of [...this.buffers]) this.free(buffer);
     if (!this.#options.device) this.device.destroy();
-  }
-}
-
-/** A coded matrix on the GPU. Make one with WebGpu.load(). */
-export class WebGpuMatrix {
-  /** @type {GpuPart[]} */
-  parts = [];
-  /** @type {GPUBuffer | null} */
-  table = null;
-  #isDestroyed = false;
-
-  /** @param {WebGpu} gpu @param {Model} model @param {string} name @param {Blob} blob */
-  constructor(gpu, model, name, blob) {
-    this.gpu = gpu;
-    this.model = model;
-    this.name = name;
-    this.blob = blob;
-    const { dtype, shape, mode, step, rows, columns } = blob;
-    Object.assign(this, { dtype, shape, mode, step });
-    /** y = W x on the coded weights, for your own command encoders. */
-    this.products = new Products(this);
-    /** Rows and columns of the matrix view. */
-    this.rows = rows;
-    this.columns = columns;
-    /** u32s of a decoded row: four symbols each, the last padded with zeros. */
-    this.rowQuads = rowQuads(columns);
-  }
-
-  /** @param {Uint32Array} cursors */
-  allocate(cursors) {
-    const { gpu, blob } = this;
-    if (blob.weights + 4 * blob.rows >= 2 ** 32) {
-      throw new HanselError('HANSEL_ERR_LIMIT', 'shaders count weights in 32 bits', {
-        expected: 'fewer than 2^32', got: blob.weights, where: this.name,
-      });
-    }
-    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-    const parts = cutParts(blob, cursors, {
-      bytes: gpu.bindingBytes, streams: GROUP_COLUMNS * GROUP_COLUMNS,
-    });
-    for (const part of parts) {
-      const own = cursors.slice(part.first, part.first + part.count + 1)
-        .map((cursor) => cursor - part.wordsFrom / 2);
-      this.parts.push({
-        ...part,
-        words: part.count ? gpu.buffer(part.wordsTo - part.wordsFrom, storage, 'words') : null,
-        raw: part.rawTo > part.rawFrom ? gpu.buffer(part.rawTo - part.rawFrom, storage, 'raw') : null,
-        cursors: part.count ? gpu.filled(own, storage, 'cursors') : null,
-        symbols: null,
-      });
-    }
-    if (blob.streamCount) {
-      this.table = gpu.filled(this.model.codec.buildTable(blob), storage, 'table');
-    } else if (blob.weights) {
-      this.#pretendStreams(storage);
-    }
-  }
-
-  /**
-   * A tensor without streams gets some for the products: a stream to a row, all reading the same
-   * states, which its one symbol of probability 1 never changes.
-   * @param {GPUBufferUsageFlags} storage
-   */
-  #pretendStreams(storage) {
-    const { gpu, blob, parts: [part] } = this;
-    part.words = gpu.filled(new Uint32Array(8).fill(65536), storage, 'words');
-    part.cursors = gpu.filled(new Uint32Array(blob.rows + 1), storage, 'cursors');
-    this.table = gpu.filled(new Uint32Array(256).map(
-      (_, slot) => slot << 20 | blob.origin << 12 | 256), storage, 'table');
-  }
-
-  /** Invocations that a part takes in a product. @param {Part} part */
-  streamCount(part) {
-    return this.blob.streamCount ? part.count : this.blob.weights ? this.blob.rows : 0;
-  }
-
-  /** Where the payload's bytes go. */
-  ranges() {
-    const { queue } = this.gpu.device;
-    const to = (/** @type {GPUBuffer | null} */ buffer) => (
-      /** @type {number} */ offset, /** @type {Uint8Array} */ bytes) => queue.writeBuffer(
-      /** @type {GPUBuffer} */ (buffer), offset, /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
-    return this.parts.flatMap((part) => [
-      { from: part.wordsFrom, to: part.wordsTo, write: to(part.words) },
-      { from: part.rawFrom, to: part.rawTo, write: to(part.raw) },
-    ]);
-  }
-
-  /** @throws {HanselError} HANSEL_ERR_DESTROYED */
-  checkAlive() {
-    if (this.#isDestroyed) {
-      throw new HanselError('HANSEL_ERR_DESTROYED', 'the matrix was destroyed', { where: this.name });
-    }
-  }
-
-  /** @param {Part} part @returns {number[]} struct Blob of decode.wgsl and matvec.wgsl */
-  blobUniform(part) {
-    const { blob } = this;
-    return [part.first, this.streamCount(part), GROUP_COLUMNS, part.startStep, blob.rows,
-      blob.columns, Math.max(blob.pieces, 1), Math.max(blob.rowsPerStream, 1), blob.origin,
-      blob.alphabetSize, blob.tailBits, blob.tailSteps];
-  }
-
-  /**
-   * Decodes to GPU memory, once: afterwards each part's `symbols` buffer holds u32s of four
-   * symbols, row after row, rowQuads to a row.
-   * @returns {Promise<GpuPart[]>}
-   * @throws {HanselError} HANSEL_ERR_CORRUPT with the stream, _LOST, _MEMORY, _GPU, _DESTROYED
-   */
-  async decodeOnGpu() {
-    this.checkAlive();
-    const { gpu, blob } = this;
-    const missing = this.parts.filter(({ symbols }) => !symbols);
-    if (!missing.length) return this.parts;
-    const slots = 1 << blob.slotBits;
-    const pairs = this.rowQuads % 2 === 0
-      && (blob.weightsPerSymbol > 1 || this.rowQuads % (2 * blob.pieces) === 0);
-    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline(['decode.wgsl'],
-      'decode_streams', {
-        slot_bits: blob.slotBits, slot_count: slots, group_size: GROUP_SIZE,
-        weights_per_symbol: blob.weightsPerSymbol, pairs: pairs ? 1 : 0,
-      })) : null;
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    await gpu.guard(async () => {
-      /** @type {GPUBuffer[]} */
-      const scratch = [];
-      const made = new Map();
-      try {
-        const faults = gpu.filled(Uint32Array.of(NO_FAULT), usage, 'faults');
-        scratch.push(faults);
-        const none = gpu.buffer(16, usage, 'unused');
-        scratch.push(none);
-        const encoder = gpu.device.createCommandEncoder();
-        for (const part of missing) {
-          const symbols = gpu.buffer(4 * part.steps, usage, 'symbols');
-          made.set(part, symbols);
-          if (!pipeline || !part.words || !part.cursors || !this.table) {
-            gpu.device.queue.writeBuffer(symbols, 0, allEqual(blob, part.steps));
-            continue;
-          }
-          const uniform = gpu.filled(Uint32Array.from(this.blobUniform(part)),
-            GPUBufferUsage.UNIFORM, 'blob');
-          scratch.push(uniform);
-          gpu.dispatch(encoder, pipeline,
-            [uniform, part.words, part.cursors, this.table, pairs ? none : symbols,
-              pairs ? symbols : none, faults], part.count);
-        }
-        gpu.device.queue.submit([encoder.finish()]);
-        const [stream] = new Uint32Array((await gpu.read(faults, 0, 4)).buffer);
-        if (stream !== NO_FAULT) {
-          throw new HanselError('HANSEL_ERR_CORRUPT', 'a stream does not end as it must', {
-            expected: 'an exact end', got: `none, in stream ${stream}`, where: this.name,
-          });
-        }
-        for (const [part, symbols] of made) part.symbols = symbols;
-      } catch (error) {
-        for (const symbols of made.values()) gpu.free(symbols);
-        throw error;
-      } finally {
-        for (const buffer of scratch) gpu.free(buffer);
-      }
-    });
-    return this.parts;
-  }
-
-  /**
-   * The decoded matrix, for your own shaders: array<u32>, rowQuads u32s to a row, a column's symbol
-   * in byte column % 4 (shaders/weight.wgsl reads it). Lives until destroy(). Decode first.
-   * @returns {GPUBuffer}
-   * @throws {HanselError} HANSEL_ERR_ARGUMENT when not decoded yet, or cut into parts
-   */
-  get buffer() {
-    this.checkAlive();
-    const [part] = this.parts;
-    if (this.parts.length !== 1 || !part.symbols) {
-      throw new HanselError('HANSEL_ERR_ARGUMENT', 'no single decoded buffer', {
-        expected: 'decodeOnGpu() before, and a tensor in one part',
-        got: `${this.parts.length} parts${part.symbols ? '' : ', not decoded'}`, where: this.name,
-      });
-    }
-    return part.symbols;
-  }
-
-  /**
-   * The symbols, decoded on the GPU and read back: equal to Model.symbols().
-   * @returns {Promise<Int8Array>} row-major @throws {HanselError} as decodeOnGpu()
-   */
-  async symbols() {
-    const parts = await this.decodeOnGpu();
-    const out = allocate(this.blob.weights, this.name);
-    const { gpu } = this;
-    const unit = READ_BYTES / 4;
-    for (const part of parts) {
-      for (let step = 0; step < part.steps; step += unit) {
-        const padded = await gpu.guard(() => gpu.read(/** @type {GPUBuffer} */ (part.symbols),
-          4 * step, 4 * Math.min(unit, part.steps - step)));
-        unpad(padded, part.startStep + step, this.columns, 1, out);
-      }
-    }
-    return new Int8Array(out.buffer);
-  }
-
-  /**
-   * The weights, put together on the GPU and read back: equal to Model.decode() with that dtype.
-   * @param {{dtype?: string}} [options] 'F32' (the default for float tensors), 'F16' or 'BF16'; the
-   *   one-byte dtypes have only their own
-   * @returns {Promise<any>} row-major typed array
-   * @throws {HanselError} HANSEL_ERR_DTYPE, as decodeOnGpu()
-   */
-  async decode({ dtype } = {}) {
-    const { blob, gpu } = this;
-    const { target, isFloat } = decodeTarget(blob, dtype, this.name);
-    if (!isFloat) return typedArray(target, /** @type {ArrayBuffer} */ ((await this.symbols()).buffer));
-    const parts = await this.decodeOnGpu();
-    const pipeline = await gpu.guard(() => gpu.pipeline(['values.wgsl'], 'convert_values', {
-      group_size: GROUP_SIZE,
-    }));
-    const size = target === 'F32' ? 4 : 2;
-    const out = allocate(blob.weights * size, this.name);
-    const unit = Math.floor(Math.min(READ_BYTES, gpu.bindingBytes) / (4 * size));
-    for (const part of parts) {
-      for (let step = 0; step < part.steps; step += unit) {
-        const count = Math.min(unit, part.steps - step);
-        const padded = await gpu.guard(() => this.#values(pipeline, part, step, count, target));
-        unpad(padded, part.startStep + step, this.columns, size, out);
-      }
-    }
-    return typedArray(target, /** @type {ArrayBuffer} */ (out.buffer));
-  }
-
-  /**
-   * @param {GPUComputePipeline} pipeline @param {GpuPart} part @param {number} step of the part
-   * @param {number} count steps @param {string} dtype @returns {Promise<Uint8Array>} padded rows
-   */
-  async #values(pipeline, part, step, count, dtype) {
-    const { gpu, blob } = this;
-    const uniform = new DataView(new ArrayBuffer(64));
-    const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
-    [part.startStep + step, count, GROUP_COLUMNS, part.startStep, blob.columns,
-      blob.mode === 'grid' ? 0 : 1, DTYPES[/** @type {'F32'} */ (blob.dtype)],
-      DTYPES[/** @type {'F32'} */ (dtype)], 0, blob.rawBytes,
-      rawStart + part.startWeight * blob.rawBytes - part.rawFrom, part.startWeight,
-    ].forEach((value, i) => uniform.setUint32(4 * i, value, true));
-    uniform.setFloat32(32, blob.step, true);
-    uniform.setFloat32(48, LARGEST[/** @type {'F32'} */ (dtype)], true);
-    const bytes = count * (dtype === 'F32' ? 16 : 8);
-    const scratch = [
-      gpu.filled(new Uint8Array(uniform.buffer), GPUBufferUsage.UNIFORM, 'values'),
-      gpu.buffer(bytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC, 'values'),
-    ];
-    const raw = part.raw ?? gpu.buffer(16, GPUBufferUsage.STORAGE, 'no raw plane');
-    if (!part.raw) scratch.push(raw);
-    try {
-      const encoder = gpu.device.createCommandEncoder();
-      gpu.dispatch(encoder, pipeline,
-        [scratch[0], /** @type {GPUBuffer} */ (part.symbols), raw, scratch[1]], count);
-      gpu.device.queue.submit([encoder.finish()]);
-      return await gpu.read(scratch[1], 0, bytes);
-    } finally {
-      for (const buffer of scratch) gpu.free(buffer);
-    }
-  }
-
-  /**
-   * y = W x, decoding as it goes. The error is that of binary32 sums in the kernel's order: relative
-   * to the norm, below 1e-5 for 4096 columns. NaN and infinity go where arithmetic takes them.
-   * x in F16 gives exactly what the same numbers give in F32.
-   * @param {Vector} x `columns` elements @param {{bias?: Float32Array}} [options] bias: rows
-   * @returns {Promise<Float32Array>} rows
-   * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _DESTROYED, _LOST, _MEMORY
-   */
-  async matvec(x, { bias } = {}) {
-    return this.matmul(x, 1, { bias });
-  }
-
-  /**
-   * Like matvec, for a batch: each weight is decoded once for every four vectors.
-   * @param {Vector} x batch vectors of `columns` elements, one after the other
-   * @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
-   * @returns {Promise<Float32Array>} batch vectors of `rows` elements
-   */
-  async matmul(x, batch, { bias } = {}) {
-    this.checkAlive();
-    checkFloat(this.blob, this.name);
-    const vectors = checkFloats(this, x, batch);
-    if (bias) checkVector({ ...this, columns: this.rows, name: `${this.name} bias` }, bias, 'Float32Array', 1);
-    return new Float32Array(await this.products.run(vectors, batch, bias, false));
-  }
-
-  /**
-   * Grid indices (or I8 weights) times signed bytes: exact, not scaled by the step.
-   * @param {Int8Array} x `columns` elements @returns {Promise<Int32Array>} rows
-   * @throws {HanselError} HANSEL_ERR_DTYPE for lossless floats, HANSEL_ERR_LIMIT above 131,071 columns
-   */
-  async matvecI8(x) {
-    this.checkAlive();
-    checkInteger(this.blob, this.name);
-    checkVector(this, x, 'Int8Array', 1);
-    return new Int32Array(await this.products.run(x, 1, undefined, true));
-  }
-
-  /**
-   * Compares what the GPU decodes with what the wasm decodes, by checksums computed on the GPU.
-   * @param {{signal?: AbortSignal}} [options]
-   * @returns {Promise<{ok: true} | {ok: false, tensor: string, row: number, column: number,
-   *   expected: number, got: number}>} the first symbol that differs
-   */
-  async verify({ signal } = {}) {
-    const { gpu, blob } = this;
-    const parts = await this.decodeOnGpu();
-    const reference = new Uint8Array((await this.model.symbols(this.name, { signal })).buffer);
-    const sums = referenceChecksums(blob, reference);
-    const pipeline = await gpu.guard(() => gpu.pipeline(['checksum.wgsl'], 'checksum_streams', {
-      group_size: GROUP_SIZE,
-    }));
-    for (const part of parts) {
-      const found = await gpu.guard(() => this.#checksums(pipeline, part));
-      for (let i = 0; i < found.length; i++) {
-        if (found[i] !== sums[part.first + i]) {
-          const symbols = new Uint8Array((await this.symbols()).buffer);
-          return firstDifference(this.name, this.columns, symbols, reference);
-        }
-      }
-    }
-    return { ok: true };
-  }
-
-  /** @param {GPUComputePipeline} pipeline @param {GpuPart} part @returns {Promise<Uint32Array>} */
-  async #checksums(pipeline, part) {
-    const { gpu, blob } = this;
-    const count = Math.max(part.count, 1);
-    const starts = part.count
-      ? Uint32Array.from({ length: count + 1 },
-        (_, i) => streamStep(blob, part.first + i) - part.startStep)
-      : Uint32Array.of(0, part.steps);
-    const scratch = [
-      gpu.filled(Uint32Array.of(count, GROUP_COLUMNS), GPUBufferUsage.UNIFORM, 'checksums'),
-      gpu.filled(starts, GPUBufferUsage.STORAGE, 'starts'),
-      gpu.buffer(4 * count, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC, 'sums'),
-    ];
-    try {
-      const encoder = gpu.device.createCommandEncoder();
-      gpu.dispatch(encoder, pipeline,
-        [scratch[0], /** @type {GPUBuffer} */ (part.symbols), scratch[1], scratch[2]], count);
-      gpu.device.queue.submit([encoder.finish()]);
-      return new Uint32Array((await gpu.read(scratch[2], 0, 4 * count)).buffer);
-    } finally {
-      for (const buffer of scratch) gpu.free(buffer);
-    }
-  }
-
-  /** Frees the GPU's memory. The matrix cannot be used afterwards. */
-  destroy() {
-    this.#isDestroyed = true;
-    for (const { words, raw, cursors, symbols } of this.parts) {
-      for (const buffer of [words, raw, cursors, symbols]) this.gpu.free(buffer);
-    }
-    this.gpu.free(this.table);
-    this.products.destroy();
-    this.parts = [];
   }
 }

@@ -1,0 +1,108 @@
+/** Loading tensors: their bytes go to a device as they arrive, as they lie in the file. */
+import { HanselError, checkAborted } from '../core/errors.js';
+import { Matrix } from './matrix.js';
+import { RangeWriter } from './parts.js';
+import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
+
+/** @typedef {import('../model/model.js').Model} Model */
+/**
+ * @typedef {object} LoadOptions
+ * @property {AbortSignal} [signal]
+ * @property {(progress: {done: number, total: number, tensor: string}) => void} [onProgress] in bytes
+ * @property {import('./plain_rows.js').Layout} [layout] of a tensor that is not coded; by default
+ *   what suits the device
+ */
+
+/**
+ * load() of every device.
+ * @param {any} gpu @param {Model} model retained by the matrix, for verify() @param {string} name
+ * @param {LoadOptions} [options]
+ * @returns {Promise<Matrix>}
+ * @throws {HanselError} HANSEL_ERR_TENSOR, _LIMIT, _MEMORY, _LOST, _GPU, and as Model.slices();
+ *   HANSEL_ERR_DTYPE for a tensor that is neither coded nor F32, F16, BF16 or I8
+ */
+export async function loadMatrix(gpu, model, name, options = {}) {
+  const isPlain = model.tensor(name).mode === 'pass-through';
+  return (isPlain ? loadPlainMatrix : loadCodedMatrix)(gpu, model, name, options);
+}
+
+/** @type {typeof loadMatrix} */
+async function loadCodedMatrix(gpu, model, name, { signal, onProgress } = {}) {
+  await gpu.ready();
+  const { blob, cursors, chunks } = await model.payload(name, { signal });
+  const { dtype, shape, mode, step, rows, columns } = blob;
+  const store = gpu.makeCoded(name, blob, model.codec);
+  try {
+    await gpu.guard(() => store.allocate(cursors));
+    const writer = new RangeWriter(store.ranges(), store.unit);
+    const total = blob.blobBytes - blob.headBytes;
+    for await (const chunk of chunks) {
+      checkAborted(signal);
+      await gpu.upload(() => {
+        store.checkAlive();
+        writer.push(chunk);
+      });
+      onProgress?.({ done: writer.at, total, tensor: name });
+    }
+    await gpu.guard(() => store.checkAlive());
+    return new Matrix(gpu, store, {
+      name, dtype, shape, mode, step, rows, columns, scale: mode === 'grid' ? step : 1, model,
+    });
+  } catch (error) {
+    store.free();
+    throw error;
+  } finally {
+    await chunks.return(undefined);
+  }
+}
+
+/**
+ * Loads a tensor that was passed through.
+ * @type {typeof loadMatrix}
+ * @throws {HanselError} HANSEL_ERR_DTYPE when it is coded, or no float or I8
+ */
+export async function loadPlainMatrix(gpu, model, name, { signal, onProgress, layout } = {}) {
+  const { dtype, shape, mode, bytes: total } = model.tensor(name);
+  if (mode !== 'pass-through') {
+    throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is coded: load() takes it', {
+      expected: 'a tensor that was passed through', got: mode, where: name,
+    });
+  }
+  checkDtype(dtype, name);
+  const columns = shape[shape.length - 1] ?? 1;
+  const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const rowBytes = columns * KINDS[dtype].bytes;
+  const rowPitch = Math.ceil(rowBytes / gpu.rowAlign) * gpu.rowAlign;
+  await gpu.ready();
+  const store = gpu.makePlain(name, { dtype, rows, columns, rowPitch, layout, scale: 1 },
+    model.codec);
+  try {
+    const partRows = await gpu.guard(() => store.allocate());
+    const upload = new RowUpload(rowBytes, rowPitch, partRows, gpu.rowAlign,
+      (row, at, bytes) => store.write(row, at, bytes));
+    let done = 0;
+    for await (const { bytes } of model.slices(name, { signal })) {
+      checkAborted(signal);
+      await gpu.upload(() => {
+        store.checkAlive();
+        upload.push(bytes);
+      });
+      done += bytes.length;
+      onProgress?.({ done, total, tensor: name });
+    }
+    await gpu.guard(() => store.checkAlive());
+    return plainMatrix(gpu, store, { name, dtype, shape, rows, columns, scale: 1, model });
+  } catch (error) {
+    store.free();
+    throw error;
+  }
+}
+
+/**
+ * A matrix of weights that are not coded.
+ * @param {any} gpu @param {any} store
+ * @param {Omit<import('./matrix.js').Facts, 'mode' | 'step'>} facts
+ */
+export const plainMatrix = (gpu, store, facts) => new Matrix(gpu, store, {
+  ...facts, mode: 'pass-through', step: 0,
+});

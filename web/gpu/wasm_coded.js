@@ -1,0 +1,101 @@
+/** Coded weights on the CPU: they stay as they are, and are decoded a slice at a time. */
+import { allocate } from '../core/memory.js';
+import { multiplyStreams } from '../core/multiply.js';
+import { streamRanges } from '../core/ranges.js';
+import { takeTurn } from '../core/turn.js';
+import { widened } from '../core/vectors.js';
+import { decodeRange } from '../model/rows.js';
+import { Store } from './store.js';
+
+/** Weights decoded at a time: what stays in a core's cache. */
+const BATCH = 1 << 16;
+
+/** @typedef {import('../core/codec.js').Blob} Blob */
+
+/** @extends {Store<never>} */
+export class WasmCoded extends Store {
+  /** What bytes of the payload are written in multiples of. */
+  unit = 1;
+  /** @type {Uint8Array} */
+  #payload = new Uint8Array(0);
+  /** @type {Uint32Array} */
+  #cursors = new Uint32Array(0);
+
+  /**
+   * @param {import('./wasm_device.js').WasmBackend} gpu @param {string} name @param {Blob} blob
+   * @param {import('../core/codec.js').Codec} codec
+   */
+  constructor(gpu, name, blob, codec) {
+    super(gpu, name);
+    this.blob = blob;
+    this.codec = codec;
+  }
+
+  /** Makes room. @param {Uint32Array} cursors of all streams, in words */
+  allocate(cursors) {
+    const { blobBytes, headBytes } = this.blob;
+    this.#payload = allocate(blobBytes - headBytes, this.name);
+    this.#cursors = cursors;
+  }
+
+  /** Where the payload's bytes go. */
+  ranges() {
+    const payload = this.#payload;
+    return [{
+      from: 0, to: payload.length,
+      write: (/** @type {number} */ offset, /** @type {Uint8Array} */ bytes) => (
+        payload.set(bytes, offset)),
+    }];
+  }
+
+  /** @param {number} from @param {number} to bytes of the payload */
+  #bytes(from, to) {
+    this.checkAlive();
+    return this.#payload.subarray(from, to);
+  }
+
+  /** @type {import('./matrix.js').MatrixStore['read']} */
+  async read(target, first, count, out) {
+    const { blob, codec } = this;
+    const isSymbols = target === 'symbols';
+    /** The coded plane alone, as bytes. @type {Blob} */
+    const plane = { ...blob, mode: 'lossless', dtype: 'U8', rawBytes: 0 };
+    out.set(await decodeRange({
+      codec, blob: isSymbols ? plane : blob, cursors: this.#cursors,
+      read: (from, to) => this.#bytes(from, to),
+    }, first * blob.columns, (first + count) * blob.columns, isSymbols ? 'U8' : target));
+  }
+
+  /** @type {import('./matrix.js').Multiply} */
+  async multiply(x, batch, bias, integer) {
+    const { blob, codec } = this;
+    const { rows, rawStart, rawBytes } = blob;
+    const cursors = this.#cursors;
+    const vectors = x instanceof Uint16Array ? widened(x) : x;
+    const y = integer ? new Int32Array(rows) : new Float32Array(rows * batch);
+    for (const { first, last, start, end } of streamRanges(codec, blob, BATCH)) {
+      await takeTurn();
+      multiplyStreams(codec, blob, cursors.slice(first, last + 1), first,
+        this.#bytes(2 * cursors[first], 2 * cursors[last]), start, end - start,
+        this.#bytes(rawStart + start * rawBytes, rawStart + end * rawBytes), vectors, batch, y);
+    }
+    return scaled(y, integer ? 1 : blob.mode === 'grid' ? blob.step : 1, bias);
+  }
+
+  free() {
+    super.free();
+    this.#payload = new Uint8Array(0);
+  }
+}
+
+/**
+ * What a product's sums become.
+ * @param {Float32Array | Int32Array} y vectors @param {number} scale
+ * @param {Float32Array} [bias] @returns {ArrayBuffer} y's
+ */
+export function scaled(y, scale, bias) {
+  if (y instanceof Float32Array) {
+    for (let i = 0; i < y.length; i++) y[i] = y[i] * scale + (bias ? bias[i % bias.length] : 0);
+  }
+  return /** @type {ArrayBuffer} */ (y.buffer);
+}

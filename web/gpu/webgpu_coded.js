@@ -1,0 +1,307 @@
+/**
+ * Coded weights on WebGPU: in storage buffers as they lie in the file. Compute shaders decode them
+ * there, to memory or as products go.
+ */
+import { DTYPES } from '../core/dtypes.js';
+import { rowQuads } from '../core/vectors.js';
+import { LARGEST, allEqual, checkCountable, corrupt, cutParts, streamStep, unpad } from './parts.js';
+import { GROUP_COLUMNS, GROUP_SIZE, TILE } from './webgpu_products.js';
+import { WebGpuStore } from './webgpu_store.js';
+
+/** Bytes read back at a time. */
+const READ_BYTES = 16 << 20;
+const NO_FAULT = 0xffffffff;
+/** 128 << HANSEL_SYMBOL_SHIFT. */
+const SYMBOL_FLIP = 128 << 12;
+/** KIND_ of matvec.wgsl. */
+const KIND = { f32: 0, i8: 1, lossless: 2 };
+
+/** @typedef {import('../core/codec.js').Blob} Blob */
+/** @typedef {import('./parts.js').Part & {words: GPUBuffer | null, raw: GPUBuffer | null,
+ *   cursors: GPUBuffer | null, symbols: GPUBuffer | null}} GpuPart */
+
+export class WebGpuCoded extends WebGpuStore {
+  /** @type {GpuPart[]} */
+  parts = [];
+  /** What bytes of the payload are written in multiples of. */
+  unit = 4;
+  /** The decoding table. @type {GPUBuffer | null} */
+  #table = null;
+
+  /**
+   * @param {import('./webgpu_device.js').WebGpu} gpu @param {string} name @param {Blob} blob
+   * @param {import('../core/codec.js').Codec} codec
+   */
+  constructor(gpu, name, blob, codec) {
+    super(gpu, name);
+    this.blob = blob;
+    this.codec = codec;
+    const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
+    this.floatKind = blob.mode === 'grid' || !isFloat ? KIND.f32 : KIND.lossless;
+    this.pieces = Math.max(blob.pieces, 1);
+  }
+
+  /** Makes room. @param {Uint32Array} cursors of all streams, in words */
+  allocate(cursors) {
+    const { gpu, blob } = this;
+    checkCountable(blob, this.name);
+    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+    const room = (/** @type {number} */ from, /** @type {number} */ to,
+      /** @type {string} */ label) => this.keep(gpu.buffer(to - from, storage, label));
+    const parts = cutParts(blob, cursors, {
+      bytes: gpu.bindingBytes, streams: GROUP_COLUMNS * GROUP_COLUMNS,
+    });
+    for (const part of parts) {
+      const own = cursors.slice(part.first, part.first + part.count + 1)
+        .map((cursor) => cursor - part.wordsFrom / 2);
+      this.parts.push({
+        ...part,
+        words: part.count ? room(part.wordsFrom, part.wordsTo, 'words') : null,
+        raw: part.rawTo > part.rawFrom ? room(part.rawFrom, part.rawTo, 'raw') : null,
+        cursors: part.count ? this.keep(gpu.filled(own, storage, 'cursors')) : null,
+        symbols: null,
+      });
+    }
+    if (blob.streamCount) {
+      this.#table = this.keep(gpu.filled(this.codec.buildTable(blob), storage, 'table'));
+    } else if (blob.weights) {
+      this.#pretendStreams(storage);
+    }
+  }
+
+  /**
+   * A tensor without streams gets some for the products: a stream to a row, all reading the same
+   * states, which its one symbol of probability 1 never changes.
+   * @param {GPUBufferUsageFlags} storage
+   */
+  #pretendStreams(storage) {
+    const { gpu, blob, parts: [part] } = this;
+    part.words = this.keep(gpu.filled(new Uint32Array(8).fill(65536), storage, 'words'));
+    part.cursors = this.keep(gpu.filled(new Uint32Array(blob.rows + 1), storage, 'cursors'));
+    this.#table = this.keep(gpu.filled(new Uint32Array(256).map(
+      (_, slot) => slot << 20 | blob.origin << 12 | 256), storage, 'table'));
+  }
+
+  /** Where the payload's bytes go. */
+  ranges() {
+    const { queue } = this.gpu.device;
+    const to = (/** @type {GPUBuffer | null} */ buffer) => (
+      /** @type {number} */ offset, /** @type {Uint8Array} */ bytes) => queue.writeBuffer(
+      /** @type {GPUBuffer} */ (buffer), offset, /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
+    return this.parts.flatMap((part) => [
+      { from: part.wordsFrom, to: part.wordsTo, write: to(part.words) },
+      { from: part.rawFrom, to: part.rawTo, write: to(part.raw) },
+    ]);
+  }
+
+  /** Invocations that a part takes in a product. @param {GpuPart} part */
+  #streamCount(part) {
+    return this.blob.streamCount ? part.count : this.blob.weights ? this.blob.rows : 0;
+  }
+
+  /** @param {GpuPart} part @returns {number[]} struct Blob of the shaders */
+  #blobUniform(part) {
+    const { blob } = this;
+    return [part.first, this.#streamCount(part), GROUP_COLUMNS, part.startStep, blob.rows,
+      blob.columns, this.pieces, Math.max(blob.rowsPerStream, 1), blob.origin, blob.alphabetSize,
+      blob.tailBits, blob.tailSteps];
+  }
+
+  /** MatrixStore.decode(): u32s of four symbols, row after row, rowQuads to a row. */
+  async decode() {
+    const { gpu, blob, parts } = this;
+    const quads = rowQuads(blob.columns);
+    const pairs = quads % 2 === 0
+      && (blob.weightsPerSymbol > 1 || quads % (2 * blob.pieces) === 0);
+    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline(['decode.wgsl'],
+      'decode_streams', {
+        slot_bits: blob.slotBits, slot_count: 1 << blob.slotBits, group_size: GROUP_SIZE,
+        weights_per_symbol: blob.weightsPerSymbol, pairs: pairs ? 1 : 0,
+      })) : null;
+    /** @type {GPUBuffer[]} */
+    const made = [];
+    try {
+      await gpu.guard(() => this.#decodeParts(pipeline, pairs, made));
+      this.checkAlive();
+    } catch (error) {
+      for (const symbols of made) this.drop(symbols);
+      throw error;
+    }
+    parts.forEach((part, i) => { part.symbols = made[i]; });
+  }
+
+  /**
+   * @param {GPUComputePipeline | null} pipeline @param {boolean} pairs of quads are stored at once
+   * @param {GPUBuffer[]} made receives the parts' symbols
+   */
+  async #decodeParts(pipeline, pairs, made) {
+    const { gpu, blob, parts } = this;
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const faults = gpu.filled(Uint32Array.of(NO_FAULT), usage, 'faults');
+    const none = gpu.buffer(16, usage, 'unused');
+    const scratch = [faults, none];
+    try {
+      this.checkAlive();
+      const encoder = gpu.device.createCommandEncoder();
+      for (const part of parts) {
+        const symbols = this.keep(gpu.buffer(4 * part.steps, usage, 'symbols'));
+        made.push(symbols);
+        if (!pipeline || !part.words || !part.cursors || !this.#table) {
+          gpu.device.queue.writeBuffer(symbols, 0, allEqual(blob, part.steps));
+          continue;
+        }
+        const uniform = gpu.filled(Uint32Array.from(this.#blobUniform(part)),
+          GPUBufferUsage.UNIFORM, 'blob');
+        scratch.push(uniform);
+        gpu.dispatch(encoder, pipeline,
+          [uniform, part.words, part.cursors, this.#table, pairs ? none : symbols,
+            pairs ? symbols : none, faults], part.count);
+      }
+      gpu.device.queue.submit([encoder.finish()]);
+      const [stream] = new Uint32Array((await gpu.read(faults, 0, 4)).buffer);
+      if (stream !== NO_FAULT) throw corrupt(stream, this.name);
+    } finally {
+      for (const buffer of scratch) gpu.free(buffer);
+    }
+  }
+
+  /** @type {import('./matrix.js').MatrixStore['read']} */
+  async read(target, first, count, out) {
+    const { gpu, blob } = this;
+    const quads = rowQuads(blob.columns);
+    const isSymbols = target === 'symbols' || blob.rawBytes + (blob.mode === 'grid' ? 1 : 0) === 0;
+    const size = isSymbols ? 1 : target === 'F32' ? 4 : 2;
+    const pipeline = isSymbols ? null : await gpu.guard(() => gpu.pipeline(['values.wgsl'],
+      'convert_values', { group_size: GROUP_SIZE }));
+    const unit = isSymbols ? READ_BYTES / 4
+      : Math.floor(Math.min(READ_BYTES, gpu.bindingBytes) / (4 * size));
+    for (const part of this.parts) {
+      const end = Math.min(part.startStep + part.steps, (first + count) * quads);
+      for (let step = Math.max(part.startStep, first * quads); step < end; step += unit) {
+        const some = Math.min(unit, end - step);
+        const padded = await gpu.guard(() => {
+          this.checkAlive();
+          const symbols = /** @type {GPUBuffer} */ (part.symbols);
+          return pipeline ? this.#values(pipeline, part, step, some, target)
+            : gpu.read(symbols, 4 * (step - part.startStep), 4 * some);
+        });
+        unpad(padded, step - first * quads, blob.columns, size, out);
+      }
+    }
+  }
+
+  /**
+   * @param {GPUComputePipeline} pipeline @param {GpuPart} part @param {number} step of the tensor
+   * @param {number} count steps @param {string} dtype @returns {Promise<Uint8Array>} padded rows
+   */
+  async #values(pipeline, part, step, count, dtype) {
+    const { gpu, blob } = this;
+    const uniform = new DataView(new ArrayBuffer(64));
+    [step, count, GROUP_COLUMNS, part.startStep, blob.columns,
+      blob.mode === 'grid' ? 0 : 1, DTYPES[/** @type {'F32'} */ (blob.dtype)],
+      DTYPES[/** @type {'F32'} */ (dtype)], 0, blob.rawBytes, this.#rawStart(part), part.startWeight,
+    ].forEach((value, i) => uniform.setUint32(4 * i, value, true));
+    uniform.setFloat32(32, blob.step, true);
+    uniform.setFloat32(48, LARGEST[/** @type {'F32'} */ (dtype)], true);
+    const bytes = count * (dtype === 'F32' ? 16 : 8);
+    const scratch = [
+      gpu.filled(new Uint8Array(uniform.buffer), GPUBufferUsage.UNIFORM, 'values'),
+      gpu.buffer(bytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC, 'values'),
+    ];
+    const raw = part.raw ?? gpu.buffer(16, GPUBufferUsage.STORAGE, 'no raw plane');
+    if (!part.raw) scratch.push(raw);
+    try {
+      const encoder = gpu.device.createCommandEncoder();
+      gpu.dispatch(encoder, pipeline,
+        [scratch[0], /** @type {GPUBuffer} */ (part.symbols), raw, scratch[1]], count);
+      gpu.device.queue.submit([encoder.finish()]);
+      return await gpu.read(scratch[1], 0, bytes);
+    } finally {
+      for (const buffer of scratch) gpu.free(buffer);
+    }
+  }
+
+  /** Where the raw bytes of a part's first weight are in its `raw`. @param {GpuPart} part */
+  #rawStart({ startWeight, rawFrom }) {
+    const { rawStart, rawBytes } = this.blob;
+    return rawStart + startWeight * rawBytes - rawFrom;
+  }
+
+  /** @type {NonNullable<import('./matrix.js').MatrixStore['checksums']>} */
+  async checksums(part) {
+    const { gpu, blob } = this;
+    const { count } = part;
+    const pipeline = await gpu.guard(() => gpu.pipeline(['checksum.wgsl'], 'checksum_streams', {
+      group_size: GROUP_SIZE,
+    }));
+    return gpu.guard(async () => {
+      this.checkAlive();
+      const starts = Uint32Array.from({ length: count + 1 },
+        (_, i) => streamStep(blob, part.first + i) - part.startStep);
+      const scratch = [
+        gpu.filled(Uint32Array.of(count, GROUP_COLUMNS), GPUBufferUsage.UNIFORM, 'checksums'),
+        gpu.filled(starts, GPUBufferUsage.STORAGE, 'starts'),
+        gpu.buffer(4 * count, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC, 'sums'),
+      ];
+      try {
+        const encoder = gpu.device.createCommandEncoder();
+        gpu.dispatch(encoder, pipeline,
+          [scratch[0], /** @type {GPUBuffer} */ (part.symbols), scratch[1], scratch[2]], count);
+        gpu.device.queue.submit([encoder.finish()]);
+        return new Uint32Array((await gpu.read(scratch[2], 0, 4 * count)).buffer);
+      } finally {
+        for (const buffer of scratch) gpu.free(buffer);
+      }
+    });
+  }
+
+  /* ---- products ---- */
+
+  /** @type {WebGpuStore['compile']} */
+  async compile(integer) {
+    const { gpu, blob } = this;
+    const kind = integer ? KIND.i8 : this.floatKind;
+    // A tensor without streams is decoded from made-up ones: #pretendStreams().
+    const slotBits = blob.streamCount ? blob.slotBits : 8;
+    for (const tile of integer ? [1] : [1, TILE]) {
+      this.pipelines.set(`${kind} ${tile}`,
+        await gpu.pipeline([this.dotFile, 'matvec.wgsl'], 'matvec_streams', {
+          slot_bits: slotBits, slot_count: 1 << slotBits, group_size: GROUP_SIZE, kind, tile,
+          weights_per_symbol: blob.weightsPerSymbol,
+          symbol_flip: kind === KIND.f32 && blob.weightsPerSymbol === 1 ? SYMBOL_FLIP : 0,
+        }));
+    }
+    if (this.pieces > 1) {
+      this.pipelines.set(`reduce ${kind}`, await gpu.pipeline(['reduce.wgsl'], 'reduce_pieces', {
+        group_size: GROUP_SIZE, is_integer: integer ? 1 : 0,
+      }));
+    }
+  }
+
+  /** @type {WebGpuStore['record']} */
+  record(pass, { x, y, xOffset, yOffset, xStride, yStride, batch, bias, integer }) {
+    const { gpu, blob, pieces, none } = this;
+    const { rows } = blob;
+    const kind = integer ? KIND.i8 : this.floatKind;
+    const isWhole = pieces === 1;
+    const sums = isWhole ? y : this.room('sums of pieces', 4 * batch * rows * pieces);
+    const scale = { f32: kind === KIND.f32 ? (blob.mode === 'grid' ? blob.step : 1) / 4096 : 1 };
+    const tile = integer || batch === 1 ? 1 : TILE;
+    const pipeline = /** @type {GPUComputePipeline} */ (this.pipelines.get(`${kind} ${tile}`));
+    for (const part of this.parts) {
+      for (let first = 0; first < batch; first += tile) {
+        const product = this.uniform([first, batch, xOffset / 4, xStride / 4, isWhole ? yOffset : 0,
+          isWhole ? yStride : rows * pieces, DTYPES[/** @type {'F32'} */ (blob.dtype)],
+          this.#rawStart(part), part.startWeight, blob.rawBytes, isWhole && bias ? 1 : 0, scale]);
+        gpu.record(pass, pipeline, [this.uniform(this.#blobUniform(part)), part.words,
+          part.cursors, this.#table, product, integer ? none : x, integer ? x : none,
+          part.raw ?? none, bias ?? none, sums], this.#streamCount(part));
+      }
+    }
+    if (isWhole) return;
+    const reduce = /** @type {GPUComputePipeline} */ (this.pipelines.get(`reduce ${kind}`));
+    const reduction = this.uniform([rows * batch, GROUP_COLUMNS, rows, pieces, yOffset, yStride,
+      bias ? 1 : 0, { f32: 1 }]);
+    gpu.record(pass, reduce, [reduction, sums, bias ?? none, y], rows * batch);
+  }
+}
