@@ -61,6 +61,10 @@ const split = (core, others) => ({
   },
 });
 
+/** a to z, A to Z, then aa: @param {number} n @returns {string} */
+const shortName = (n) => (n < 52 ? String.fromCharCode((n < 26 ? 97 : 39) + n)
+  : shortName(Math.floor(n / 52) - 1) + shortName(n % 52));
+
 /**
  * What modules outside import from core modules, with short names for it in core.js.
  * @param {Set<string>} core
@@ -74,7 +78,7 @@ async function findExports(core) {
     for (const [, names, from] of text.matchAll(/(?:im|ex)port (\{[^}]*\}) from '[./\w]*?(\w+)\.js'/g)) {
       for (const name of core.has(from) ? names.match(/\w+/g) ?? [] : []) {
         const exports = found.get(from);
-        if (!exports.has(name)) exports.set(name, `$${(count++).toString(36)}`);
+        if (!exports.has(name)) exports.set(name, shortName(count++));
       }
     }
   }

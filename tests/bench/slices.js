@@ -1,11 +1,11 @@
 /**
  * One int8 tensor through web/core/codec.js, slice by slice, with the calls and sizes of web/encode/encode.js
- * and web/model/model.js: the product's path, but for files, and with the choice of WebAssembly build.
+ * and web/model/tensor_reader.js: the product's path, but for files, and with the choice of WebAssembly build.
  */
 import { SLICE } from '../../web/core/encoder.js';
 import { streamRanges } from '../../web/core/ranges.js';
 
-/** As in web/model/model.js. */
+/** Weights decoded at a time. */
 const BATCH = 1 << 20;
 
 /** @typedef {import('../../web/core/encoder.js').Encoder} Encoder */

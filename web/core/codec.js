@@ -225,7 +225,7 @@ export class Codec {
    * @param {number} count @param {string} [dtype] @param {Uint8Array} [into]
    * @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
    */
-  decodePart(blob, cursors, first, words, count, dtype, into) {
+  decodeRange(blob, cursors, first, words, count, dtype, into) {
     const bytes = this.decodeStreams(blob, cursors, first, words, count, dtype, into);
     return { bytes, crc: this.crc32c(words) };
   }
@@ -235,7 +235,7 @@ export class Codec {
    * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
    * @param {Uint8Array} [into] @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
    */
-  joinPart(dtype, symbols, raw, into) {
+  joinRange(dtype, symbols, raw, into) {
     return { bytes: this.join(dtype, symbols, raw, into), crc: this.crc32c(raw) };
   }
 

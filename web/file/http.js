@@ -151,6 +151,11 @@ async function request(href, start, end, known, name, signal) {
     body?.cancel().catch(() => {});
     return new HanselError(code, message, { expected, got, where: name });
   };
+  const checkSize = (/** @type {number} */ size) => {
+    if (known && size !== known.size) {
+      throw fail('HANSEL_ERR_CHANGED', 'the file has another size now', known.size, size);
+    }
+  };
   const header = (/** @type {string} */ key) => response.headers.get(key);
 
   if (status === 416) {
@@ -159,9 +164,7 @@ async function request(href, start, end, known, name, signal) {
       body?.cancel().catch(() => {});
       return { known: describe(response, href, 0), end: 0, body: null };
     }
-    if (known && size !== known.size) {
-      throw fail('HANSEL_ERR_CHANGED', 'the file has another size now', known.size, size);
-    }
+    checkSize(size);
   }
   if (status === 200) {
     if (!known) return { whole: response };
@@ -179,9 +182,7 @@ async function request(href, start, end, known, name, signal) {
       'bytes FIRST-LAST/TOTAL', range);
   }
   const size = Number(total);
-  if (known && size !== known.size) {
-    throw fail('HANSEL_ERR_CHANGED', 'the file has another size now', known.size, size);
-  }
+  checkSize(size);
   const stop = Number(last) + 1;
   if (Number(from) !== start || stop <= start || stop > Math.min(end, size)) {
     throw fail('HANSEL_ERR_HTTP', 'another range than was asked for', headers.Range, range);

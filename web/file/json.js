@@ -25,25 +25,24 @@ export function parseJson(text, { code, maxDepth, header = false }) {
   const fail = (/** @type {string} */ message, got = quote(text.slice(at, at + 24))) =>
     new HanselError(code, `${message} at character ${at}`, { got, where });
 
-  const skipSpace = () => {
+  /** The next character but spaces. */
+  const peek = () => {
     while (at < text.length && ' \t\n\r'.includes(text[at])) at++;
+    return text[at];
   };
 
   const expect = (/** @type {string} */ char) => {
-    skipSpace();
-    if (text[at] !== char) throw fail(`bad JSON: no ${char}`);
+    if (peek() !== char) throw fail(`bad JSON: no ${char}`);
     at++;
   };
 
-  /** Steps over a comma, or over the closing bracket, which ends the list. */
-  const another = (/** @type {string} */ close) => {
-    skipSpace();
-    if (text[at] === close) {
-      at++;
-      return false;
+  /** Items between brackets, and commas between them. */
+  const list = (/** @type {string} */ close, /** @type {() => void} */ item) => {
+    at++;
+    if (peek() !== close) {
+      for (item(); peek() !== close; item()) expect(',');
     }
-    expect(',');
-    return true;
+    at++;
   };
 
   const string = () => {
@@ -88,39 +87,26 @@ export function parseJson(text, { code, maxDepth, header = false }) {
   const object = (/** @type {number} */ depth) => {
     /** @type {Map<string, JsonValue>} */
     const map = new Map();
-    at++;
-    skipSpace();
-    if (text[at] === '}') {
-      at++;
-      return map;
-    }
-    do {
+    list('}', () => {
       const key = string();
       if (header && depth === 1) where = key;
       if (map.has(key)) throw fail('duplicate key', quote(key));
       expect(':');
       map.set(key, value(depth));
-    } while (another('}'));
+    });
     return map;
   };
 
   const array = (/** @type {number} */ depth) => {
     /** @type {JsonValue[]} */
     const items = [];
-    at++;
-    skipSpace();
-    if (text[at] === ']') {
-      at++;
-      return items;
-    }
-    do items.push(value(depth)); while (another(']'));
+    list(']', () => items.push(value(depth)));
     return items;
   };
 
   /** @type {(depth: number) => JsonValue} */
   const value = (depth) => {
-    skipSpace();
-    const char = text[at];
+    const char = peek();
     if (char === '"') return string();
     if (char === '{' || char === '[') {
       if (depth === maxDepth) throw fail(`nested deeper than ${maxDepth}`);

@@ -1,16 +1,15 @@
-/** The index of a sharded checkpoint, model.safetensors.index.json, and the names in it. */
+/** The index of a sharded checkpoint, model.safetensors.index.json, and the files that it names. */
 import { HanselError } from '../core/errors.js';
 import { hasLoneSurrogate, parseJson } from './json.js';
 
 /** @typedef {import('./source.js').Source} Source */
-/** @typedef {import('../model/model.js').Model} Model */
 
 /**
  * Names of the shards in an index file.
  * @param {Source} source @param {AbortSignal} [signal]
  * @returns {Promise<{shards: string[], weightMap: Map<string, string>}>}
  */
-async function readIndex(source, signal) {
+export async function readIndex(source, signal) {
   const bytes = await source.read(0, source.size, { signal });
   const code = 'HANSEL_ERR_INDEX';
   let text = '';
@@ -29,41 +28,13 @@ async function readIndex(source, signal) {
 }
 
 /**
- * Adds all shards' tensors to a model.
- * @param {Model} model @param {Source} source the index; closed
- * @param {{signal?: AbortSignal, onProgress?: (progress: import('../model/model.js').Progress) => void}} options
+ * What to open for a file beside this one.
+ * @param {string} file its name, from an untrusted index
+ * @param {string} name of this one @param {import('./source.js').Backend['sibling']} sibling
+ * @returns {string | URL}
+ * @throws {HanselError} HANSEL_ERR_INDEX, HANSEL_ERR_SOURCE
  */
-export async function addShards(model, source, { signal, onProgress }) {
-  const { shards, weightMap } = await readIndex(source, signal);
-  await source.close();
-  for (const [i, shard] of shards.entries()) {
-    await model.addFile(await source.resolve(shard, { signal }), signal);
-    onProgress?.({ done: i + 1, total: shards.length, tensor: '' });
-  }
-  checkIndex(model, shards, weightMap);
-}
-
-/** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
-function checkIndex(model, shards, weightMap) {
-  for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
-    const source = model.places.get(name)?.source;
-    const found = source && shards[model.sources.indexOf(source)];
-    const expected = weightMap.get(name);
-    if (found !== expected) {
-      throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
-        expected: expected ?? 'not indexed', got: found ?? 'in no shard', where: name,
-      });
-    }
-  }
-}
-
-/**
- * The parts of a sibling's name, which comes from an untrusted index.
- * @param {string} file
- * @returns {string[]}
- * @throws {HanselError} HANSEL_ERR_INDEX
- */
-export function siblingParts(file) {
+export function siblingOf(file, name, sibling) {
   const parts = String(file).split('/');
   const bad = parts.some((part) => part === '' || part === '.' || part === '..');
   // A leading "c:" would be a drive in Windows.
@@ -73,5 +44,10 @@ export function siblingParts(file) {
       expected: 'a relative name without ".."', got: JSON.stringify(file),
     });
   }
-  return parts;
+  if (!sibling) {
+    throw new HanselError('HANSEL_ERR_SOURCE', 'bytes in memory have no files beside them', {
+      got: file, where: name,
+    });
+  }
+  return sibling(parts);
 }

@@ -3,6 +3,7 @@
  * All of them become one reader that never returns fewer bytes than it was asked for.
  */
 import { HanselError, checkAborted } from '../core/errors.js';
+import { trace } from '../core/trace.js';
 import { openUrl } from './http.js';
 
 /** Bytes per chunk of a stream, where the reader chooses. */
@@ -29,7 +30,7 @@ const CHUNK = 2 ** 20;
  * @property {(start: number, end: number, signal?: AbortSignal) => Promise<Uint8Array>} read
  * @property {(start: number, end: number, signal?: AbortSignal) =>
  *   AsyncGenerator<Uint8Array, void>} [stream] by default successive reads, one ahead
- * @property {(parts: string[]) => unknown} [sibling] what to open for a name, split at slashes
+ * @property {(parts: string[]) => string | URL} [sibling] what to open for a name, split at slashes
  * @property {() => Promise<void>} [close]
  */
 
@@ -58,7 +59,7 @@ export async function openSource(x, { signal, resumable } = {}) {
     return makeSource(bytesBackend(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)));
   }
   if (x instanceof ArrayBuffer) return makeSource(bytesBackend(new Uint8Array(x)));
-  if (typeof Blob === 'function' && x instanceof Blob) {
+  if (x instanceof Blob) {
     const { blobBackend } = await import('./blob_source.js');
     return makeSource(blobBackend(x));
   }
@@ -101,6 +102,8 @@ function makeSource({ size, name, read, stream = readAhead(read), sibling, close
       });
     }
   };
+  const note = (/** @type {number} */ start, /** @type {Uint8Array} */ bytes) => (
+    trace('read', { source: name, start, bytes: bytes.length }));
   return {
     size,
     name,
@@ -108,25 +111,22 @@ function makeSource({ size, name, read, stream = readAhead(read), sibling, close
       check(start, end, signal);
       const bytes = start === end ? new Uint8Array(0) : await read(start, end, signal);
       checkAborted(signal);
+      note(start, bytes);
       return bytes;
     },
     async* stream(start, end, { signal } = {}) {
       check(start, end, signal);
       if (start === end) return;
       for await (const chunk of stream(start, end, signal)) {
+        note(start, chunk);
+        start += chunk.length;
         yield chunk;
         check(start, end, signal);
       }
     },
     async resolve(file, { signal } = {}) {
-      const { siblingParts } = await import('./shards.js');
-      const parts = siblingParts(file);
-      if (!sibling) {
-        throw new HanselError('HANSEL_ERR_SOURCE', 'bytes in memory have no files beside them', {
-          got: file, where: name,
-        });
-      }
-      return openSource(/** @type {string | URL} */ (await sibling(parts)), { signal, resumable });
+      const { siblingOf } = await import('./shards.js');
+      return openSource(siblingOf(file, name, sibling), { signal, resumable });
     },
     async close() {
       if (!closed) await close?.();

@@ -9,9 +9,10 @@ import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
 import { dtypeBits } from '../file/safetensors.js';
+import { locate } from './tensor_reader.js';
 
-/** Weights that are decoded at a time, unless one stream is larger. */
-const BATCH = 1 << 20;
+/** Weights of a slice, unless one stream has more. */
+const SLICE = 1 << 20;
 
 /** @typedef {import('../core/codec.js').Blob} Blob */
 
@@ -45,7 +46,7 @@ export async function decodeRange({ codec, blob, cursors, read }, from, to, dtyp
   const size = dtypeBytes(dtype);
   const out = allocate((to - from) * size, 'rows');
   const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
-  for (const { first, last, start, end } of streamRanges(codec, blob, BATCH, { from, to })) {
+  for (const { first, last, start, end } of streamRanges(codec, blob, SLICE, { from, to })) {
     await takeTurn();
     const words = await read(2 * cursors[first], 2 * cursors[last]);
     let bytes = codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words, end - start,
@@ -62,42 +63,39 @@ export async function decodeRange({ codec, blob, cursors, read }, from, to, dtyp
 }
 
 /**
- * Model.rows(), its dtype checked.
- * @param {import('./model.js').Model} model @param {string} name
- * @param {number} first @param {number} count @param {string} dtype @param {AbortSignal} [signal]
+ * Model.rows().
+ * @param {import('./tensor_reader.js').TensorReader} reader of the head; its dtype is the result's
+ * @param {Map<string, import('./tensor_reader.js').ReadHead>} heads those already read; added to
+ * @param {number} first @param {number} count
  * @returns {Promise<any>}
  */
-export async function readRows(model, name, first, count, dtype, signal) {
-  const { dtype: own, shape, mode } = model.tensor(name);
+export async function readRows(reader, heads, first, count) {
+  const { codec, dtype, name, tensor, place: { source, start }, wanted: { signal } } = reader;
+  const { dtype: own, shape, mode } = tensor;
   const columns = shape[shape.length - 1] ?? 1; // a coded tensor's rows may be longer
   checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
-  const { source, start } = model.place(name);
-  if (mode === 'pass-through') {
-    const bits = columns * dtypeBits(own);
-    if (bits % 8) {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
-        expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
-      });
+  try {
+    if (mode === 'pass-through') {
+      const bits = columns * dtypeBits(own);
+      if (bits % 8) {
+        throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
+          expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
+        });
+      }
+      const bytes = await source.read(start + first * bits / 8,
+        start + (first + count) * bits / 8, { signal });
+      return typedArray(dtype, /** @type {ArrayBuffer} */ (convert(bytes, own, dtype).slice().buffer));
     }
-    const bytes = await source.read(start + first * bits / 8,
-      start + (first + count) * bits / 8, { signal });
-    return typedArray(dtype, /** @type {ArrayBuffer} */ (convert(bytes, own, dtype).slice().buffer));
+    const known = heads.get(name) ?? await reader.readHead();
+    heads.set(name, known);
+    const { blob, cursors } = known;
+    const payload = start + blob.headBytes;
+    const bytes = await decodeRange({
+      codec, blob, cursors,
+      read: (from, to) => source.read(payload + from, payload + to, { signal }),
+    }, first * columns, (first + count) * columns, dtype);
+    return typedArray(dtype, /** @type {ArrayBuffer} */ (bytes.buffer));
+  } catch (error) {
+    throw locate(error, name);
   }
-  const { blob, cursors } = await headOf(model, name, signal);
-  const payload = start + blob.headBytes;
-  const bytes = await decodeRange({
-    codec: model.codec, blob, cursors,
-    read: (from, to) => source.read(payload + from, payload + to, { signal }),
-  }, first * columns, (first + count) * columns, dtype);
-  return typedArray(dtype, /** @type {ArrayBuffer} */ (bytes.buffer));
-}
-
-/** @param {import('./model.js').Model} model @param {string} name @param {AbortSignal} [signal] */
-async function headOf(model, name, signal) {
-  const known = model.heads.get(name);
-  if (known) return known;
-  const { blob, head } = await model.headOf(name, signal);
-  const found = { blob, cursors: model.codec.readCursors(blob, head) };
-  model.heads.set(name, found);
-  return found;
 }

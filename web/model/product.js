@@ -1,0 +1,48 @@
+/** y = W x while W is read: Model.matvec(). */
+import { dtypeBytes } from '../core/dtypes.js';
+import { allocate } from '../core/memory.js';
+import { multiplyPlain } from '../core/multiply.js';
+import { checkFloat, checkFloats, checkVector, widened } from '../core/vectors.js';
+
+/** Weights of a slice, whatever the threads: rows that it cuts are rounded alike everywhere. */
+const SLICE = 1 << 16;
+
+/**
+ * How a tensor is read for readProduct(): a grid's indices, scaled at the end.
+ * @param {import('./tensor.js').Tensor} tensor @param {AbortSignal} [signal]
+ * @returns {import('./tensor_reader.js').Reading}
+ */
+export const wantedOf = ({ mode }, signal) => (
+  { dtype: mode === 'grid' ? 'I8' : undefined, slice: SLICE, signal });
+
+/**
+ * @param {import('./tensor_reader.js').TensorReader} reader of what wantedOf() says; closed
+ * @param {import('../core/vectors.js').Vector} x @param {Float32Array} [bias]
+ * @returns {Promise<Float32Array>}
+ * @throws {HanselError} as Model.matvec()
+ */
+export async function readProduct(reader, x, bias) {
+  const { codec, name, tensor, dtype } = reader;
+  try {
+    checkFloat(tensor, name);
+    const { rows, columns } = tensor.mode === 'pass-through' ? viewOf(tensor.shape)
+      : (await reader.readHead()).blob;
+    const vector = widened(checkFloats({ columns, name }, x, 1));
+    if (bias) checkVector({ columns: rows, name: `${name} bias` }, bias, 'Float32Array', 1);
+    const y = new Float32Array(allocate(4 * rows, name).buffer);
+    for await (const { start, bytes } of reader.slices()) {
+      const count = bytes.length / dtypeBytes(dtype);
+      multiplyPlain(codec, { dtype, rows, columns }, bytes, start, count, vector, 1, y);
+    }
+    const scale = tensor.mode === 'grid' ? tensor.step : 1;
+    return y.map((sum, i) => sum * scale + (bias ? bias[i] : 0));
+  } finally {
+    await reader.close();
+  }
+}
+
+/** A tensor that is not coded as a matrix. @param {number[]} shape */
+function viewOf(shape) {
+  const columns = shape[shape.length - 1] ?? 1;
+  return { columns, rows: shape.slice(0, -1).reduce((a, b) => a * b, 1) };
+}

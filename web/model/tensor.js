@@ -1,0 +1,52 @@
+/** What a file's header and manifest say of a tensor, and where it is. */
+import { HanselError } from '../core/errors.js';
+import { dtypeBits, elementCount, isCount } from '../file/safetensors.js';
+
+/**
+ * @typedef {object} Tensor
+ * @property {string} dtype of the weights, before coding
+ * @property {number[]} shape
+ * @property {'grid' | 'lossless' | 'pass-through'} mode
+ * @property {number} step grid step; 0 unless mode is 'grid'
+ * @property {number} weights
+ * @property {number} bytes in the file
+ * @property {number} bits bytes * 8 per weight; 0 without weights
+ * @property {number | null} entropyBits per weight, raw planes included; null if not coded
+ */
+/**
+ * Where a tensor's bytes are.
+ * @typedef {object} Place
+ * @property {import('../file/source.js').Source} source
+ * @property {number} start its first byte
+ * @property {number} end one past the last
+ * @property {number | null} crc CRC-32C of them; null in a file without a manifest
+ */
+
+/** @typedef {{done: number, total: number, tensor: string}} Progress of a tensor's reading */
+
+/**
+ * @param {string} name
+ * @param {{dtype: string, shape: number[], start: number, end: number}} stored
+ * @param {import('../file/manifest.js').ManifestEntry} [entry]
+ * @returns {Tensor}
+ */
+export function describeTensor(name, stored, entry) {
+  const isCoded = entry?.mode !== undefined;
+  const { dtype, shape, mode, step, entropy_bits: entropyBits } = /** @type {any} */ (isCoded ? entry
+    : { ...stored, mode: 'pass-through', step: 0, entropy_bits: null });
+  const isSane = (mode === 'grid' || mode === 'lossless') && typeof dtype === 'string'
+    && Array.isArray(shape) && shape.every(isCount) && typeof step === 'number'
+    && typeof entropyBits === 'number' && stored.dtype === 'U8' && stored.shape.length === 1;
+  if (isCoded && !isSane) {
+    throw new HanselError('HANSEL_ERR_MANIFEST', 'a coded tensor\'s entry is malformed', {
+      expected: 'mode, dtype, shape, step and entropy_bits of a one-dimensional U8 tensor',
+      got: JSON.stringify(entry), where: name,
+    });
+  }
+  dtypeBits(dtype, name); // is there such a dtype?
+  const bytes = stored.end - stored.start;
+  const weights = elementCount(shape, name);
+  return {
+    dtype, shape, mode, step, weights, bytes, bits: weights ? bytes * 8 / weights : 0, entropyBits,
+  };
+}
