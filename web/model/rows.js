@@ -41,11 +41,10 @@ export function checkRows(first, count, rows, where) {
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
 export async function decodeRange({ codec, blob, cursors, read }, from, to, dtype) {
-  const { rawBytes, dtype: own } = blob;
+  const { rawBytes, rawStart, dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
   const out = allocate((to - from) * size, 'rows');
-  const rawStart = Math.ceil(2 * blob.wordCount / 16) * 16;
   for (const { first, last, start, end } of streamRanges(codec, blob, SLICE, { from, to })) {
     await takeTurn();
     const words = await read(2 * cursors[first], 2 * cursors[last]);
