@@ -67,7 +67,7 @@ export class Model {
       const entry = manifest?.tensors.get(name);
       this.tensors.set(name, describeTensor(name, stored, entry));
       this.places.set(name, {
-        source, start: stored.start, end: stored.end, crc: entry ? entry.crc32c : null,
+        source, start: stored.start, end: stored.end, crc: entry?.crc32c ?? null,
       });
     }
   }

@@ -41,7 +41,7 @@ export function checkRows(first, count, rows, where) {
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
 export async function decodeRange({ codec, blob, cursors, read }, from, to, dtype) {
-  const { rawStart, rawBytes, dtype: own } = blob;
+  const { rawBytes, rawStart, dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
   const out = allocate((to - from) * size, 'rows');

@@ -90,16 +90,14 @@ export class TensorReader {
    * @param {import('./tensor.js').Place} place @param {Reading} wanted
    */
   constructor({ codec, pools }, name, tensor, place, wanted) {
-    const { source, start, end } = place;
-    const { dtype = tensor.dtype, signal } = wanted;
     this.codec = codec;
     this.name = name;
     this.tensor = tensor;
     this.place = place;
     this.wanted = wanted;
-    this.dtype = dtype;
+    this.dtype = wanted.dtype ?? tensor.dtype;
     this.#pool = pools[tensor.weights < MIN_THREADED ? 0 : 1];
-    this.#bytes = new ByteReader(source.stream(start, end, { signal }));
+    this.#bytes = new ByteReader(place.source.stream(place.start, place.end, wanted));
   }
 
   /** Ends the transfer. */
@@ -114,7 +112,7 @@ export class TensorReader {
    *   source throw
    */
   async readHead() {
-    const { codec, name, place: { source, start, end }, wanted: { isHead, signal } } = this;
+    const { codec, name, place: { source, start, end }, wanted, wanted: { isHead } } = this;
     if (this.#head) return this.#head;
     try {
       let head = new Uint8Array(0);
@@ -128,7 +126,7 @@ export class TensorReader {
         }
         const longer = new Uint8Array(blob);
         longer.set(head);
-        longer.set(await (isHead ? source.read(start + head.length, start + blob, { signal })
+        longer.set(await (isHead ? source.read(start + head.length, start + blob, wanted)
           : this.#bytes.take(blob - head.length)), head.length);
         head = longer;
         blob = codec.readHead(head);
