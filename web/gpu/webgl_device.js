@@ -184,7 +184,7 @@ export class WebGlMatrix {
     this.gpu.checkLost(this.#epoch);
   }
 
-  /** struct Blob of decode.frag.glsl and matvec.frag.glsl, but for the part. */
+  /** struct Blob of decode_stream.glsl, but for the part. */
   blobUniforms() {
     const { blob } = this;
     return {
@@ -260,11 +260,11 @@ export class WebGlMatrix {
     const made = [];
     try {
       const plan = this.#plan();
-      const decoder = (/** @type {number} */ PLAIN) => gpu.program('decode.frag.glsl',
+      const decoder = (/** @type {number} */ PLAIN) => gpu.program('decode',
         { ATTACHMENTS: gpu.attachments, PLAIN, WEIGHTS_PER_SYMBOL: blob.weightsPerSymbol });
       const programs = blob.streamCount ? await Promise.all([
         decoder(plan.plain ? 1 : 0), decoder(0),
-        gpu.program('order.frag.glsl', {
+        gpu.program('order', {
           ALIGNED: plan.isAligned ? 1 : 0, WEIGHTS_PER_SYMBOL: blob.weightsPerSymbol,
         })]) : null;
       for (const part of parts) {
@@ -421,7 +421,7 @@ export class WebGlMatrix {
     const { target, isFloat } = decodeTarget(blob, dtype, this.name);
     if (!isFloat) return typedArray(target, /** @type {ArrayBuffer} */ ((await this.symbols()).buffer));
     const parts = await this.decodeOnGpu();
-    const program = await gpu.guard(() => gpu.program('values.frag.glsl'));
+    const program = await gpu.guard(() => gpu.program('values'));
     const size = target === 'F32' ? 4 : 2;
     const out = allocate(blob.weights * size, this.name);
     await this.#gather(parts, size, out,
@@ -441,7 +441,7 @@ export class WebGlMatrix {
     const target = gpu.array(texels, gpu.gl.RGBA32UI);
     try {
       gpu.fill(program, { symbols: part.symbols, raw: part.raw ?? part.symbols }, {
-        'values.first_step': part.startStep + step, 'values.step_count': count,
+        'values.first_quad': part.startStep + step, 'values.quad_count': count,
         'values.symbols_start': part.startStep, 'values.columns': blob.columns,
         'values.mode': blob.mode === 'grid' ? 0 : 1,
         'values.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
@@ -507,7 +507,7 @@ export class WebGlMatrix {
       return symbols.every((symbol) => symbol === blob.origin << 24 >> 24) ? { ok: true } : differs();
     }
     const sums = referenceChecksums(blob, reference);
-    const program = await gpu.guard(() => gpu.program('checksum.frag.glsl'));
+    const program = await gpu.guard(() => gpu.program('checksum'));
     for (const part of parts) {
       const found = await gpu.guard(() => this.#checksums(program, part));
       for (let i = 0; 4 * i < found.length; i++) {

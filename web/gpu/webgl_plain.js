@@ -185,12 +185,12 @@ class GlPlainProducts extends GlProducts {
     await gpu.guard(async () => {
       if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
-        this.#programs.set(`${integer} ${tile}`, await gpu.program('matvec_plain.frag.glsl', {
+        this.#programs.set(`${integer} ${tile}`, await gpu.program('matvec_plain', {
           DTYPE: KINDS[dtype].code, TILE: tile, IS_INTEGER: integer ? 1 : 0,
           WIDE: rowPitch % ROW_ALIGN ? 0 : 1,
         }));
       }
-      this.#programs.set('reduce', await gpu.program('reduce.frag.glsl'));
+      this.#programs.set('reduce', await gpu.program('reduce'));
     });
   }
 

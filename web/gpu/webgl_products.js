@@ -122,9 +122,9 @@ export class GlProducts {
       if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
         const variant = this.#variant(integer, tile);
-        this.#programs.set(JSON.stringify(variant), await gpu.program('matvec.frag.glsl', variant));
+        this.#programs.set(JSON.stringify(variant), await gpu.program('matvec', variant));
       }
-      this.#programs.set('reduce', await gpu.program('reduce.frag.glsl'));
+      this.#programs.set('reduce', await gpu.program('reduce'));
     });
   }
 
@@ -206,7 +206,7 @@ export class GlProducts {
   }
 
   async prepareWidening() {
-    this.#programs.set('widen', await this.matrix.gpu.program('widen.frag.glsl'));
+    this.#programs.set('widen', await this.matrix.gpu.program('widen'));
   }
 
   /**
@@ -231,7 +231,7 @@ export class GlProducts {
     }
     const { texture } = this.#wide;
     gpu.fill(program, { halves: x }, {
-      'widening.texels': texels, 'widening.steps': Math.max(steps, 1), 'widening.start': xOffset,
+      'widening.texels': texels, 'widening.row_quads': Math.max(steps, 1), 'widening.start': xOffset,
       'widening.stride': xStride ?? steps,
     }, texture, 0, texels);
     return { ...argument, x: texture, xOffset: 0, xStride: steps, xDtype: 'F32' };

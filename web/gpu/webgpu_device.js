@@ -2,7 +2,6 @@
  * Coded weights on WebGPU: the bytes go to storage buffers as they arrive, and
  * compute shaders decode them there.
  */
-import { readTextAsset } from '../core/assets.js';
 import { DTYPES, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
@@ -10,6 +9,7 @@ import { checkFloat, checkFloats, checkInteger, checkVector, rowQuads } from '..
 import {
   LARGEST, RangeWriter, allEqual, cutParts, decodeTarget, firstDifference, referenceChecksums, streamStep, unpad,
 } from './parts.js';
+import { joinWgsl, wgslFiles } from './shaders.js';
 import { loadWebGpuPlain } from './webgpu_plain.js';
 import { GROUP_COLUMNS, GROUP_SIZE, Products } from './webgpu_products.js';
 
@@ -193,10 +193,11 @@ export class WebGpu {
   }
 
   /**
-   * @param {string[]} files in shaders/, one after the other @param {string} entryPoint
+   * @param {keyof typeof import('./shaders.js').WGSL} name @param {string} entryPoint
    * @param {Record<string, number>} constants
    */
-  pipeline(files, entryPoint, constants) {
+  pipeline(name, entryPoint, constants) {
+    const files = wgslFiles(name, this.hasPackedDot);
     const key = `${files} ${entryPoint} ${JSON.stringify(constants)}`;
     let found = this.#pipelines.get(key);
     if (!found) {
@@ -210,21 +211,21 @@ export class WebGpu {
   /** @param {string[]} files @param {string} entryPoint @param {Record<string, number>} constants */
   async #compile(files, entryPoint, constants) {
     const { device } = this;
-    const texts = await Promise.all(files.map((file) => readTextAsset(`shaders/${file}`)));
-    const file = files.join(' + ');
-    const module = device.createShaderModule({ label: file, code: texts.join('\n') });
+    const { code, where } = await joinWgsl(files);
+    const label = files[files.length - 1];
+    const module = device.createShaderModule({ label, code });
     const { messages } = await module.getCompilationInfo();
     const log = messages.filter(({ type }) => type === 'error')
-      .map(({ lineNum, message }) => `${file}:${lineNum}: ${message}`).join('\n');
+      .map(({ lineNum, message }) => `${where(lineNum)}: ${message}`).join('\n');
     if (log) throw new HanselError('HANSEL_ERR_SHADER', 'the shader does not compile', { got: log });
     try {
       return await device.createComputePipelineAsync({
-        label: file, layout: 'auto', compute: { module, entryPoint, constants },
+        label, layout: 'auto', compute: { module, entryPoint, constants },
       });
     } catch (cause) {
       if (this.#isLost) throw this.#lossError('while a shader was compiled');
       throw new HanselError('HANSEL_ERR_SHADER', 'the shader was not accepted', {
-        where: file, got: /** @type {Error} */ (cause).message, cause,
+        where: label, got: /** @type {Error} */ (cause).message, cause,
       });
     }
   }
@@ -409,7 +410,7 @@ export class WebGpuMatrix {
     }
   }
 
-  /** @param {Part} part @returns {number[]} struct Blob of decode.wgsl and matvec.wgsl */
+  /** @param {Part} part @returns {number[]} struct Blob of decode_stream.wgsl */
   blobUniform(part) {
     const { blob } = this;
     return [part.first, this.streamCount(part), GROUP_COLUMNS, part.startStep, blob.rows,
@@ -431,7 +432,7 @@ export class WebGpuMatrix {
     const slots = 1 << blob.slotBits;
     const pairs = this.rowQuads % 2 === 0
       && (blob.weightsPerSymbol > 1 || this.rowQuads % (2 * blob.pieces) === 0);
-    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline(['decode.wgsl'],
+    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline('decode',
       'decode_streams', {
         slot_bits: blob.slotBits, slot_count: slots, group_size: GROUP_SIZE,
         weights_per_symbol: blob.weightsPerSymbol, pairs: pairs ? 1 : 0,
@@ -528,7 +529,7 @@ export class WebGpuMatrix {
     const { target, isFloat } = decodeTarget(blob, dtype, this.name);
     if (!isFloat) return typedArray(target, /** @type {ArrayBuffer} */ ((await this.symbols()).buffer));
     const parts = await this.decodeOnGpu();
-    const pipeline = await gpu.guard(() => gpu.pipeline(['values.wgsl'], 'convert_values', {
+    const pipeline = await gpu.guard(() => gpu.pipeline('values', 'convert_values', {
       group_size: GROUP_SIZE,
     }));
     const size = target === 'F32' ? 4 : 2;
@@ -626,7 +627,7 @@ export class WebGpuMatrix {
     const parts = await this.decodeOnGpu();
     const reference = new Uint8Array((await this.model.symbols(this.name, { signal })).buffer);
     const sums = referenceChecksums(blob, reference);
-    const pipeline = await gpu.guard(() => gpu.pipeline(['checksum.wgsl'], 'checksum_streams', {
+    const pipeline = await gpu.guard(() => gpu.pipeline('checksum', 'checksum_streams', {
       group_size: GROUP_SIZE,
     }));
     for (const part of parts) {

@@ -158,7 +158,6 @@ class PlainProducts extends Products {
   async prepare(integer, xDtype = 'F32') {
     const { gpu, dtype, rowPitch, name } = this.plain;
     checkXDtype(xDtype, integer, name);
-    const dot = gpu.hasPackedDot ? 'dot_packed.wgsl' : 'dot_plain.wgsl';
     await gpu.guard(async () => {
       if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
@@ -167,7 +166,7 @@ class PlainProducts extends Products {
           is_integer: integer ? 1 : 0, wide: rowPitch % 16 ? 0 : 1,
         };
         this.#pipelines.set(`${integer} ${tile}`,
-          await gpu.pipeline([dot, 'matvec_plain.wgsl'], 'matvec_rows', constants));
+          await gpu.pipeline('matvec_plain', 'matvec_rows', constants));
       }
     });
   }

@@ -58,20 +58,19 @@ export class Products {
     const { gpu, blob, name } = this.matrix;
     checkXDtype(xDtype, integer, name);
     const kind = integer ? KIND.i8 : this.floatKind;
-    const dot = gpu.hasPackedDot ? 'dot_packed.wgsl' : 'dot_plain.wgsl';
     // A tensor without streams is decoded from made-up ones: WebGpuMatrix.allocate().
     const slotBits = blob.streamCount ? blob.slotBits : 8;
     await gpu.guard(async () => {
       if (xDtype === 'F16') await this.prepareWidening();
       for (const tile of integer ? [1] : [1, TILE]) {
-        this.#pipelines.set(`${kind} ${tile}`, await gpu.pipeline([dot, 'matvec.wgsl'], 'matvec_streams', {
+        this.#pipelines.set(`${kind} ${tile}`, await gpu.pipeline('matvec', 'matvec_streams', {
           slot_bits: slotBits, slot_count: 1 << slotBits, group_size: GROUP_SIZE, kind, tile,
           weights_per_symbol: blob.weightsPerSymbol,
           symbol_flip: kind === KIND.f32 && blob.weightsPerSymbol === 1 ? SYMBOL_FLIP : 0,
         }));
       }
       if (this.pieces > 1) {
-        this.#pipelines.set(`reduce ${kind}`, await gpu.pipeline(['reduce.wgsl'], 'reduce_pieces', {
+        this.#pipelines.set(`reduce ${kind}`, await gpu.pipeline('reduce', 'reduce_pieces', {
           group_size: GROUP_SIZE, is_integer: integer ? 1 : 0,
         }));
       }
@@ -146,7 +145,7 @@ export class Products {
   }
 
   async prepareWidening() {
-    this.#pipelines.set('widen', await this.matrix.gpu.pipeline(['widen.wgsl'], 'widen_vectors', {
+    this.#pipelines.set('widen', await this.matrix.gpu.pipeline('widen', 'widen_vectors', {
       group_size: GROUP_SIZE,
     }));
   }
