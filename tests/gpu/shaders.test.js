@@ -1,7 +1,7 @@
 /** Every program of the table compiles, in all its variants, as it is put together at run time. */
 import assert from 'node:assert/strict';
 import { GLSL, WGSL } from '../../web/gpu/shaders.js';
-import { webgpu } from '../../web/webgpu.js';
+import { joinWgsl, webgpu } from '../../web/webgpu.js';
 import { launch } from './chromium.js';
 import { openDawn } from './dawn.js';
 
@@ -56,8 +56,38 @@ describe('shaders', function () {
       gpu.hasPackedDot = true;
     });
 
+    it('a kernel of one\'s own goes after decode_stream.wgsl', async () => {
+      const text = `
+        @group(0) @binding(4) var<storage, read_write> sums: array<u32>; // of symbols, by row
+        var<private> sum: vec4<u32>;
+        fn emit(entry: vec4<u32>, row: u32, column_step: u32) {
+          sum += (entry >> vec4(HANSEL_SYMBOL_SHIFT)) & vec4(255u);
+        }
+        fn emit_pair(first: vec4<u32>, second: vec4<u32>, row: u32, column_step: u32) {
+          emit(first, row, column_step);
+          emit(second, row, column_step + 1u);
+        }
+        fn end_row(row: u32) {
+          sums[row] = sum.x + sum.y + sum.z + sum.w;
+          sum = vec4(0u);
+        }
+        @compute @workgroup_size(group_size)
+        fn add_up(@builtin(workgroup_id) group: vec3<u32>,
+                  @builtin(local_invocation_index) invocation: u32) {
+          load_table(invocation);
+          let i = group.x * group_size + invocation;
+          if (i < blob.stream_count) {
+            decode_stream(stream_extent(blob.first_stream + i), cursors[i], cursors[i + 1u]);
+          }
+        }`;
+      const { code } = await joinWgsl(['decode_stream.wgsl', { file: 'mine.wgsl', text }]);
+      const { device } = gpu;
+      await gpu.guard(() => device.createComputePipelineAsync({
+        layout: 'auto', compute: { module: device.createShaderModule({ code }), entryPoint: 'add_up' },
+      }));
+    });
+
     it('a message names file and line', async () => {
-      const { joinWgsl } = await import('../../web/webgpu.js');
       const text = '// mine\n\nfn f() -> u32 {\n    return nothing_of_that_name;\n}\n';
       const { code, where } = await joinWgsl(['halves.wgsl', { file: 'mine.wgsl', text }, 'tile.wgsl']);
       const line = code.split('\n').findIndex((one) => one.includes('nothing_of_that_name')) + 1;
