@@ -11,6 +11,7 @@
 #ifndef WEIGHTS_PER_SYMBOL
 #define WEIGHTS_PER_SYMBOL 1 // 1, 2 or 4
 #endif
+
 const uint HANSEL_LANES = 4u;
 const uint HANSEL_SYMBOL_BITS = 8u;
 const uint weights_per_symbol = uint(WEIGHTS_PER_SYMBOL);

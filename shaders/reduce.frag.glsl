@@ -3,8 +3,8 @@
 // vector.
 //
 // src holds the sums of stream i at (i mod 2^grid_log2, i >> grid_log2): those of pass p in layers
-// p * texels on, block_rows further down after every `layers` of them. dst is an array,
-// four rows to a texel; rows beyond the last are 0. Goes after texels.glsl.
+// p * texels on, block_rows further down after every `layers` of them. dst is an array, four
+// rows to a texel; rows beyond the last are 0. Goes after texels.glsl.
 
 struct Reduction {
     uint y_start;         // of the tile's first vector, in texels
