@@ -1,28 +1,18 @@
-#version 300 es
 // checksum.frag.glsl - mirrors checksum.wgsl: one number per stream of decoded symbols, to compare
-// with a reference without reading them back. FNV-1a, a step (u32) at a time.
-
-precision highp int;
-precision highp usampler2D;
-
-#ifndef WIDTH_LOG2
-#define WIDTH_LOG2 11
-#endif
+// with a reference without reading them back. FNV-1a, a quad (u32) at a time. Goes after
+// texels.glsl.
 
 uniform uint stream_count;
 uniform usampler2D symbols;
-uniform usampler2D starts; // stream_count + 1, in steps
+uniform usampler2D starts; // stream_count + 1, in quads
 
 layout(location = 0) out uint dst;
 
-ivec2 texel_place(uint index) {
-    return ivec2(index & ((1u << WIDTH_LOG2) - 1u), index >> WIDTH_LOG2);
-}
-
 void main() {
-    uint i = (uint(gl_FragCoord.y) << WIDTH_LOG2) + uint(gl_FragCoord.x);
+    uint i = fragment_texel();
     if (i >= stream_count) {
         discard;
+        return;
     }
     uint end = texelFetch(starts, texel_place(i + 1u), 0).x;
     uint sum = 2166136261u;

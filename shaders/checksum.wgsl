@@ -1,5 +1,5 @@
 // checksum.wgsl - one number per stream of decoded symbols, to compare with a reference without
-// reading them back: FNV-1a, a step (u32) at a time (G. Fowler, L. C. Noll, K.-P. Vo).
+// reading them back: FNV-1a, a quad (u32) at a time (G. Fowler, L. C. Noll, K.-P. Vo).
 
 override group_size: u32 = 64u;
 
@@ -10,7 +10,7 @@ struct Checksums {
 
 @group(0) @binding(0) var<uniform> checksums: Checksums;
 @group(0) @binding(1) var<storage, read> symbols: array<u32>;
-@group(0) @binding(2) var<storage, read> starts: array<u32>; // stream_count + 1, in steps
+@group(0) @binding(2) var<storage, read> starts: array<u32>; // stream_count + 1, in quads
 @group(0) @binding(3) var<storage, read_write> dst: array<u32>;
 
 @compute @workgroup_size(group_size)

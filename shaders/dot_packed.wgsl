@@ -1,4 +1,4 @@
-// dot_packed.wgsl - goes before matvec.wgsl and matvec_plain.wgsl where the browser has the language
+// dot_packed.wgsl - goes before matvec.wgsl or matvec_plain.wgsl where the browser has the language
 // feature packed_4x8_integer_dot_product; dot_plain.wgsl elsewhere.
 
 // Sum of the products of four signed bytes.

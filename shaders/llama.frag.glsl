@@ -1,17 +1,9 @@
-#version 300 es
 // llama.frag.glsl - mirrors llama.wgsl: what a Llama computes between its matrix products. One
 // fragment writes four elements; KERNEL says of which function.
 //
-// Textures are read as arrays, in rows of 2^WIDTH_LOG2 texels, four float32 to a texel, as bits.
+// Goes after texels.glsl. Textures are read as arrays, four float32 to a texel, as bits.
 // Vectors lie one after the other, each padded with zeros to whole texels.
 
-precision highp int;
-precision highp float;
-precision highp usampler2D;
-
-#ifndef WIDTH_LOG2
-#define WIDTH_LOG2 11
-#endif
 #ifndef KERNEL
 #define KERNEL 0 // 0 norm, 1 rotate, 2 score, 3 blend, 4 gate, 5 add
 #endif
@@ -33,10 +25,6 @@ uniform usampler2D values; // src of llama.wgsl
 uniform usampler2D more;
 
 layout(location = 0) out uvec4 dst;
-
-ivec2 texel_place(uint index) {
-    return ivec2(index & ((1u << WIDTH_LOG2) - 1u), index >> WIDTH_LOG2);
-}
 
 uint quads(uint elements) {
     return (elements + 3u) / 4u;
@@ -145,12 +133,12 @@ float element(uint vector, uint column) {
 }
 
 void main() {
-    uint texel = (uint(gl_FragCoord.y) << WIDTH_LOG2) + uint(gl_FragCoord.x);
+    uint texel = fragment_texel();
     uint i = texel - run.start;
     uint steps = quads(run.width);
     if (texel < run.start || i >= run.count * steps) {
         discard;
-        return; // a discarded fragment may go on otherwise
+        return;
     }
     uint vector = i / steps;
     uint quad = i % steps;
@@ -162,8 +150,8 @@ void main() {
     vec4 quad_of_dst = add(i);
 #else
     vec4 quad_of_dst = vec4(0.0);
-    for (uint lane = 0u; lane < 4u && 4u * quad + lane < run.width; lane++) {
-        quad_of_dst[lane] = element(vector, 4u * quad + lane);
+    for (uint column = 4u * quad; column < 4u * quad + 4u; column++) {
+        quad_of_dst = vec4(quad_of_dst.yzw, column < run.width ? element(vector, column) : 0.0);
     }
 #endif
     dst = floatBitsToUint(quad_of_dst);

@@ -1,18 +1,10 @@
-#version 300 es
 // matvec_plain.frag.glsl - mirrors matvec_plain.wgsl: y = W x for a matrix that is not coded. A
 // fragment computes four rows, so that x is fetched once for all of them, and takes each piece-th
 // 16 bytes of them where `pieces` fragments share the work. reduce.frag.glsl adds the pieces up,
 // scales, and puts rows in order: a fragment is to it a stream of four rows.
 //
-// Textures are read as arrays, in rows of 2^WIDTH_LOG2 texels.
+// Goes after texels.glsl. Textures are read as arrays.
 
-precision highp int;
-precision highp float;
-precision highp usampler2D;
-
-#ifndef WIDTH_LOG2
-#define WIDTH_LOG2 11
-#endif
 #ifndef DTYPE
 #define DTYPE 4 // of W
 #endif
@@ -78,7 +70,7 @@ uint x_2;
 uint x_3;
 
 uvec4 load(usampler2D src, uint index) {
-    return texelFetch(src, ivec2(index & ((1u << WIDTH_LOG2) - 1u), index >> WIDTH_LOG2), 0);
+    return texelFetch(src, texel_place(index), 0);
 }
 
 #if IS_INTEGER
@@ -188,6 +180,7 @@ void main() {
     uint i = (uint(gl_FragCoord.y) << plain.grid_log2) + uint(gl_FragCoord.x);
     if (i < plain.first || i >= plain.end) {
         discard;
+        return;
     }
     uint piece = i % plain.pieces;
     uint row = 4u * ((i - plain.first) / plain.pieces);

@@ -1,5 +1,6 @@
 // matvec_plain.wgsl - y = W x for a matrix that is not coded: tensors that passed through, decoded
-// ones, and the baseline of the benchmark. dot_packed.wgsl or dot_plain.wgsl goes before it.
+// ones, and the baseline of the benchmark. Goes after dot_packed.wgsl or dot_plain.wgsl, and
+// tile.wgsl.
 //
 // A row is shared by row_lanes invocations: by a workgroup on a GPU, where neighbours then load
 // neighbouring bytes, and by one alone on a CPU, where a loop is all that counts. Sums are added
@@ -15,7 +16,6 @@ const I8_SCALE: f32 = 1.0 / 16777216.0; // 2^-24: see i8_weights()
 override group_size: u32 = 64u;
 override row_lanes: u32 = 64u;     // a power of 2 that divides group_size
 override dtype: u32 = 4u;          // of W
-override tile: u32 = 1u;           // vectors at a time: 1 or 4
 override is_integer: bool = false; // signed bytes times signed bytes, exact
 override wide: bool = true;        // rows begin at multiples of 16 bytes
 
@@ -44,17 +44,6 @@ struct Plain {
 @group(0) @binding(6) var<storage, read_write> y: array<u32>;     // bits of f32, or i32
 
 var<workgroup> partial: array<vec4<u32>, group_size>; // bits of f32, or i32
-// Not an array: software renderers keep those in memory.
-var<private> sum_0: vec4<f32>;
-var<private> sum_1: vec4<f32>;
-var<private> sum_2: vec4<f32>;
-var<private> sum_3: vec4<f32>;
-var<private> sum_i8: i32;
-// From the tile's first vector to the others, in steps. Beyond the batch they repeat what is there;
-// nothing of it is stored.
-var<private> x_1: u32;
-var<private> x_2: u32;
-var<private> x_3: u32;
 
 // Four signed bytes times 2^24: keeping them at the top saves a shift, and is exact.
 fn i8_weights(word: u32) -> vec4<f32> {
@@ -67,15 +56,6 @@ fn short_weights(low: u32, high: u32) -> vec4<f32> {
         return vec4(unpack2x16float(low), unpack2x16float(high));
     }
     return bitcast<vec4<f32>>(vec4(low << 16u, low & 0xFFFF0000u, high << 16u, high & 0xFFFF0000u));
-}
-
-fn add(weights: vec4<f32>, index: u32) {
-    sum_0 += weights * x[index];
-    if (tile > 1u) {
-        sum_1 += weights * x[index + x_1];
-        sum_2 += weights * x[index + x_2];
-        sum_3 += weights * x[index + x_3];
-    }
 }
 
 // 16 bytes of a row, all of them weights; index is where their x begins.
@@ -123,20 +103,13 @@ fn add_row(row: u32, lane: u32) {
     let quad_count = select(0u, plain.columns / (HANSEL_LANES * quad_steps), wide);
     let start = row * plain.row_pitch;
     let x_row = plain.x_start + plain.first_vector * plain.x_stride;
-    let last = plain.vector_count - 1u - plain.first_vector;
-    x_1 = min(1u, last) * plain.x_stride;
-    x_2 = min(2u, last) * plain.x_stride;
-    x_3 = min(3u, last) * plain.x_stride;
+    place_vectors(plain.vector_count - 1u - plain.first_vector, plain.x_stride);
     for (var quad = lane; quad < quad_count; quad += row_lanes) {
         add_quad(quads[start / 4u + quad], x_row + quad * quad_steps);
     }
     for (var step = quad_count * quad_steps + lane; step < row_steps; step += row_lanes) {
         add_step(start + step * step_words, x_row + step, plain.columns - HANSEL_LANES * step);
     }
-}
-
-fn across(v: vec4<f32>) -> f32 {
-    return (v.x + v.y) + (v.z + v.w);
 }
 
 // What this invocation has summed up, for each vector.

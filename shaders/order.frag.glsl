@@ -1,22 +1,15 @@
-#version 300 es
 // order.frag.glsl - puts what decode.frag.glsl leaves into rows. One fragment writes four quads of
 // columns, which are four steps unless symbols are folded.
 //
 // src holds four steps of stream i of the band at (i mod 2^grid_log2, i >> grid_log2): those from
 // local step 4 * k on in layer k mod layers, k / layers blocks of block_rows further down. dst is
-// an array in rows of 2^WIDTH_LOG2 texels, four quads to a texel, the tensor's quads in order.
-
-precision highp int;
-precision highp usampler2DArray;
+// an array, four quads to a texel, the tensor's quads in order. Goes after texels.glsl.
 
 #ifndef ALIGNED
 #define ALIGNED 0 // 1: all streams begin and end at multiples of four steps; not if folded
 #endif
 #ifndef WEIGHTS_PER_SYMBOL
 #define WEIGHTS_PER_SYMBOL 1 // 1, 2 or 4
-#endif
-#ifndef WIDTH_LOG2
-#define WIDTH_LOG2 11
 #endif
 
 const uint HANSEL_LANES = 4u;
@@ -100,9 +93,10 @@ uint load_quad(uint at) {
 }
 
 void main() {
-    uint i = (uint(gl_FragCoord.y) << WIDTH_LOG2) + uint(gl_FragCoord.x);
+    uint i = fragment_texel();
     if (i < order.first_texel || i >= order.end_texel) {
         discard;
+        return;
     }
     uint at = order.dst_start + 4u * i;
     uvec4 texel = uvec4(0u);

@@ -1,20 +1,10 @@
-#version 300 es
 // reduce.frag.glsl - makes vectors of the sums that matvec.frag.glsl left: adds up the pieces of a
 // row, always in the same order, scales, and adds the bias. One fragment writes four rows of one
 // vector.
 //
 // src holds the sums of stream i at (i mod 2^grid_log2, i >> grid_log2): those of pass p in layers
-// p * texels on, block_rows further down after every `layers` of them. dst is an array in rows of
-// 2^WIDTH_LOG2 texels, four rows to a texel; rows beyond the last are 0.
-
-precision highp int;
-precision highp float;
-precision highp usampler2D;
-precision highp usampler2DArray;
-
-#ifndef WIDTH_LOG2
-#define WIDTH_LOG2 11
-#endif
+// p * texels on, block_rows further down after every `layers` of them. dst is an array, four
+// rows to a texel; rows beyond the last are 0. Goes after texels.glsl.
 
 struct Reduction {
     uint y_start;         // of the tile's first vector, in texels
@@ -40,10 +30,6 @@ uniform usampler2DArray src;
 uniform usampler2D bias; // laid out as a vector of dst
 
 layout(location = 0) out uvec4 dst;
-
-ivec2 texel_place(uint index) {
-    return ivec2(index & ((1u << WIDTH_LOG2) - 1u), index >> WIDTH_LOG2);
-}
 
 uint load_sum(uint stream, uint part, uint index) {
     uint k = part * reduction.texels + (index >> 2);
@@ -78,12 +64,13 @@ uint row_sum(uint row, uint vector) {
 }
 
 void main() {
-    uint texel = (uint(gl_FragCoord.y) << WIDTH_LOG2) + uint(gl_FragCoord.x);
+    uint texel = fragment_texel();
     uint i = texel - reduction.y_start;
     uint vector = i / reduction.y_stride;
     uint row = 4u * (i - vector * reduction.y_stride);
     if (texel < reduction.y_start || vector >= reduction.vectors || row >= reduction.rows) {
         discard;
+        return;
     }
     uvec4 bits = uvec4(0u);
     for (uint lane = 0u; lane < 4u; lane++) {

@@ -1,20 +1,18 @@
 // values.wgsl - decoded symbols to weights: mirrors hansel_dequantize and hansel_join of
-// src/values.c. One invocation turns one step (four symbols) into four weights. FORMAT.md
-// sections 5 and 6. Everything but the one multiplication is integer arithmetic, so NaNs and
-// subnormals come through as they are.
+// src/values.c. One invocation turns one quad (four symbols) into four weights. FORMAT.md
+// sections 5 and 6. NaNs and subnormals come through as they are. Goes after halves.wgsl and
+// lossless.wgsl.
 
 const HANSEL_LANES: u32 = 4u;
 const HANSEL_GRID: u32 = 0u;
-const HANSEL_F32: u32 = 1u;
-const HANSEL_F16: u32 = 2u;
 
 override group_size: u32 = 64u;
 
 struct Values {
-    first_step: u32,    // of the tensor, for dst[0]
-    step_count: u32,
+    first_quad: u32,    // of the tensor, for dst[0]
+    quad_count: u32,
     group_columns: u32,
-    symbols_start: u32, // what symbols[0] is, in steps from the tensor's first
+    symbols_start: u32, // what symbols[0] is, in quads from the tensor's first
     columns: u32,
     mode: u32,
     dtype: u32,         // of the tensor
@@ -30,22 +28,6 @@ struct Values {
 @group(0) @binding(1) var<storage, read> symbols: array<u32>;
 @group(0) @binding(2) var<storage, read> raw: array<u32>;
 @group(0) @binding(3) var<storage, read_write> dst: array<u32>;
-
-fn float_from_half(half: u32) -> u32 {
-    let sign = (half & 0x8000u) << 16u;
-    let rest = half & 0x7FFFu;
-    if (rest >= 0x7C00u) {
-        return sign | 0x7F800000u | ((rest & 0x03FFu) << 13u);
-    }
-    if (rest >= 0x0400u) {
-        return sign | ((rest << 13u) + 0x38000000u);
-    }
-    if (rest == 0u) {
-        return sign;
-    }
-    let top = firstLeadingBit(rest); // a subnormal half is a normal float
-    return sign | ((top + 103u) << 23u) | ((rest << (23u - top)) & 0x007FFFFFu);
-}
 
 // To nearest, ties to even.
 fn half_from_float(bits: u32) -> u32 {
@@ -78,22 +60,6 @@ fn bfloat_from_float(bits: u32) -> u32 {
     return (bits + 0x7FFFu + ((bits >> 16u) & 1u)) >> 16u;
 }
 
-fn raw_byte(at: u32) -> u32 {
-    return (raw[at >> 2u] >> ((at & 3u) * 8u)) & 255u;
-}
-
-// A lossless weight's own bits: rotated left by one, the symbol is the highest byte.
-fn join(symbol: u32, weight: u32) -> u32 {
-    let at = values.raw_start + (weight - values.raw_weight) * values.raw_bytes;
-    if (values.dtype == HANSEL_F32) {
-        let w = (symbol << 24u) | (raw_byte(at + 2u) << 16u) | (raw_byte(at + 1u) << 8u) |
-            raw_byte(at);
-        return (w >> 1u) | (w << 31u);
-    }
-    let w = (symbol << 8u) | raw_byte(at);
-    return (w >> 1u) | ((w << 15u) & 0x8000u);
-}
-
 // A weight as bits of dst_dtype.
 fn weight_bits(symbol: u32, weight: u32) -> u32 {
     var bits: u32;
@@ -101,15 +67,12 @@ fn weight_bits(symbol: u32, weight: u32) -> u32 {
         let value = values.step * f32(i32(symbol << 24u) >> 24u);
         bits = bitcast<u32>(clamp(value, -values.limit, values.limit));
     } else {
-        bits = join(symbol, weight);
+        let index = values.raw_start + (weight - values.raw_weight) * values.raw_bytes;
+        bits = join(symbol, index, values.dtype);
         if (values.dtype == values.dst_dtype) {
             return bits; // NaNs too stay as they are
         }
-        if (values.dtype == HANSEL_F16) {
-            bits = float_from_half(bits);
-        } else if (values.dtype != HANSEL_F32) {
-            bits <<= 16u;
-        }
+        bits = float_bits(bits, values.dtype);
     }
     if (values.dst_dtype == HANSEL_F32) {
         return bits;
@@ -121,16 +84,16 @@ fn weight_bits(symbol: u32, weight: u32) -> u32 {
 fn convert_values(@builtin(workgroup_id) group: vec3<u32>,
                   @builtin(local_invocation_index) invocation: u32) {
     let i = (group.y * values.group_columns + group.x) * group_size + invocation;
-    if (i >= values.step_count) {
+    if (i >= values.quad_count) {
         return;
     }
-    let at = values.first_step + i;
-    let row_steps = (values.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
-    let weight = at / row_steps * values.columns + at % row_steps * HANSEL_LANES;
-    let step_symbols = symbols[at - values.symbols_start];
+    let at = values.first_quad + i;
+    let row_quads = (values.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
+    let weight = at / row_quads * values.columns + at % row_quads * HANSEL_LANES;
+    let quad_symbols = symbols[at - values.symbols_start];
     var bits: vec4<u32>;
     for (var lane = 0u; lane < HANSEL_LANES; lane++) {
-        bits[lane] = weight_bits((step_symbols >> (8u * lane)) & 255u, weight + lane);
+        bits[lane] = weight_bits((quad_symbols >> (8u * lane)) & 255u, weight + lane);
     }
     if (values.dst_dtype == HANSEL_F32) {
         for (var lane = 0u; lane < HANSEL_LANES; lane++) {

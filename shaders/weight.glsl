@@ -14,12 +14,12 @@ precision highp usampler2D;
 #define WIDTH_LOG2 11
 #endif
 
-// Where the symbols of a step lie: rows are padded to four columns.
+// Where a quad of symbols lies: rows are padded to four columns.
 uint hansel_index(uint row, uint column, uint columns) {
     return row * ((columns + 3u) / 4u) + column / 4u;
 }
 
-// The four symbols of a step: a component of a texel. The texel itself holds the steps from
+// A quad of symbols: a component of a texel. The texel itself holds the quads from
 // 4 * (index / 4) on.
 uint hansel_load(usampler2D src, uint index) {
     uint texel = index >> 2;
@@ -28,11 +28,11 @@ uint hansel_load(usampler2D src, uint index) {
 }
 
 // Grid index of a column, from -128 to 127.
-int hansel_symbol(uint step_symbols, uint column) {
-    return int(step_symbols << (24u - 8u * (column & 3u))) >> 24;
+int hansel_symbol(uint quad_symbols, uint column) {
+    return int(quad_symbols << (24u - 8u * (column & 3u))) >> 24;
 }
 
 // The weight: grid step times grid index.
-float hansel_weight(uint step_symbols, uint column, float grid_step) {
-    return grid_step * float(hansel_symbol(step_symbols, column));
+float hansel_weight(uint quad_symbols, uint column, float grid_step) {
+    return grid_step * float(hansel_symbol(quad_symbols, column));
 }

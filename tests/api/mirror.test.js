@@ -1,6 +1,6 @@
 /**
- * One decoder in four languages: names, their order and all constants of the C core, the WGSL and
- * the GLSL must agree, and matvec shaders must hold the decode shaders' text word for word.
+ * One decoder in three languages: names, their order and all constants of the C core, the WGSL and
+ * the GLSL must agree, and no language may say a thing twice.
  */
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
@@ -42,19 +42,14 @@ function hasInOrder(names, wanted, file) {
   assert.deepEqual(found, wanted, `${file} defines ${found}`);
 }
 
-/** The text between the first two lines of dashes. @param {string} text */
-function shared(text) {
-  const parts = text.split(/^\/\/ -{60,}$/m);
-  assert.equal(parts.length, 3, 'two lines of dashes');
-  return parts[1];
-}
+/** Functions with their texts. @param {string} text @returns {string[]} */
+const bodies = (text) => withoutComments(text).match(/^\w[^;{}]*\([^;{}]*\)[^;{}]*\{$[^]*?^\}$/gm) ?? [];
 
 describe('mirrors', () => {
   let format;
   before(async () => { format = constants(await read('src/format.h')); });
 
-  const shaders = ['decode', 'matvec'].flatMap((name) => [
-    `shaders/${name}.wgsl`, `shaders/${name}.frag.glsl`]);
+  const shaders = ['shaders/decode_stream.wgsl', 'shaders/decode_stream.glsl'];
 
   it('C has what is to be mirrored', async () => {
     for (const name of CONSTANTS) assert.ok(format.has(name), name);
@@ -87,18 +82,24 @@ describe('mirrors', () => {
     assert.ok(checked > 20, `${checked} constants`);
   });
 
-  for (const kind of ['wgsl', 'frag.glsl']) {
-    it(`matvec.${kind} holds decode.${kind}'s decoder word for word`, async () => {
-      const [decode, matvec] = await Promise.all(['decode', 'matvec'].map(
-        (name) => read(`shaders/${name}.${kind}`)));
-      assert.equal(shared(matvec), shared(decode));
-      const names = functions(shared(decode));
-      for (const name of [...FUNCTIONS, ...LAYOUT]) assert.ok(names.includes(name), name);
-    });
-  }
+  it('every shader is of a program, and no two have the same function', async () => {
+    const { GLSL, WGSL } = await import('../../web/gpu/shaders.js');
+    const apart = ['README.md', 'dot_plain.wgsl', 'fullscreen.vert.glsl', 'weight.glsl', 'weight.wgsl'];
+    const all = [GLSL, WGSL].flatMap((table) => Object.values(table).flatMap((one) => one.files));
+    const files = await readdir(new URL('../../shaders', import.meta.url));
+    assert.deepEqual(files.sort(), [...new Set([...all, ...apart])].sort());
+    const where = new Map();
+    for (const file of files) {
+      for (const body of bodies(await read(`shaders/${file}`))) {
+        assert.equal(where.get(body), undefined, `${file} repeats ${body}`);
+        where.set(body, file);
+      }
+    }
+    assert.ok(where.size > 100, `${where.size} functions`);
+  });
 
   it('notices a drift', async () => {
-    const text = await read('shaders/decode.wgsl');
+    const text = await read('shaders/decode_stream.wgsl');
     const renamed = functions(text.replace('fn rans_refill', 'fn refill_rans'));
     assert.throws(() => hasInOrder(renamed, FUNCTIONS, 'x'), assert.AssertionError);
     assert.notEqual(constants(text.replace('65536u', '65535u')).get('HANSEL_STATE_LOW'),

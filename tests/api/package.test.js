@@ -146,6 +146,8 @@ try { await model.decode('x'); } catch (error) { if (error instanceof HanselErro
             const back = await import(`/node_modules/hansel/${built}/${kind}.js`);
             const w = await (await back[kind]()).load(model, 'w');
             same.push((await w.symbols()).every((q, i) => q === symbols[i]));
+            const [join, file] = kind === 'webgpu' ? ['joinWgsl', 'weight.wgsl'] : ['joinGlsl', 'weight.glsl'];
+            same.push((await back[join]([file])).code.includes('hansel_weight'));
           }
           const data = new Int8Array(1 << 20).map((_, i) => i * i % 7);
           const tensors = { w: { dtype: 'I8', shape: [1024, 1024], data } };
@@ -154,7 +156,7 @@ try { await model.decode('x'); } catch (error) { if (error instanceof HanselErro
           same.push(await encode(tensors, { threads: 0 }).catch((e) => e instanceof HanselError));
           return [weights.length, symbols.length, model.tensors.get('w').mode, ...same];
         }, built);
-        assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid', true, true, true, true]);
+        assert.deepEqual(result, [64 * 4096, 64 * 4096, 'grid', true, true, true, true, true, true]);
       }
     } finally {
       await browser.close();

@@ -1,5 +1,6 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
 import { sampleRows64 } from '../../web/cli/sample.js';
+import { readTextAsset } from '../../web/core/assets.js';
 import { PlainMatrix, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
 import { glProducts } from './gl_run.js';
@@ -97,6 +98,17 @@ function normals(count) {
   return out;
 }
 
+/** @param {WebGpu} gpu @param {string} file in this folder @param {string} entryPoint */
+async function ownPipeline({ device }, file, entryPoint) {
+  const code = await readTextAsset(`tests/bench/${file}`);
+  return device.createComputePipelineAsync({
+    label: file, layout: 'auto',
+    compute: {
+      module: device.createShaderModule({ code }), entryPoint, constants: { group_size: GROUP_SIZE },
+    },
+  });
+}
+
 /** A bind group and its dispatch. @param {WebGpu} gpu @param {GPUComputePipeline} pipeline
  * @param {GPUBuffer[]} buffers by binding @param {number} groups */
 function dispatcher(gpu, pipeline, buffers, groups) {
@@ -132,13 +144,11 @@ async function decodeKernels(gpu, w, data) {
   const table = w.model.codec.buildTable(blob);
   const groups = Math.ceil(part.count / GROUP_SIZE);
   const stream = weights / 4 / part.count; // steps; the shapes here have no remainders
-  const ours = await gpu.pipeline(['decode.wgsl'], 'decode_streams', {
+  const ours = await gpu.pipeline('decode', 'decode_streams', {
     slot_bits: blob.slotBits, slot_count: 1 << blob.slotBits, group_size: GROUP_SIZE, pairs: 1,
   });
-  const prototype = await gpu.pipeline(['../tests/bench/prototype.wgsl'], 'decode_prototype', {
-    group_size: GROUP_SIZE });
-  const write = await gpu.pipeline(['../tests/bench/write.wgsl'], 'write_quads', {
-    group_size: GROUP_SIZE });
+  const prototype = await ownPipeline(gpu, 'prototype.wgsl', 'decode_prototype');
+  const write = await ownPipeline(gpu, 'write.wgsl', 'write_quads');
   const other = gpu.filled(table.map((entry) => (
     (entry >>> 12 & 255) << 24 | entry >>> 20 << 12 | entry & 4095)), STORAGE, 'bench');
   const fullSteps = stream - blob.tailSteps;

@@ -147,11 +147,11 @@ export class WebGlCoded extends WebGlCodedProducts {
   async #decodeParts(made) {
     const { gpu, blob, parts } = this;
     const passes = this.#passes();
-    const decoder = (/** @type {number} */ PLAIN) => gpu.program('decode.frag.glsl',
+    const decoder = (/** @type {number} */ PLAIN) => gpu.program('decode',
       { ATTACHMENTS: gpu.attachments, PLAIN, WEIGHTS_PER_SYMBOL: blob.weightsPerSymbol });
     const programs = blob.streamCount ? await Promise.all([
       decoder(passes.plain ? 1 : 0), decoder(0),
-      gpu.program('order.frag.glsl', {
+      gpu.program('order', {
         ALIGNED: passes.isAligned ? 1 : 0, WEIGHTS_PER_SYMBOL: blob.weightsPerSymbol,
       })]) : null;
     for (const part of parts) {
@@ -243,7 +243,7 @@ export class WebGlCoded extends WebGlCodedProducts {
     const quads = rowQuads(blob.columns);
     const isSymbols = target === 'symbols' || (blob.mode !== 'grid' && !blob.rawBytes);
     const size = isSymbols ? 1 : target === 'F32' ? 4 : 2;
-    const program = isSymbols ? null : await gpu.guard(() => gpu.program('values.frag.glsl'));
+    const program = isSymbols ? null : await gpu.guard(() => gpu.program('values'));
     const unit = 4 * Math.min(READ_TEXELS, gpu.arrayTexels) / size;
     for (const part of this.parts) {
       const end = Math.min(part.startStep + part.steps, (first + count) * quads);
@@ -279,7 +279,7 @@ export class WebGlCoded extends WebGlCodedProducts {
     const target = gpu.array(texels, gpu.gl.RGBA32UI);
     try {
       gpu.fill(program, { symbols: part.symbols, raw: part.raw ?? part.symbols }, {
-        'values.first_step': step, 'values.step_count': count,
+        'values.first_quad': step, 'values.quad_count': count,
         'values.symbols_start': part.startStep, 'values.columns': blob.columns,
         'values.mode': blob.mode === 'grid' ? 0 : 1,
         'values.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
@@ -298,7 +298,7 @@ export class WebGlCoded extends WebGlCodedProducts {
   async checksums(part) {
     const { gpu, blob } = this;
     const { count } = part;
-    const program = await gpu.guard(() => gpu.program('checksum.frag.glsl'));
+    const program = await gpu.guard(() => gpu.program('checksum'));
     return gpu.guard(async () => {
       this.checkAlive();
       const starts = gpu.filled(Uint32Array.from({ length: count + 1 },

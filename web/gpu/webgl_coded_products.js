@@ -97,9 +97,9 @@ export class WebGlCodedProducts extends WebGlStore {
     const { gpu, programs } = this;
     for (const tile of integer ? [1] : [1, TILE]) {
       programs.set(`${integer} ${tile}`,
-        await gpu.program('matvec.frag.glsl', this.#variant(integer, tile)));
+        await gpu.program('matvec', this.#variant(integer, tile)));
     }
-    programs.set('reduce', await gpu.program('reduce.frag.glsl'));
+    programs.set('reduce', await gpu.program('reduce'));
   }
 
   /** @type {WebGlStore['draw']} */

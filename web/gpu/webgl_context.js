@@ -2,9 +2,9 @@
  * A WebGL2 context as web/webgl.js uses it: textures as arrays of numbers,
  * fragment shaders as loops over them, errors and loss as HanselErrors.
  */
-import { readTextAsset } from '../core/assets.js';
 import { HanselError } from '../core/errors.js';
 import { isSoftware } from './renderer.js';
+import { compileProgram } from './webgl_programs.js';
 
 /** Width of the textures that serve as arrays: what every WebGL2 has. WIDTH_LOG2 in the shaders. */
 const WIDTH_LOG2 = 11;
@@ -13,7 +13,6 @@ const LEAST_SIZE = 64;
 const DRAW_STEPS = 1 << 16;
 /** A decoding table as a uniform block: a vec4 to an entry, as std140 has it. */
 const TABLE_BYTES = 16 * 4096;
-const PRELUDE = '#version 300 es\n';
 
 /**
  * @typedef {object} GlOptions
@@ -23,7 +22,7 @@ const PRELUDE = '#version 300 es\n';
  *   smaller ones than the context's: pixels of a side, at least 64; draw buffers, at least 4; layers
  *   of an array texture, at least 8; steps (four symbols) that are decoded at a time
  */
-/** @typedef {{program: WebGLProgram, places: Map<string, WebGLUniformLocation | null>}} Program */
+/** @typedef {import('./webgl_programs.js').Program} Program */
 /** @typedef {Record<string, WebGLTexture | null>} Inputs by sampler name */
 /** @typedef {Record<string, number>} Uniforms unsigned integers, by name */
 /** @typedef {[texture: WebGLTexture, layer?: number]} Target a colour attachment */
@@ -372,55 +371,23 @@ export class GlContext {
   /* ---- programs ---- */
 
   /**
-   * @param {string} file a fragment shader in shaders/ @param {Record<string, number>} [defines]
+   * @param {keyof typeof import('./shaders.js').GLSL} name @param {Record<string, number>} [defines]
    * @returns {Promise<Program>} cached
    * @throws {HanselError} HANSEL_ERR_SHADER with the compiler's log
    */
-  program(file, defines = {}) {
+  program(name, defines = {}) {
     const all = {
       WIDTH_LOG2: this.widthLog2, TABLE_BLOCK: this.hasTableBlock ? 1 : 0, ...defines,
     };
-    const key = `${file} ${JSON.stringify(all)}`;
+    const key = `${name} ${JSON.stringify(all)}`;
     let found = this.#programs.get(key);
     if (!found) {
-      found = this.#compile(file, all);
+      const { epoch } = this;
+      found = compileProgram(this.gl, name, all, () => this.checkLost(epoch));
       this.#programs.set(key, found);
       found.catch(() => this.#programs.delete(key));
     }
     return found;
-  }
-
-  /** @param {string} file @param {Record<string, number>} defines @returns {Promise<Program>} */
-  async #compile(file, defines) {
-    const { gl, epoch } = this;
-    const names = ['fullscreen.vert.glsl', file];
-    const texts = await Promise.all(names.map((name) => readTextAsset(`shaders/${name}`)));
-    this.checkLost(epoch);
-    const lines = Object.entries(defines).map(([name, value]) => `#define ${name} ${value}\n`);
-    const program = gl.createProgram();
-    const shaders = [gl.VERTEX_SHADER, gl.FRAGMENT_SHADER].map((kind, i) => {
-      const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
-      gl.shaderSource(shader, texts[i].replace(PRELUDE, `${PRELUDE}${lines.join('')}#line 2\n`));
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-      return shader;
-    });
-    gl.linkProgram(program);
-    const parallel = gl.getExtension('KHR_parallel_shader_compile');
-    while (parallel && !gl.getProgramParameter(program, parallel.COMPLETION_STATUS_KHR)) {
-      this.checkLost(epoch);
-      await new Promise((resolve) => { setTimeout(resolve, 1); });
-    }
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
-      this.checkLost(epoch);
-      const log = [...shaders.map((shader) => gl.getShaderInfoLog(shader)),
-        gl.getProgramInfoLog(program)].filter(Boolean).join('\n');
-      throw new HanselError('HANSEL_ERR_SHADER', 'the shader was not accepted', {
-        where: file, got: log,
-      });
-    }
-    for (const shader of shaders) gl.deleteShader(shader);
-    return { program, places: new Map() };
   }
 
   /* ---- drawing ---- */

@@ -112,12 +112,12 @@ export class WebGlPlain extends WebGlStore {
   async compile(integer) {
     const { gpu, programs, plain: { dtype, rowPitch } } = this;
     for (const tile of integer ? [1] : [1, TILE]) {
-      programs.set(`${integer} ${tile}`, await gpu.program('matvec_plain.frag.glsl', {
+      programs.set(`${integer} ${tile}`, await gpu.program('matvec_plain', {
         DTYPE: KINDS[dtype].code, TILE: tile, IS_INTEGER: integer ? 1 : 0,
         WIDE: rowPitch % ROW_ALIGN ? 0 : 1,
       }));
     }
-    programs.set('reduce', await gpu.program('reduce.frag.glsl'));
+    programs.set('reduce', await gpu.program('reduce'));
   }
 
   /** @type {WebGlStore['draw']} */

@@ -45,7 +45,7 @@ export class WebGlProducts extends Products {
   #widening = null;
 
   async compileWidening() {
-    this.#widening = await this.store.gpu.program('widen.frag.glsl');
+    this.#widening = await this.store.gpu.program('widen');
   }
 
   /**
@@ -87,7 +87,7 @@ export class WebGlProducts extends Products {
     if (store.scratch('widened x', make).texels < texels) store.forget('widened x');
     const { texture } = store.scratch('widened x', make);
     store.gpu.fill(/** @type {import('./webgl_context.js').Program} */ (this.#widening), { halves }, {
-      'widening.texels': texels, 'widening.steps': Math.max(quads, 1), 'widening.start': start,
+      'widening.texels': texels, 'widening.row_quads': Math.max(quads, 1), 'widening.start': start,
       'widening.stride': stride,
     }, texture, 0, texels);
     return texture;

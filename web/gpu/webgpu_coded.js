@@ -113,7 +113,7 @@ export class WebGpuCoded extends WebGpuStore {
     const quads = rowQuads(blob.columns);
     const pairs = quads % 2 === 0
       && (blob.weightsPerSymbol > 1 || quads % (2 * blob.pieces) === 0);
-    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline(['decode.wgsl'],
+    const pipeline = blob.streamCount ? await gpu.guard(() => gpu.pipeline('decode',
       'decode_streams', {
         slot_bits: blob.slotBits, slot_count: 1 << blob.slotBits, group_size: GROUP_SIZE,
         weights_per_symbol: blob.weightsPerSymbol, pairs: pairs ? 1 : 0,
@@ -171,7 +171,7 @@ export class WebGpuCoded extends WebGpuStore {
     const quads = rowQuads(blob.columns);
     const isSymbols = target === 'symbols' || blob.rawBytes + (blob.mode === 'grid' ? 1 : 0) === 0;
     const size = isSymbols ? 1 : target === 'F32' ? 4 : 2;
-    const pipeline = isSymbols ? null : await gpu.guard(() => gpu.pipeline(['values.wgsl'],
+    const pipeline = isSymbols ? null : await gpu.guard(() => gpu.pipeline('values',
       'convert_values', { group_size: GROUP_SIZE }));
     const unit = isSymbols ? READ_BYTES / 4
       : Math.floor(Math.min(READ_BYTES, gpu.bindingBytes) / (4 * size));
@@ -231,7 +231,7 @@ export class WebGpuCoded extends WebGpuStore {
   async checksums(part) {
     const { gpu, blob } = this;
     const { count } = part;
-    const pipeline = await gpu.guard(() => gpu.pipeline(['checksum.wgsl'], 'checksum_streams', {
+    const pipeline = await gpu.guard(() => gpu.pipeline('checksum', 'checksum_streams', {
       group_size: GROUP_SIZE,
     }));
     return gpu.guard(async () => {
@@ -265,14 +265,14 @@ export class WebGpuCoded extends WebGpuStore {
     const slotBits = blob.streamCount ? blob.slotBits : 8;
     for (const tile of integer ? [1] : [1, TILE]) {
       this.pipelines.set(`${kind} ${tile}`,
-        await gpu.pipeline([this.dotFile, 'matvec.wgsl'], 'matvec_streams', {
+        await gpu.pipeline('matvec', 'matvec_streams', {
           slot_bits: slotBits, slot_count: 1 << slotBits, group_size: GROUP_SIZE, kind, tile,
           weights_per_symbol: blob.weightsPerSymbol,
           symbol_flip: kind === KIND.f32 && blob.weightsPerSymbol === 1 ? SYMBOL_FLIP : 0,
         }));
     }
     if (this.pieces > 1) {
-      this.pipelines.set(`reduce ${kind}`, await gpu.pipeline(['reduce.wgsl'], 'reduce_pieces', {
+      this.pipelines.set(`reduce ${kind}`, await gpu.pipeline('reduce', 'reduce_pieces', {
         group_size: GROUP_SIZE, is_integer: integer ? 1 : 0,
       }));
     }

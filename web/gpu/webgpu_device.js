@@ -1,8 +1,8 @@
 /** WebGPU: the device, its buffers and pipelines, its errors. */
-import { readTextAsset } from '../core/assets.js';
 import { HanselError } from '../core/errors.js';
 import { loadMatrix } from './load.js';
 import { ROW_ALIGN } from './plain_rows.js';
+import { joinWgsl, wgslFiles } from './shaders.js';
 import { WebGpuCoded } from './webgpu_coded.js';
 import { WebGpuPlain } from './webgpu_plain.js';
 import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
@@ -187,10 +187,11 @@ export class WebGpu {
   }
 
   /**
-   * @param {string[]} files in shaders/, one after the other @param {string} entryPoint
+   * @param {keyof typeof import('./shaders.js').WGSL} name @param {string} entryPoint
    * @param {Record<string, number>} constants
    */
-  pipeline(files, entryPoint, constants) {
+  pipeline(name, entryPoint, constants) {
+    const files = wgslFiles(name, this.hasPackedDot);
     const key = `${files} ${entryPoint} ${JSON.stringify(constants)}`;
     let found = this.#pipelines.get(key);
     if (!found) {
@@ -204,21 +205,21 @@ export class WebGpu {
   /** @param {string[]} files @param {string} entryPoint @param {Record<string, number>} constants */
   async #compile(files, entryPoint, constants) {
     const { device } = this;
-    const texts = await Promise.all(files.map((file) => readTextAsset(`shaders/${file}`)));
-    const file = files.join(' + ');
-    const module = device.createShaderModule({ label: file, code: texts.join('\n') });
+    const { code, where } = await joinWgsl(files);
+    const label = files[files.length - 1];
+    const module = device.createShaderModule({ label, code });
     const { messages } = await module.getCompilationInfo();
     const log = messages.filter(({ type }) => type === 'error')
-      .map(({ lineNum, message }) => `${file}:${lineNum}: ${message}`).join('\n');
+      .map(({ lineNum, message }) => `${where(lineNum)}: ${message}`).join('\n');
     if (log) throw new HanselError('HANSEL_ERR_SHADER', 'the shader does not compile', { got: log });
     try {
       return await device.createComputePipelineAsync({
-        label: file, layout: 'auto', compute: { module, entryPoint, constants },
+        label, layout: 'auto', compute: { module, entryPoint, constants },
       });
     } catch (cause) {
       if (this.#isLost) throw this.#lossError('while a shader was compiled');
       throw new HanselError('HANSEL_ERR_SHADER', 'the shader was not accepted', {
-        where: file, got: /** @type {Error} */ (cause).message, cause,
+        where: label, got: /** @type {Error} */ (cause).message, cause,
       });
     }
   }

@@ -108,7 +108,7 @@ export class WebGpuPlain extends WebGpuStore {
         is_integer: integer ? 1 : 0, wide: rowPitch % 16 ? 0 : 1,
       };
       this.pipelines.set(`${integer} ${tile}`,
-        await gpu.pipeline([this.dotFile, 'matvec_plain.wgsl'], 'matvec_rows', constants));
+        await gpu.pipeline('matvec_plain', 'matvec_rows', constants));
     }
   }
 

@@ -33,7 +33,7 @@ export class WebGpuProducts extends Products {
   #widening = null;
 
   async compileWidening() {
-    this.#widening = await this.store.gpu.pipeline(['widen.wgsl'], 'widen_vectors', {
+    this.#widening = await this.store.gpu.pipeline('widen', 'widen_vectors', {
       group_size: GROUP_SIZE,
     });
   }

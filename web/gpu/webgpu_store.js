@@ -24,11 +24,6 @@ export class WebGpuStore extends Store {
     return new WebGpuProducts(matrix, this);
   }
 
-  /** By what products multiply: WGSL's packed dot product, where there is one. */
-  get dotFile() {
-    return this.gpu.hasPackedDot ? 'dot_packed.wgsl' : 'dot_plain.wgsl';
-  }
-
   /** A uniform buffer with these numbers, made once. @param {(number | {f32: number})[]} fields */
   uniform(fields) {
     const key = JSON.stringify(fields);

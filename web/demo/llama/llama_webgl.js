@@ -57,7 +57,7 @@ export class WebGlOps {
     this.#rotations = this.weights(rotations(this.config, this.context));
     await this.backend.guard(async () => {
       for (const [KERNEL, name] of KERNELS.entries()) {
-        this.#programs.set(name, await this.backend.program('llama.frag.glsl', { KERNEL }));
+        this.#programs.set(name, await this.backend.program('llama', { KERNEL }));
       }
     });
   }

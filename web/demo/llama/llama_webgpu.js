@@ -82,7 +82,7 @@ export class WebGpuOps {
       ['add', 'add', hidden, 0],
     ])) {
       this.#pipelines.set(name, await this.backend.guard(() => this.backend.pipeline(
-        ['llama.wgsl'], entry, {
+        'llama', entry, {
           group_size: GROUP_SIZE, width, head_dim: headDim, heads, key_heads: keyHeads,
           context: this.context, is_cache: isCache, epsilon,
         })));

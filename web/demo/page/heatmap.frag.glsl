@@ -1,5 +1,5 @@
-// heatmap.frag.glsl - the mirror of heatmap.wgsl. The page puts #version and shaders/weight.glsl,
-// which reads the matrix, before it.
+// heatmap.frag.glsl - the mirror of heatmap.wgsl. Goes after shaders/weight.glsl, which reads
+// the matrix.
 
 uniform usampler2D symbols;
 uniform vec2 origin, cells;
@@ -21,8 +21,8 @@ void main() {
     int strongest = 0;
     for (uint row = low.y; row < high.y; row += stride.y) {
         for (uint column = low.x; column < high.x; column += stride.x) {
-            uint step_symbols = hansel_load(symbols, hansel_index(row, column, columns));
-            int symbol = hansel_symbol(step_symbols, column);
+            uint quad_symbols = hansel_load(symbols, hansel_index(row, column, columns));
+            int symbol = hansel_symbol(quad_symbols, column);
             if (abs(symbol) > abs(strongest)) strongest = symbol;
         }
     }

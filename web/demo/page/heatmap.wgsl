@@ -1,4 +1,4 @@
-// heatmap.wgsl - a decoded matrix as an image: the page appends shaders/weight.wgsl, which reads it.
+// heatmap.wgsl - a decoded matrix as an image: goes after shaders/weight.wgsl, which reads it.
 // A pixel shows the strongest of the weights that it covers. Mirrors: heatmap.frag.glsl, heatmap.js.
 
 struct View {

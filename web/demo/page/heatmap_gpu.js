@@ -3,6 +3,7 @@
  * matrix where they decoded it; the CPU's painter is for machines without a GPU.
  */
 import { readTextAsset } from '../../core/assets.js';
+import { joinGlsl, joinWgsl } from '../../gpu/shaders.js';
 
 /**
  * @typedef {object} View
@@ -13,6 +14,9 @@ import { readTextAsset } from '../../core/assets.js';
  */
 
 const MOST_CELLS = 8;
+
+/** @param {string} file in this folder, for joinWgsl() or joinGlsl() */
+const ownShader = (file) => ({ file, text: readTextAsset(`web/demo/page/${file}`) });
 
 /** Draws with WebGPU, from w.buffer. Only the image's pixels are read back. */
 export class WebGpuPainter {
@@ -29,7 +33,7 @@ export class WebGpuPainter {
   async prepare() {
     const { gpu } = this.matrix;
     const { device } = gpu;
-    const code = (await Promise.all(['web/demo/page/heatmap.wgsl', 'shaders/weight.wgsl'].map(readTextAsset))).join('\n');
+    const { code } = await joinWgsl(['weight.wgsl', ownShader('heatmap.wgsl')]);
     await gpu.guard(async () => {
       const module = device.createShaderModule({ label: 'heatmap.wgsl', code });
       this.#pipeline = await device.createRenderPipelineAsync({
@@ -104,14 +108,12 @@ export class WebGlPainter {
   async prepare() {
     const { gpu } = this.matrix;
     const { gl } = gpu;
-    const [vertex, weight, fragment] = await Promise.all(['shaders/fullscreen.vert.glsl', 'shaders/weight.glsl',
-      'web/demo/page/heatmap.frag.glsl'].map(readTextAsset));
-    const version = '#version 300 es\n';
+    const [vertex, { code }] = await Promise.all([readTextAsset('shaders/fullscreen.vert.glsl'),
+      joinGlsl(['weight.glsl', ownShader('heatmap.frag.glsl')], { WIDTH_LOG2: gpu.widthLog2 })]);
     const program = gl.createProgram();
-    for (const [kind, text] of [[gl.VERTEX_SHADER, vertex],
-      [gl.FRAGMENT_SHADER, `#define WIDTH_LOG2 ${gpu.widthLog2}\n${weight}\n${fragment}`]]) {
+    for (const [kind, text] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, code]]) {
       const shader = gl.createShader(kind);
-      gl.shaderSource(shader, text.startsWith('#version') ? text : version + text);
+      gl.shaderSource(shader, text);
       gl.compileShader(shader);
       gl.attachShader(program, shader);
       gl.deleteShader(shader);
