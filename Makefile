@@ -8,18 +8,18 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = layout crc32c head values model plan fold encode encode_blob variant decode \
+CORE = layout crc32c head values model plan fold encode encoder encode_blob variant decode \
        decode_group decode_simd decode_quads decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
-HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h
+HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h src/encoder.h
 
-# The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
-# decode.wasm, all that a page needs to read, decodes and multiplies.
-DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
-                 crc32c crc32c_combine
-MATVEC_EXPORTS = matvec matvec_i8 widen
-ENCODE_EXPORTS = scan quantize split histogram fit entropy init plan encode_bound \
-                 encode_streams finish write_head search_begin search_next fold most_folded
+# The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes, and decodes
+# to symbols; decode.wasm, all that a page needs to read, decodes to values too and multiplies.
+DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams crc32c \
+                 crc32c_combine
+VALUE_EXPORTS = dequantize join matvec matvec_i8 widen
+ENCODE_EXPORTS = encoder_begin encoder_next scan quantize split histogram fold encode_bound \
+                 encode_streams write_head
 WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base
 
@@ -40,7 +40,7 @@ WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
-.PHONY: all build site setup demo test bench eval fuzz vectors clean
+.PHONY: all build site setup demo test bench eval fuzz vectors structs clean
 all: build
 
 # A sub-make, so that what setup installs is there when make looks.
@@ -48,7 +48,7 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a dist/site/index.html
+products: build/structs.checked $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a dist/site/index.html
 
 setup:
 	@.ci/setup
@@ -74,11 +74,20 @@ dist/hansel$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
 dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
 	@mkdir -p dist
 	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) \
-	    $$(MATVEC_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
+	    $$(VALUE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
 endef
 $(eval $(call WASM_RULES,,scalar,))
 $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
 .PRECIOUS: build/wasm/%.o build/wasm_simd/%.o
+
+# JavaScript reads the C structs by numbers, which a change of the structs changes.
+build/structs.checked: tools/structs.js web/core/structs.js $(HEADERS)
+	@mkdir -p build
+	EMCC='$(EMCC)' node tools/structs.js
+	@touch $@
+
+structs:
+	EMCC='$(EMCC)' node tools/structs.js --write
 
 dist/types/hansel.d.ts: $(WEB) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .

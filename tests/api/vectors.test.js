@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { dtypeBytes } from '../../web/core/dtypes.js';
 import { Encoder } from '../../web/core/encoder.js';
-import { TensorEncoder, memorySpool } from '../../web/encode/encode.js';
+import { memorySpool } from '../../web/encode/encode.js';
+import { TensorEncoder } from '../../web/encode/tensor_encoder.js';
 import { open } from '../../web/hansel.js';
 import { readVectors, wrapBlob } from '../gpu/vectors.js';
 import { formulaBytes } from './formula.js';
@@ -18,21 +18,15 @@ const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.
 
 /** Codes a tensor with one codec, without the file's rules about what is worth coding. */
 async function codeBlob(codec, vector, source) {
-  const { options: o, dtype, shape, mode } = vector;
-  const pool = { codec, width: 1, run: async (method, args) => codec[method](...args), close() {} };
-  const size = dtypeBytes(dtype);
-  const encoder = new TensorEncoder(pool, {
-    name: vector.name, dtype, shape, read: async (a, b) => source.subarray(a, b),
-  }, {
+  const { options: o, dtype, shape, mode, name } = vector;
+  const pool = { codec, width: 1, run: async (method, args) => codec[method](...args) };
+  const encoder = new TensorEncoder(pool, { name, dtype, shape, read: async (a, b) => source.subarray(a, b) }, {
     step: o.step, bits: o.bits, error: o.error, saturate: o.clamp, streamLength: o.stream_length,
     precision: o.precision, weightsPerSymbol: o.weights_per_symbol,
-  }, () => {});
-  assert.equal(source.length, encoder.weights * size);
-  const range = mode === 'grid' ? await encoder.scan() : undefined;
-  const step = range ? Math.fround(o.step ?? await encoder.findStep(range)) : 0;
-  const { blob } = await encoder.planFirst(mode, step, range);
+  });
+  assert.equal(source.length, encoder.rawBytes);
   const spool = memorySpool();
-  const { head } = await encoder.code(blob, spool);
+  const { head } = await encoder.code(await encoder.plan(mode === 'lossless'), spool);
   return Buffer.concat([head, ...spool.chunks()]);
 }
 

@@ -360,7 +360,7 @@ export class Model {
     const ranges = this.#ranges(blob, head, reader, pool);
     return mapOrdered(ranges, pool.width, async ({ first, start, count, cursors, words }) => {
       const into = out?.subarray(size * start, size * (start + count));
-      const part = await pool.run('decodePart', [blob, cursors, first, words, count, dtype], into);
+      const part = await pool.run('decodeRange', [blob, cursors, first, words, count, dtype], into);
       return { ...part, size: words.length };
     });
   }
@@ -393,7 +393,7 @@ export class Model {
     };
     return mapOrdered(pieces(), pool.width, async ({ at, some, raw }) => {
       const into = out?.subarray(size * at, size * (at + some.length));
-      const part = await pool.run('joinPart', [blob.dtype, some, raw], into);
+      const part = await pool.run('joinRange', [blob.dtype, some, raw], into);
       return { ...part, size: raw.length };
     });
   }
