@@ -13,8 +13,9 @@ CORE = layout crc32c head values model plan fold encode encoder encode_blob vari
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/format.h src/layout.h src/decoder.h src/encoder.h
 
-# The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes, and decodes
-# to symbols; decode.wasm, all that a page needs to read, decodes to values too and multiplies.
+# The wasm interface: web/core/codec.js calls these and nothing else; memory from __heap_base on is
+# its own. hansel.wasm encodes, and decodes to symbols; decode.wasm, all that a page needs to read,
+# decodes to values too and multiplies.
 DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams crc32c \
                  crc32c_combine
 VALUE_EXPORTS = dequantize join matvec matvec_i8 widen
@@ -66,12 +67,12 @@ build/wasm$(1)/%.o: src/%.c $$(HEADERS) Makefile
 	@mkdir -p build/wasm$(1)
 	$$(EMCC) $$(call wasm_opt,$(2),$$*) -std=c11 -Wall -Wextra -Werror $$(STRICT) $(3) -c $$< -o $$@
 
-dist/hansel$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
+dist/hansel$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o)
 	@mkdir -p dist
 	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) \
 	    $$(ENCODE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
 
-dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
+dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o)
 	@mkdir -p dist
 	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) \
 	    $$(VALUE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
@@ -155,6 +156,9 @@ build/native_test_asan: $(NATIVE_TEST) $(TEST_HEADERS) $(SOURCES) $(HEADERS)
 build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(MAKE_VECTORS) build/libhansel.a -o $@
 
+build/encode_cases: tests/core/encode_cases.c build/libhansel.a
+	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $^ -o $@
+
 # On purpose only: a change of these bytes is a change of the format (FORMAT.md section 10).
 vectors: build/vectors
 	rm -f $(VECTORS)/ok/* $(VECTORS)/bad/*
@@ -173,7 +177,7 @@ fuzz: build/fuzz
 	$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
 
-test: build build/native_test build/native_test_asan build/fuzz
+test: build build/native_test build/native_test_asan build/encode_cases build/fuzz
 	build/native_test $(VECTORS)
 	build/native_test_asan $(VECTORS)
 	@rm -rf build/corpus_test && mkdir -p build/corpus_test

@@ -66,8 +66,8 @@ typedef struct hansel_fault {
     uint64_t position, expected, found;
 } hansel_fault;
 
-/* One blob's head, parsed (or, for the encoder, to be written). The field
- * order is part of the wasm interface: web/core/codec.js reads it by offset. */
+/* One blob's head, parsed (or, for the encoder, to be written). JavaScript reads it too: after a
+ * change, `make structs`. */
 typedef struct hansel_blob {
     uint64_t shape[HANSEL_MAX_RANK]; /* elements; rank entries used, the rest 0 */
     uint64_t rows, columns, weights; /* the matrix view, FORMAT.md 3.1 */

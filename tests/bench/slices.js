@@ -4,7 +4,7 @@
  * WebAssembly build.
  */
 import { streamRanges } from '../../web/core/ranges.js';
-import { TensorEncoder } from '../../web/encode/tensor_encoder.js';
+import { codeTensor } from '../api/code_tensor.js';
 
 /** As in web/model/model.js. */
 const BATCH = 1 << 20;
@@ -17,19 +17,10 @@ const BATCH = 1 << 20;
  * @returns {Promise<{head: Uint8Array, parts: Uint8Array[], bytes: number}>} parts: the payload
  */
 export async function encodeSlices(codec, data, shape, streamLength, weightsPerSymbol) {
-  const run = async (/** @type {string} */ method, /** @type {unknown[]} */ args) => (
-    /** @type {any} */ (codec)[method](...args));
-  const encoder = new TensorEncoder({ codec, width: 1, run },
-    { name: 'w', dtype: 'I8', shape, read: async (start, end) => data.subarray(start, end) },
-    { streamLength, weightsPerSymbol });
-  const planned = await encoder.plan(true);
-  if (!planned) throw new Error('lossless coding needs no step');
-  /** @type {Uint8Array[]} */
-  const parts = [];
-  const { head, state } = await encoder.code(planned, {
-    write: (bytes) => void parts.push(bytes), chunks: () => parts, clear: () => void parts.splice(0),
-  });
-  return { head, parts, bytes: state.blob.blobBytes };
+  const options = { streamLength, weightsPerSymbol };
+  const coded = await codeTensor(codec, { dtype: 'I8', shape, data }, options, true);
+  if (!coded) throw new Error('lossless coding needs no step');
+  return coded;
 }
 
 /** @param {{head: Uint8Array, parts: Uint8Array[], bytes: number}} coded @returns {Uint8Array} */
