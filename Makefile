@@ -49,7 +49,8 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: build/structs.checked $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a dist/site/index.html
+products: build/structs.checked $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a \
+          dist/site/index.html
 
 setup:
 	@.ci/setup

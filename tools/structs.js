@@ -1,6 +1,6 @@
 /**
- * Where JavaScript finds what the C core writes: web/core/structs.js, as the compiler lays structs out
- * in WebAssembly. Checks that file; with --write, makes it. EMCC is the compiler.
+ * Where JavaScript finds what the C core writes: web/core/structs.js, as the compiler lays structs
+ * out in WebAssembly. Checks that file; with --write, makes it. EMCC is the compiler.
  */
 import { execSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -24,13 +24,13 @@ const STRUCTS = {
 const CONSTANTS = ['FIXED_BYTES', 'MAX_SLOTS', 'SLICE', 'TARGET_BITS', 'TARGET_ERROR', 'WORK_DONE',
   'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE'];
 
-/** Name in JavaScript and expression in C. @type {[string, string][]} */
+/** Name in JavaScript and expression in C. */
 const numbers = [
-  ...CONSTANTS.map((name) => /** @type {[string, string]} */ ([name, `HANSEL_${name}`])),
+  ...CONSTANTS.map((name) => [name, `HANSEL_${name}`]),
   ...Object.entries(STRUCTS).flatMap(([struct, members]) => [
-    /** @type {[string, string]} */ ([`SIZEOF_${struct.toUpperCase()}`, `sizeof(hansel_${struct})`]),
-    ...members.map((member) => /** @type {[string, string]} */ (
-      [`${struct}_${member}`.toUpperCase(), `offsetof(hansel_${struct}, ${member})`])),
+    [`SIZEOF_${struct.toUpperCase()}`, `sizeof(hansel_${struct})`],
+    ...members.map((member) => [
+      `${struct}_${member}`.toUpperCase(), `offsetof(hansel_${struct}, ${member})`]),
   ]),
 ];
 
@@ -45,7 +45,7 @@ const values = [...table.matchAll(/\.int32\s+(\d+)/g)].map(([, value]) => value)
 if (values.length !== numbers.length) throw new Error('cannot read what the compiler wrote');
 
 const lines = numbers.map(([name], i) => `export const ${name} = ${values[i]};`);
-const text = `/** Made by tools/structs.js (make structs): numbers of the C core, and offsets in its structs. */
+const text = `/** Made by tools/structs.js (make structs): numbers of the C core, offsets in its structs. */
 ${lines.join('\n')}
 `;
 if (process.argv.includes('--write')) {

@@ -1,4 +1,4 @@
-/** One tensor through web/encode/tensor_encoder.js on this thread, without what encode() says of files. */
+/** One tensor through web/encode/tensor_encoder.js on this thread, without the rules for files. */
 import { TensorEncoder } from '../../web/encode/tensor_encoder.js';
 
 /**
@@ -19,7 +19,9 @@ export async function codeTensor(codec, { dtype, shape, data }, options, lossles
   /** @type {Uint8Array[]} */
   const parts = [];
   const { head, state } = await encoder.code(planned, {
-    write: (bytes) => void parts.push(bytes), chunks: () => parts, clear: () => void parts.splice(0),
+    write: (bytes) => void parts.push(bytes),
+    chunks: () => parts,
+    clear: () => void parts.splice(0),
   });
   return { head, parts, bytes: state.blob.blobBytes };
 }

@@ -1,6 +1,6 @@
 /**
- * One encoder driver, two callers: a tensor in memory (src/encode_blob.c, by build/encode_cases) and
- * slices in JavaScript (web/encode/tensor_encoder.js) give the same bytes, or the same error.
+ * One encoder driver, two callers: a tensor in memory (src/encode_blob.c, by build/encode_cases)
+ * and slices in JavaScript (web/encode/tensor_encoder.js) give the same bytes, or the same error.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -49,8 +49,9 @@ function half(x) {
 function bytesOf(dtype, count, value) {
   const values = Float32Array.from({ length: count }, value);
   const bits = new Uint32Array(values.buffer);
-  const array = dtype === 'F32' ? values : dtype === 'BF16' ? Uint16Array.from(bits, (b) => b >>> 16)
-    : dtype === 'F16' ? Uint16Array.from(values, half) : Uint8Array.from(values, (x) => Math.round(x));
+  const array = dtype === 'F32' ? values
+    : dtype === 'BF16' ? Uint16Array.from(bits, (b) => b >>> 16)
+      : dtype === 'F16' ? Uint16Array.from(values, half) : Uint8Array.from(values, Math.round);
   return new Uint8Array(array.buffer);
 }
 
@@ -70,7 +71,8 @@ function makeCase(i, large) {
   const isFloat = dtype === 'F32' || dtype.endsWith('16');
   const value = () => LOOKS[look](next) * (isFloat ? scale : 1);
   const data = bytesOf(dtype, count, value);
-  if (dtype === 'F32' && count > 9 && next() < 0.1) data.fill(255, 4 * (count - 5), 4 * (count - 4));
+  const isSpoilt = dtype === 'F32' && count > 9 && next() < 0.1; // by a NaN
+  if (isSpoilt) data.fill(255, 4 * (count - 5), 4 * (count - 4));
   const aim = isFloat ? pick(['step', 'bits', 'bits', 'bits', 'error', 'lossless']) : 'lossless';
   const options = {
     step: aim === 'step' ? Math.fround(scale * 2 ** (6 * next() - 7)) : undefined,
@@ -113,7 +115,9 @@ describe('the encoder driver', function () {
         return next.call(codec, state, found);
       };
     }
-    const seen = { rounds: 0, folded: 0, finer: 0, unfolded: 0, unreachable: 0, NOT_FINITE: 0, RANGE: 0 };
+    const seen = {
+      rounds: 0, folded: 0, finer: 0, unfolded: 0, unreachable: 0, NOT_FINITE: 0, RANGE: 0,
+    };
     let at = 0;
     for (const [i, { name, tensor, options, lossless }] of cases.entries()) {
       const end = stdout.indexOf('\n', at);

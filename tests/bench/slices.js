@@ -1,6 +1,6 @@
 /**
- * One int8 tensor through web/encode/tensor_encoder.js and back through web/core/codec.js with the calls
- * and sizes of web/model/model.js: the product's path, but for files, and with the choice of
+ * One int8 tensor through web/encode/tensor_encoder.js, and back through web/core/codec.js with the
+ * calls and sizes of web/model/model.js: the product's path, but for files, and with the choice of
  * WebAssembly build.
  */
 import { streamRanges } from '../../web/core/ranges.js';

@@ -60,7 +60,8 @@ export class Encoder extends Codec {
     const view = this.wasm.view();
     const position = Number(view.getBigUint64(fault + C.FAULT_POSITION, true));
     const details = code === 'HANSEL_ERR_NOT_FINITE' ? {
-      expected: 'a finite weight', got: `${view.getFloat32(fault + C.FAULT_FOUND, true)} at index ${position}`,
+      expected: 'a finite weight',
+      got: `${view.getFloat32(fault + C.FAULT_FOUND, true)} at index ${position}`,
     } : { expected: 'indices -128..127', got: `one outside at index ${position}` };
     throw Object.assign(new HanselError(code, message, details), { position });
   }
@@ -141,9 +142,7 @@ export class Encoder extends Codec {
     return new Float64Array(256).map((_, i) => Number(view.getBigUint64(counts + 8 * i, true)));
   }
 
-  /**
-   * @param {number} at address of a hansel_encoder @returns {State}
-   */
+  /** @param {number} at address of a hansel_encoder @returns {State} */
   #describe(at) {
     const { wasm } = this;
     const view = wasm.view();
@@ -317,7 +316,8 @@ export class Encoder extends Codec {
       const at = wasm.put(new Uint8Array(lengths.buffer, lengths.byteOffset, lengths.byteLength));
       const head = wasm.alloc(blob.headBytes);
       wasm.view().setUint32(struct + C.BLOB_PAYLOAD_CRC, payloadCrc, true);
-      this.check(wasm.call.hansel_write_head(head, blob.headBytes, struct, at), wasm.zero(C.SIZEOF_FAULT));
+      this.check(wasm.call.hansel_write_head(head, blob.headBytes, struct, at),
+        wasm.zero(C.SIZEOF_FAULT));
       return wasm.get(head, blob.headBytes);
     });
   }

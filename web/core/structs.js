@@ -1,4 +1,4 @@
-/** Made by tools/structs.js (make structs): numbers of the C core, and offsets in its structs. */
+/** Made by tools/structs.js (make structs): numbers of the C core, offsets in its structs. */
 export const FIXED_BYTES = 56;
 export const MAX_SLOTS = 4096;
 export const SLICE = 262144;

@@ -156,8 +156,8 @@ async function encodeTensor(encoder, spool) {
   let { mode, reason } = chooseMode(input, options);
   /** @type {Report} */
   const report = {
-    dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason, step: 0, weights, rawBytes,
-    bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0,
+    dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason, step: 0, weights,
+    rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0,
   };
   const pass = (/** @type {string} */ why) => (
     { report: { ...report, reason: why }, head: null, crc: 0 });
