@@ -8,18 +8,20 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = partition crc32c head values frequencies search plan fold encode encode_blob \
+CORE = partition crc32c head values frequencies search plan fold encode encoder \
+       encode_blob \
        hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decoder.h
 
-# The wasm interface: web/core/codec.js calls these and nothing else. hansel.wasm encodes and decodes;
-# decode.wasm, all that a page needs to read, decodes and multiplies.
-DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams dequantize join \
-                 crc32c crc32c_combine
-MATVEC_EXPORTS = matvec matvec_i8 widen
-ENCODE_EXPORTS = scan quantize split histogram fit entropy init plan encode_bound \
-                 encode_streams finish write_head search_begin search_next fold most_folded
+# The wasm interface: web/core/codec.js calls these and nothing else; memory from __heap_base on is
+# its own. hansel.wasm encodes, and decodes to symbols; decode.wasm, all that a page needs to read,
+# decodes to values too and multiplies.
+DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams crc32c \
+                 crc32c_combine
+VALUE_EXPORTS = dequantize join matvec matvec_i8 widen
+ENCODE_EXPORTS = encoder_begin encoder_next scan quantize split histogram fold encode_bound \
+                 encode_streams write_head
 WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base
 
@@ -40,7 +42,7 @@ WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
-.PHONY: all build site setup demo test bench eval fuzz vectors clean
+.PHONY: all build site setup demo test bench eval fuzz vectors structs clean
 all: build
 
 # A sub-make, so that what setup installs is there when make looks.
@@ -48,7 +50,8 @@ build: setup
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
-products: $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a dist/site/index.html
+products: build/structs.checked $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a \
+          dist/site/index.html
 
 setup:
 	@.ci/setup
@@ -67,19 +70,28 @@ build/wasm$(1)/%.o: src/%.c $$(HEADERS) Makefile
 	@mkdir -p build/wasm$(1)
 	$$(EMCC) $$(call wasm_opt,$(2),$$*) -std=c11 -Wall -Wextra -Werror $$(STRICT) $(3) -c $$< -o $$@
 
-dist/hansel$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
+dist/hansel$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o)
 	@mkdir -p dist
 	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) \
 	    $$(ENCODE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
 
-dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o) build/wasm$(1)/wasm.o
+dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o)
 	@mkdir -p dist
 	$$(EMCC) $(3) $$^ $$(WASM_LINK) $$(DECODE_EXPORTS:%=-Wl,--export=hansel_%) \
-	    $$(MATVEC_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
+	    $$(VALUE_EXPORTS:%=-Wl,--export=hansel_%) -o $$@
 endef
 $(eval $(call WASM_RULES,,scalar,))
 $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
 .PRECIOUS: build/wasm/%.o build/wasm_simd/%.o
+
+# JavaScript reads the C structs by numbers, which a change of the structs changes.
+build/structs.checked: tools/structs.js web/core/structs.js $(HEADERS)
+	@mkdir -p build
+	EMCC='$(EMCC)' node tools/structs.js
+	@touch $@
+
+structs:
+	EMCC='$(EMCC)' node tools/structs.js --write
 
 dist/types/hansel.d.ts: $(WEB) tsconfig.json node_modules/.installed
 	npx --no-install tsc -p .
@@ -156,6 +168,9 @@ build/example: src/example.c $(HEADERS) build/libhansel.a
 build/vectors: $(MAKE_VECTORS) $(TEST_HEADERS) build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $(MAKE_VECTORS) build/libhansel.a -o $@
 
+build/encode_cases: tests/core/encode_cases.c build/libhansel.a
+	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $^ -o $@
+
 # On purpose only: a change of these bytes is a change of the format (FORMAT.md section 10).
 vectors: build/vectors
 	rm -f $(VECTORS)/ok/* $(VECTORS)/bad/*
@@ -174,7 +189,7 @@ fuzz: build/fuzz
 	$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
 
-test: build build/native_test build/native_test_asan build/cpp_test build/example build/fuzz
+test: build build/native_test build/native_test_asan build/cpp_test build/example build/encode_cases build/fuzz
 	build/native_test $(VECTORS)
 	build/native_test_asan $(VECTORS)
 	build/cpp_test

@@ -226,7 +226,7 @@ fn row_quads() -> u32 {
     return (blob.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
 }
 
-// Field k of four folded symbols: four weights as bytes. src/layout.h.
+// Field k of four folded symbols: four weights as bytes. src/internal.h.
 fn unfold(symbols: u32, k: u32) -> u32 {
     let bits = HANSEL_SYMBOL_BITS / weights_per_symbol;
     let fields = (symbols >> (k * bits)) & (((1u << bits) - 1u) * 0x01010101u);

@@ -68,7 +68,7 @@ uvec4 load_texel(uint stream, uint k) {
     return texelFetch(src, ivec3(x, y, k), 0);
 }
 
-// Field k of four folded symbols: four weights as bytes. src/layout.h.
+// Field k of four folded symbols: four weights as bytes. src/internal.h.
 uint unfold(uint symbols, uint k) {
     uint bits = HANSEL_SYMBOL_BITS / weights_per_symbol;
     uint fields = (symbols >> (k * bits)) & (((1u << bits) - 1u) * 0x01010101u);

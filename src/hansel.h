@@ -97,8 +97,8 @@ typedef struct hansel_fault {
 #define HANSEL_MAX_RANK 8u
 
 /*
- * One blob's head, parsed: what it holds, and how it is coded. Field order is part of the wasm
- * interface: web/core/codec.js reads it by offset.
+ * One blob's head, parsed: what it holds, and how it is coded. JavaScript reads it too: after a
+ * change, `make structs`.
  */
 typedef struct hansel_blob {
     uint64_t shape[HANSEL_MAX_RANK]; /* elements; rank entries used, the rest 0 */
@@ -157,10 +157,10 @@ uint32_t hansel_dtype_bytes(uint32_t dtype);
  *   fault      as hansel_read_head() fills it; for HANSEL_ERR_CORRUPT position is the stream, for
  *              HANSEL_ERR_TRUNCATED and TRAILING expected is the blob's size; may be NULL
  *
- * Returns HANSEL_OK, HANSEL_ERR_ARGUMENT for a dtype that is not to be had or another dst_bytes,
- * or what is wrong with the blob: hansel_read_head()'s statuses, TRUNCATED, TRAILING, CHECKSUM,
- * RESERVED (padding), CORRUPT. On error dst holds unspecified bytes; nothing outside it is
- * written. Stack: two decoding tables and a little more (40 KiB). FORMAT.md sections 4 to 6.
+ * Returns HANSEL_OK, HANSEL_ERR_ARGUMENT for a dtype that the blob has not got or another
+ * dst_bytes, or what is wrong with the blob: hansel_read_head()'s statuses, TRUNCATED, TRAILING,
+ * CHECKSUM, RESERVED (padding), CORRUPT. On error dst holds unspecified bytes; nothing outside it
+ * is written. Stack: two decoding tables and a little more (40 KiB). FORMAT.md sections 4 to 6.
  */
 hansel_status hansel_decode(void *dst, size_t dst_bytes, uint32_t dtype, const void *src,
                             size_t src_bytes, hansel_fault *fault);

@@ -4,11 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { dtypeBytes } from '../../web/core/dtypes.js';
 import { Encoder } from '../../web/core/encoder.js';
-import { TensorEncoder, memorySpool } from '../../web/encode/encode.js';
 import { open } from '../../web/hansel.js';
 import { readVectors, wrapBlob } from '../gpu/vectors.js';
+import { codeTensor } from './code_tensor.js';
 import { formulaBytes } from './formula.js';
 
 const read = async (file) => new Uint8Array(
@@ -16,24 +15,13 @@ const read = async (file) => new Uint8Array(
 const hex = (n) => n.toString(16).padStart(8, '0');
 const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-/** Codes a tensor with one codec, without the file's rules about what is worth coding. */
-async function codeBlob(codec, vector, source) {
-  const { options: o, dtype, shape, mode } = vector;
-  const pool = { codec, width: 1, run: async (method, args) => codec[method](...args), close() {} };
-  const size = dtypeBytes(dtype);
-  const encoder = new TensorEncoder(pool, {
-    name: vector.name, dtype, shape, read: async (a, b) => source.subarray(a, b),
-  }, {
+/** Codes a vector's tensor again. */
+async function codeBlob(codec, { options: o, dtype, shape, mode }, data) {
+  const { head, parts } = await codeTensor(codec, { dtype, shape, data }, {
     step: o.step, bits: o.bits, error: o.error, saturate: o.clamp, streamLength: o.stream_length,
     precision: o.precision, weightsPerSymbol: o.weights_per_symbol,
-  }, () => {});
-  assert.equal(source.length, encoder.weights * size);
-  const range = mode === 'grid' ? await encoder.scan() : undefined;
-  const step = range ? Math.fround(o.step ?? await encoder.findStep(range)) : 0;
-  const { blob } = await encoder.planFirst(mode, step, range);
-  const spool = memorySpool();
-  const { head } = await encoder.code(blob, spool);
-  return Buffer.concat([head, ...spool.chunks()]);
+  }, mode === 'lossless');
+  return Buffer.concat([head, ...parts]);
 }
 
 describe('vectors', () => {

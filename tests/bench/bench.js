@@ -101,7 +101,7 @@ const fresh = (bytes, number) => Uint8Array.of(...bytes, 0, 6, 1, 120,
  * @param {number} repeats */
 async function firstDecode({ data }, repeats) {
   const symbols = data.subarray(0, 1 << 20);
-  const file = joinParts(encodeSlices(await Encoder.create(), symbols, [256, 4096]));
+  const file = joinParts(await encodeSlices(await Encoder.create(), symbols, [256, 4096]));
   const none = () => /** @type {number[]} */ ([]);
   const builds = await Promise.all(['decode.wasm', 'decode_simd.wasm'].map(async (name) => (
     { name, bytes: (await readAsset(`dist/${name}`)).length, code: await readAsset(`dist/${name}`), compile: none(), first: none(), warm: none() }

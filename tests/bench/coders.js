@@ -93,7 +93,7 @@ export const native = (part, streamLength) => async ({ data, shape, path }) => (
 export const wasmCore = (simd, streamLength, most) => async ({ data, shape }) => {
   const codec = await Encoder.create({ simd });
   const { wasm } = codec;
-  const file = joinParts(encodeSlices(codec, data, shape, streamLength, most));
+  const file = joinParts(await encodeSlices(codec, data, shape, streamLength, most));
   const blob = readHead(codec, file);
   const { streamCount: count, headBytes } = blob;
   const cursors = codec.readCursors(blob, file.subarray(0, headBytes));
@@ -134,7 +134,7 @@ export const wasmCore = (simd, streamLength, most) => async ({ data, shape }) =>
 /** @param {boolean} simd @returns {Coder['prepare']} */
 const wasmSlices = (simd) => async ({ data, shape }) => {
   const codec = await Encoder.create({ simd });
-  const file = joinParts(encodeSlices(codec, data, shape));
+  const file = joinParts(await encodeSlices(codec, data, shape));
   return session(data, {
     encode: () => encodeSlices(codec, data, shape),
     decode: () => decodeSlices(codec, file),

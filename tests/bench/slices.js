@@ -1,9 +1,10 @@
 /**
- * One int8 tensor through web/core/codec.js, slice by slice, with the calls and sizes of web/encode/encode.js
- * and web/model/tensor_reader.js: the product's path, but for files, and with the choice of WebAssembly build.
+ * One int8 tensor through web/encode/tensor_encoder.js, and back through web/core/codec.js with the
+ * calls and sizes of web/model/tensor_reader.js: the product's path, but for files, and with the choice of
+ * WebAssembly build.
  */
-import { SLICE } from '../../web/core/encoder.js';
 import { streamRanges } from '../../web/core/ranges.js';
+import { codeTensor } from '../api/code_tensor.js';
 
 /** Weights decoded at a time. */
 const BATCH = 1 << 20;
@@ -12,44 +13,14 @@ const BATCH = 1 << 20;
 
 /**
  * @param {Encoder} codec @param {Uint8Array} data @param {number[]} shape
- * @param {number} [streamLength] @param {number} [most] weights to a symbol
- * @returns {{head: Uint8Array, parts: Uint8Array[], bytes: number}} parts: the payload
+ * @param {number} [streamLength] @param {number} [weightsPerSymbol] chosen by default
+ * @returns {Promise<{head: Uint8Array, parts: Uint8Array[], bytes: number}>} parts: the payload
  */
-export function encodeSlices(codec, data, shape, streamLength, most = 4) {
-  const counts = new Float64Array(256);
-  for (let at = 0; at < data.length; at += SLICE) {
-    const found = codec.measure('I8', data.subarray(at, at + SLICE), 0, false);
-    for (let i = 0; i < 256; i++) counts[i] += found.counts[i];
-  }
-  const single = codec.plan({
-    dtype: 'I8', mode: 'lossless', shape, step: 0, counts, streamLength,
-  });
-  let planned = single.blob;
-  const fold = Math.min(most, codec.mostFolded(planned));
-  if (fold > 1) { // as encode() chooses for the sets of data.js
-    const cut = codec.refold(planned, { fold, bits: single.bits, streamLength }).blob;
-    const folded = new Float64Array(256);
-    for (const { first, last, start, end } of streamRanges(codec, cut, SLICE)) {
-      codec.foldedCounts(cut, data.subarray(start, end), first, last - first, false).counts
-        .forEach((n, i) => { folded[i] += n; });
-    }
-    planned = codec.refold(planned, { fold, bits: single.bits, counts: folded, streamLength }).blob;
-  }
-  const lengths = new Uint32Array(planned.streamCount);
-  const parts = [];
-  let crc = 0;
-  for (const { first, last, start, end } of planned.streamCount
-    ? streamRanges(codec, planned, SLICE) : []) {
-    const part = codec.encodeStreams(planned, data.subarray(start, end), first, last - first,
-      false);
-    lengths.set(part.lengths, first);
-    parts.push(part.words);
-    crc = codec.crc32c(part.words, crc);
-  }
-  const blob = codec.finish(planned, lengths);
-  parts.push(new Uint8Array(-2 * blob.wordCount & 15));
-  crc = codec.crc32c(parts[parts.length - 1], crc);
-  return { head: codec.writeHead(blob, lengths, crc), parts, bytes: blob.blobBytes };
+export async function encodeSlices(codec, data, shape, streamLength, weightsPerSymbol) {
+  const options = { streamLength, weightsPerSymbol };
+  const coded = await codeTensor(codec, { dtype: 'I8', shape, data }, options, true);
+  if (!coded) throw new Error('lossless coding needs no step');
+  return coded;
 }
 
 /** @param {{head: Uint8Array, parts: Uint8Array[], bytes: number}} coded @returns {Uint8Array} */

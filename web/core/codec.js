@@ -5,14 +5,11 @@
  */
 import { DTYPES, DTYPE_NAMES, MODES, dtypeBytes } from './dtypes.js';
 import { HanselError, STATUS } from './errors.js';
+import * as C from './structs.js';
 import { Wasm, loadModule } from './wasm.js';
 
 /** Bytes of a head's fixed part; enough to learn head_bytes from. */
-export const FIXED_BYTES = 56;
-
-export const BLOB_BYTES = 704;
-const FREQ = 180;
-export const MAX_SLOTS = 4096;
+export { FIXED_BYTES } from './structs.js';
 
 /**
  * A parsed head. Numbers are exact (the format keeps them below 2^53).
@@ -49,18 +46,22 @@ export function describe(struct) {
   const view = new DataView(struct.buffer, struct.byteOffset, struct.length);
   const u32 = (/** @type {number} */ at) => view.getUint32(at, true);
   const u64 = (/** @type {number} */ at) => Number(view.getBigUint64(at, true));
-  const wordCount = u64(96);
-  const freq = new Uint16Array(u32(140)).map((_, i) => view.getUint16(FREQ + 2 * i, true));
+  const freq = new Uint16Array(u32(C.BLOB_ALPHABET_SIZE))
+    .map((_, i) => view.getUint16(C.BLOB_FREQ + 2 * i, true));
   return {
     struct,
-    shape: Array.from({ length: u32(124) }, (_, i) => u64(8 * i)),
-    rows: u64(64), columns: u64(72), weights: u64(80), blobBytes: u64(88), wordCount,
-    rawStart: Math.ceil(2 * wordCount / 16) * 16,
-    step: view.getFloat32(104, true), headBytes: u32(108), payloadCrc: u32(112),
-    dtype: DTYPE_NAMES[u32(116)], mode: /** @type {'grid'} */ (MODES[u32(120)]),
-    rawBytes: u32(128), slotBits: u32(132), origin: u32(136), alphabetSize: u32(140),
-    tailBits: u32(144), tailSteps: u32(148), lengthBits: u32(152), pieces: u32(160),
-    rowsPerStream: u32(164), streamCount: u32(168), weightsPerSymbol: u32(176), freq,
+    shape: Array.from({ length: u32(C.BLOB_RANK) }, (_, i) => u64(C.BLOB_SHAPE + 8 * i)),
+    rows: u64(C.BLOB_ROWS), columns: u64(C.BLOB_COLUMNS), weights: u64(C.BLOB_WEIGHTS),
+    blobBytes: u64(C.BLOB_BLOB_BYTES), wordCount: u64(C.BLOB_WORD_COUNT),
+    rawStart: u64(C.BLOB_RAW_START),
+    step: view.getFloat32(C.BLOB_STEP, true), headBytes: u32(C.BLOB_HEAD_BYTES),
+    payloadCrc: u32(C.BLOB_PAYLOAD_CRC), dtype: DTYPE_NAMES[u32(C.BLOB_DTYPE)],
+    mode: /** @type {'grid'} */ (MODES[u32(C.BLOB_MODE)]), rawBytes: u32(C.BLOB_RAW_BYTES),
+    slotBits: u32(C.BLOB_SLOT_BITS), origin: u32(C.BLOB_ORIGIN),
+    alphabetSize: u32(C.BLOB_ALPHABET_SIZE), tailBits: u32(C.BLOB_TAIL_BITS),
+    tailSteps: u32(C.BLOB_TAIL_STEPS), lengthBits: u32(C.BLOB_LENGTH_BITS),
+    pieces: u32(C.BLOB_PIECES), rowsPerStream: u32(C.BLOB_ROWS_PER_STREAM),
+    streamCount: u32(C.BLOB_STREAM_COUNT), weightsPerSymbol: u32(C.BLOB_WEIGHTS_PER_SYMBOL), freq,
   };
 }
 
@@ -105,7 +106,8 @@ export class Codec {
     if (status === 0) return;
     const code = STATUS[status] ?? 'HANSEL_ERR_ARGUMENT';
     const view = this.wasm.view();
-    const [position, expected, found] = [0, 8, 16].map((at) => view.getBigUint64(fault + at, true));
+    const [position, expected, found] = [C.FAULT_POSITION, C.FAULT_EXPECTED, C.FAULT_FOUND]
+      .map((at) => view.getBigUint64(fault + at, true));
     const details = { position: Number(position) };
     let error;
     if (unit === 'stream') {
@@ -145,14 +147,14 @@ export class Codec {
   readHead(bytes) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const blob = wasm.zero(BLOB_BYTES);
-      const fault = wasm.zero(24);
+      const blob = wasm.zero(C.SIZEOF_BLOB);
+      const fault = wasm.zero(C.SIZEOF_FAULT);
       const status = wasm.call.hansel_read_head(blob, wasm.put(bytes), bytes.length, fault);
       if (STATUS[status] === 'HANSEL_ERR_TRUNCATED') {
-        return Number(wasm.view().getBigUint64(fault + 8, true));
+        return Number(wasm.view().getBigUint64(fault + C.FAULT_EXPECTED, true));
       }
       this.check(status, fault);
-      return describe(wasm.get(blob, BLOB_BYTES));
+      return describe(wasm.get(blob, C.SIZEOF_BLOB));
     });
   }
 
@@ -182,7 +184,7 @@ export class Codec {
   buildTable(blob) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const table = wasm.zero(4 * MAX_SLOTS);
+      const table = wasm.zero(4 * C.MAX_SLOTS);
       wasm.call.hansel_build_table(table, wasm.put(blob.struct));
       return new Uint32Array(wasm.get(table, 4 << blob.slotBits).buffer);
     });
@@ -202,9 +204,9 @@ export class Codec {
   decodeStreams(blob, cursors, first, words, count, dtype, into) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const fault = wasm.zero(24);
+      const fault = wasm.zero(C.SIZEOF_FAULT);
       const struct = wasm.put(blob.struct);
-      const table = wasm.alloc(4 * MAX_SLOTS);
+      const table = wasm.alloc(4 * C.MAX_SLOTS);
       const symbols = wasm.room(count, dtype ? undefined : into);
       if (blob.streamCount) wasm.call.hansel_build_table(table, struct);
       const at = wasm.put(new Uint8Array(cursors.buffer, cursors.byteOffset, cursors.byteLength));

@@ -1,16 +1,36 @@
 /** The C core's encoding functions on slices of bytes, as web/core/codec.js has those that decode. */
-import { BLOB_BYTES, Codec, describe } from './codec.js';
-import { DTYPES, MODES, dtypeBytes } from './dtypes.js';
+import { Codec, describe } from './codec.js';
+import { DTYPES, dtypeBytes } from './dtypes.js';
 import { HanselError, STATUS } from './errors.js';
+import * as C from './structs.js';
 import { loadModule } from './wasm.js';
 
-/** Weights of a slice whose floating-point sums are taken together: src/hansel.h. */
-export const SLICE = 262144;
-const TARGETS = { bits: 1, error: 2 };
-const STATS_BYTES = 40;
-const SEARCH_BYTES = 56;
+/** Weights of a slice whose floating-point sums are taken together: src/hansel_slices.h. */
+export { SLICE } from './structs.js';
 
 /** @typedef {import('./codec.js').Blob} Blob */
+/**
+ * A tensor on its way, as src/encoder.h has it.
+ * @typedef {object} State
+ * @property {Uint8Array} struct hansel_encoder, to hand back to the encoder
+ * @property {'done' | 'scan' | 'measure' | 'fold' | 'code'} work what it wants next
+ * @property {Blob} blob as planned so far
+ * @property {number} bits expected of the whole blob
+ * @property {number} entropy bits per weight @property {number} error relative RMS error
+ */
+/**
+ * What was asked for: sums over all slices or streams, floats added in the tensor's order.
+ * @typedef {object} Found
+ * @property {number} [low] @property {number} [high] @property {number} [sumSquares] after scan
+ * @property {number} [sumError] after measure @property {Float64Array} [counts] and after fold
+ * @property {Uint32Array} [lengths] after code: words of each stream
+ */
+
+/** By their numbers. @type {Record<number, State['work']>} */
+const WORKS = {
+  [C.WORK_DONE]: 'done', [C.WORK_SCAN]: 'scan', [C.WORK_MEASURE]: 'measure', [C.WORK_FOLD]: 'fold',
+  [C.WORK_CODE]: 'code',
+};
 
 /** What a C status means that only encoding gives. @type {Record<string, string>} */
 const MEANING = {
@@ -38,9 +58,10 @@ export class Encoder extends Codec {
       return;
     }
     const view = this.wasm.view();
-    const position = Number(view.getBigUint64(fault, true));
+    const position = Number(view.getBigUint64(fault + C.FAULT_POSITION, true));
     const details = code === 'HANSEL_ERR_NOT_FINITE' ? {
-      expected: 'a finite weight', got: `${view.getFloat32(fault + 16, true)} at index ${position}`,
+      expected: 'a finite weight',
+      got: `${view.getFloat32(fault + C.FAULT_FOUND, true)} at index ${position}`,
     } : { expected: 'indices -128..127', got: `one outside at index ${position}` };
     throw Object.assign(new HanselError(code, message, details), { position });
   }
@@ -53,14 +74,15 @@ export class Encoder extends Codec {
   scan(dtype, bytes) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const stats = wasm.zero(STATS_BYTES);
-      const fault = wasm.zero(24);
+      const stats = wasm.zero(C.SIZEOF_STATS);
+      const fault = wasm.zero(C.SIZEOF_FAULT);
       this.check(wasm.call.hansel_scan(stats, DTYPES[/** @type {'F32'} */ (dtype)],
         wasm.put(bytes), bytes.length / dtypeBytes(dtype), fault), fault);
       const view = wasm.view();
       return {
-        low: view.getFloat32(stats + 24, true), high: view.getFloat32(stats + 28, true),
-        sumSquares: view.getFloat64(stats, true),
+        low: view.getFloat32(stats + C.STATS_LOW, true),
+        high: view.getFloat32(stats + C.STATS_HIGH, true),
+        sumSquares: view.getFloat64(stats + C.STATS_SUM_SQUARES, true),
       };
     });
   }
@@ -77,7 +99,7 @@ export class Encoder extends Codec {
     const symbols = wasm.alloc(count);
     const number = DTYPES[/** @type {'F32'} */ (dtype)];
     if (step) {
-      const fault = wasm.zero(24);
+      const fault = wasm.zero(C.SIZEOF_FAULT);
       this.check(wasm.call.hansel_quantize(symbols, number, source, count, step, clamp ? 1 : 0,
         stats, fault), fault);
     } else {
@@ -96,7 +118,7 @@ export class Encoder extends Codec {
     const { wasm } = this;
     return wasm.scoped(() => {
       const size = dtypeBytes(dtype);
-      const stats = wasm.zero(STATS_BYTES);
+      const stats = wasm.zero(C.SIZEOF_STATS);
       const raw = wasm.alloc(bytes.length);
       const symbols = this.#symbols(wasm.put(bytes), bytes.length / size, dtype, step, clamp,
         stats, raw);
@@ -104,8 +126,9 @@ export class Encoder extends Codec {
       const view = wasm.view();
       return {
         counts,
-        sumError: view.getFloat64(stats + 8, true), maxError: view.getFloat64(stats + 16, true),
-        saturated: view.getUint32(stats + 36, true),
+        sumError: view.getFloat64(stats + C.STATS_SUM_ERROR, true),
+        maxError: view.getFloat64(stats + C.STATS_MAX_ERROR, true),
+        saturated: view.getUint32(stats + C.STATS_SATURATED, true),
       };
     });
   }
@@ -119,71 +142,96 @@ export class Encoder extends Codec {
     return new Float64Array(256).map((_, i) => Number(view.getBigUint64(counts + 8 * i, true)));
   }
 
-  /** @param {Float64Array} counts @returns {number} address of the same as 64-bit integers */
-  #putCounts(counts) {
-    return this.wasm.put(new Uint8Array(BigUint64Array.from(counts, BigInt).buffer));
-  }
-
-  /** @param {Float64Array} counts histogram @returns {number} bits per symbol */
-  entropy(counts) {
+  /** @param {number} at address of a hansel_encoder @returns {State} */
+  #describe(at) {
     const { wasm } = this;
-    return wasm.scoped(() => wasm.call.hansel_entropy(this.#putCounts(counts)));
+    const view = wasm.view();
+    const f64 = (/** @type {number} */ offset) => view.getFloat64(at + offset, true);
+    return {
+      struct: wasm.get(at, C.SIZEOF_ENCODER),
+      work: WORKS[view.getUint32(at + C.ENCODER_WORK, true)],
+      blob: describe(wasm.get(at + C.ENCODER_BLOB, C.SIZEOF_BLOB)),
+      bits: f64(C.ENCODER_BITS), entropy: f64(C.ENCODER_ENTROPY), error: f64(C.ENCODER_ERROR),
+    };
   }
 
   /**
-   * Model and partition of a tensor, from its histogram.
+   * Begins to code a tensor: hansel_encoder_begin().
+   * @param {{dtype: string, shape: number[], step?: number, bits?: number, error?: number,
+   *   lossless?: boolean, saturate?: boolean, streamLength?: number, precision?: number,
+   *   weightsPerSymbol?: number}} tensor as EncodeOptions has them; lossless goes before others
+   * @returns {State}
+   */
+  begin({
+    dtype, shape, step = 0, bits, error, lossless = false, saturate = false, streamLength = 0,
+    precision = 0, weightsPerSymbol = 0,
+  }) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const at = wasm.alloc(C.SIZEOF_ENCODER);
+      const fault = wasm.zero(C.SIZEOF_FAULT);
+      const dims = wasm.put(new Uint8Array(BigUint64Array.from(shape, BigInt).buffer));
+      const options = wasm.zero(C.SIZEOF_OPTIONS);
+      const view = wasm.view();
+      const u32 = (/** @type {number} */ offset, /** @type {number | boolean} */ value) => (
+        view.setUint32(options + offset, Number(value), true));
+      view.setFloat32(options + C.OPTIONS_STEP, step, true);
+      view.setFloat64(options + C.OPTIONS_GOAL, bits ?? error ?? 0, true);
+      u32(C.OPTIONS_TARGET, bits !== undefined ? C.TARGET_BITS
+        : error !== undefined ? C.TARGET_ERROR : 0);
+      u32(C.OPTIONS_LOSSLESS, lossless);
+      u32(C.OPTIONS_CLAMP, saturate);
+      u32(C.OPTIONS_STREAM_LENGTH, streamLength);
+      u32(C.OPTIONS_SLOT_BITS, precision);
+      u32(C.OPTIONS_WEIGHTS_PER_SYMBOL, weightsPerSymbol);
+      this.check(wasm.call.hansel_encoder_begin(at, DTYPES[/** @type {'F32'} */ (dtype)],
+        shape.length, dims, options), fault);
+      return this.#describe(at);
+    });
+  }
+
+  /**
+   * Takes what was asked for, and asks for more: hansel_encoder_next().
+   * @param {State} state @param {Found} found
+   * @returns {State | null} null if no step reaches the goal
+   */
+  next({ struct }, { low, high, sumSquares, sumError, counts, lengths }) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const at = wasm.put(struct);
+      const words = lengths
+        ? wasm.put(new Uint8Array(lengths.buffer, lengths.byteOffset, lengths.byteLength)) : 0;
+      const fault = wasm.zero(C.SIZEOF_FAULT);
+      const view = wasm.view();
+      const stats = at + C.ENCODER_STATS;
+      if (low !== undefined) view.setFloat32(stats + C.STATS_LOW, low, true);
+      if (high !== undefined) view.setFloat32(stats + C.STATS_HIGH, high, true);
+      if (sumSquares !== undefined) view.setFloat64(stats + C.STATS_SUM_SQUARES, sumSquares, true);
+      if (sumError !== undefined) view.setFloat64(stats + C.STATS_SUM_ERROR, sumError, true);
+      counts?.forEach((count, i) => (
+        view.setBigUint64(at + C.ENCODER_COUNTS + 8 * i, BigInt(count), true)));
+      const status = wasm.call.hansel_encoder_next(at, words);
+      if (STATUS[status] === 'HANSEL_ERR_RANGE') return null;
+      this.check(status, fault);
+      return this.#describe(at);
+    });
+  }
+
+  /**
+   * Model and partition of a tensor with one weight to a symbol, from its histogram.
    * @param {{dtype: string, mode: 'grid' | 'lossless', shape: number[], step: number,
    *   counts: Float64Array, precision?: number, streamLength?: number}} tensor
    * @returns {{blob: Blob, bits: number}} bits is the expected size of the blob
    */
-  plan({ dtype, mode, shape, step, counts, precision = 0, streamLength = 0 }) {
-    const { wasm } = this;
-    return wasm.scoped(() => {
-      const blob = wasm.zero(BLOB_BYTES);
-      const fault = wasm.zero(24);
-      const dims = wasm.put(new Uint8Array(BigUint64Array.from(shape, BigInt).buffer));
-      this.check(wasm.call.hansel_init(blob, DTYPES[/** @type {'F32'} */ (dtype)],
-        MODES.indexOf(mode), shape.length, dims, step), fault);
-      const fitted = wasm.call.hansel_fit(blob, this.#putCounts(counts), precision);
-      if (fitted < 0) {
-        throw new HanselError('HANSEL_ERR_ARGUMENT', 'no such precision', {
-          expected: '8 to 12 bits', got: precision,
-        });
-      }
-      const bits = wasm.call.hansel_plan(blob, fitted, streamLength);
-      return { blob: describe(wasm.get(blob, BLOB_BYTES)), bits };
-    });
-  }
-
-  /** How many weights a symbol of a planned blob could hold. @param {Blob} blob */
-  mostFolded({ struct }) {
-    const { wasm } = this;
-    return wasm.scoped(() => wasm.call.hansel_most_folded(wasm.put(struct)));
-  }
-
-  /**
-   * A planned blob with several weights to a symbol: its partition, and with counts its model.
-   * @param {Blob} blob @param {{fold: number, bits: number, counts?: Float64Array | null,
-   *   precision?: number, streamLength?: number}} options bits: what plan() expected; counts: of the
-   *   folded symbols
-   * @returns {{blob: Blob, bits: number}} bits is infinite if there are more symbols than slots
-   */
-  refold({ struct }, { fold, bits, counts = null, precision = 0, streamLength = 0 }) {
-    const { wasm } = this;
-    return wasm.scoped(() => {
-      const blob = wasm.put(struct);
-      wasm.view().setUint32(blob + 176, fold, true);
-      const fitted = counts ? wasm.call.hansel_fit(blob, this.#putCounts(counts), precision) : bits;
-      const planned = wasm.call.hansel_plan(blob, fitted, streamLength);
-      return {
-        blob: describe(wasm.get(blob, BLOB_BYTES)), bits: fitted < 0 ? Infinity : planned,
-      };
-    });
+  plan({ mode, counts, ...tensor }) {
+    let state = this.begin({ ...tensor, lossless: mode === 'lossless', weightsPerSymbol: 1 });
+    if (state.work === 'scan') state = /** @type {State} */ (this.next(state, {}));
+    return /** @type {State} */ (this.next(state, { counts }));
   }
 
   /**
    * Histogram of the folded symbols of streams first .. first + count - 1.
-   * @param {Blob} blob from refold() @param {Uint8Array} bytes as for encodeStreams()
+   * @param {Blob} blob planned so @param {Uint8Array} bytes as for encodeRange()
    * @param {number} first @param {number} count @param {boolean} clamp
    * @returns {{counts: Float64Array}}
    */
@@ -202,7 +250,7 @@ export class Encoder extends Codec {
    */
   #folded(blob, bytes, first, count, clamp) {
     const { wasm } = this;
-    const stats = wasm.zero(STATS_BYTES);
+    const stats = wasm.zero(C.SIZEOF_STATS);
     const struct = wasm.put(blob.struct);
     const weights = bytes.length / dtypeBytes(blob.dtype);
     const symbols = this.#symbols(wasm.put(bytes), weights, blob.dtype, blob.step, clamp, stats,
@@ -219,11 +267,12 @@ export class Encoder extends Codec {
    * @param {Blob} blob planned
    * @param {Uint8Array} bytes those streams' weights, in the source dtype
    * @param {number} first @param {number} count @param {boolean} clamp
-   * @returns {{words: Uint8Array<ArrayBuffer>, lengths: Uint32Array<ArrayBuffer>}}
+   * @returns {{words: Uint8Array<ArrayBuffer>, lengths: Uint32Array<ArrayBuffer>, crc: number}}
+   *   crc: of the words
    */
-  encodeStreams(blob, bytes, first, count, clamp) {
+  encodeRange(blob, bytes, first, count, clamp) {
     const { wasm } = this;
-    return wasm.scoped(() => {
+    const coded = wasm.scoped(() => {
       const lengths = wasm.alloc(4 * count);
       const { symbols, length, struct } = this.#folded(blob, bytes, first, count, clamp);
       const bound = Number(wasm.call.hansel_encode_bound(struct, first, count));
@@ -238,15 +287,7 @@ export class Encoder extends Codec {
         lengths: new Uint32Array(wasm.get(lengths, 4 * count).buffer),
       };
     });
-  }
-
-  /**
-   * encodeStreams(), and the words' checksum.
-   * @param {Parameters<Encoder['encodeStreams']>} args
-   */
-  encodePart(...args) {
-    const part = this.encodeStreams(...args);
-    return { ...part, crc: this.crc32c(part.words) };
+    return { ...coded, crc: this.crc32c(coded.words) };
   }
 
   /**
@@ -265,22 +306,7 @@ export class Encoder extends Codec {
   }
 
   /**
-   * Directory and sizes, once all streams are coded.
-   * @param {Blob} blob @param {Uint32Array} lengths words of each stream
-   * @returns {Blob}
-   */
-  finish(blob, lengths) {
-    const { wasm } = this;
-    return wasm.scoped(() => {
-      const struct = wasm.put(blob.struct);
-      const at = wasm.put(new Uint8Array(lengths.buffer, lengths.byteOffset, lengths.byteLength));
-      this.check(wasm.call.hansel_finish(struct, at), wasm.zero(24));
-      return describe(wasm.get(struct, BLOB_BYTES));
-    });
-  }
-
-  /**
-   * @param {Blob} blob finished @param {Uint32Array} lengths @param {number} payloadCrc
+   * @param {Blob} blob coded @param {Uint32Array} lengths @param {number} payloadCrc
    * @returns {Uint8Array<ArrayBuffer>} the head
    */
   writeHead(blob, lengths, payloadCrc) {
@@ -289,30 +315,10 @@ export class Encoder extends Codec {
       const struct = wasm.put(blob.struct);
       const at = wasm.put(new Uint8Array(lengths.buffer, lengths.byteOffset, lengths.byteLength));
       const head = wasm.alloc(blob.headBytes);
-      wasm.view().setUint32(struct + 112, payloadCrc, true);
-      this.check(wasm.call.hansel_write_head(head, blob.headBytes, struct, at), wasm.zero(24));
+      wasm.view().setUint32(struct + C.BLOB_PAYLOAD_CRC, payloadCrc, true);
+      this.check(wasm.call.hansel_write_head(head, blob.headBytes, struct, at),
+        wasm.zero(C.SIZEOF_FAULT));
       return wasm.get(head, blob.headBytes);
-    });
-  }
-
-  /**
-   * Begins, or with a value continues, the search for a step: src/hansel.h.
-   * @param {Uint8Array | null} search what the last call returned
-   * @param {{target?: 'bits' | 'error', goal?: number, low?: number, high?: number,
-   *   value?: number}} argument
-   * @returns {{search: Uint8Array, step: number, best: number}} step 0 ends it
-   */
-  search(search, { target = 'bits', goal = 0, low = 0, high = 0, value = 0 }) {
-    const { wasm } = this;
-    return wasm.scoped(() => {
-      const at = search ? wasm.put(search) : wasm.zero(SEARCH_BYTES);
-      if (search) wasm.call.hansel_search_next(at, value);
-      else wasm.call.hansel_search_begin(at, TARGETS[target], goal, low, high);
-      const view = wasm.view();
-      return {
-        step: view.getFloat32(at + 40, true), best: view.getFloat32(at + 44, true),
-        search: wasm.get(at, SEARCH_BYTES),
-      };
     });
   }
 }

@@ -1,6 +1,6 @@
 /** Products with slices of coded and plain weights: src/matvec.c. */
-import { MAX_SLOTS } from './codec.js';
 import { DTYPES } from './dtypes.js';
+import { MAX_SLOTS, SIZEOF_FAULT } from './structs.js';
 
 /** @typedef {import('./codec.js').Codec} Codec */
 /** @typedef {import('./codec.js').Blob} Blob */
@@ -18,7 +18,7 @@ import { DTYPES } from './dtypes.js';
 export function multiplyStreams(codec, blob, cursors, first, words, start, count, raw, x, batch, y) {
   const { wasm } = codec;
   wasm.scoped(() => {
-    const fault = wasm.zero(24);
+    const fault = wasm.zero(SIZEOF_FAULT);
     const struct = wasm.put(blob.struct);
     const table = wasm.alloc(4 * MAX_SLOTS);
     let weights = wasm.alloc(count);

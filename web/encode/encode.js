@@ -1,32 +1,21 @@
 /**
- * Writing: chooses how each tensor is coded, codes it slice by slice, and lays
- * out the file. Memory holds a few slices and one tensor's stream lengths; what
- * is coded goes to a spool, since sizes come before bytes in the file.
+ * Writing: chooses how each tensor is coded and lays out the file. What is coded
+ * (tensor_encoder.js) goes to a spool, since sizes come before bytes in the file.
  */
-import { DTYPES, dtypeBytes } from '../core/dtypes.js';
-import { Encoder, SLICE } from '../core/encoder.js';
+import { DTYPES } from '../core/dtypes.js';
+import { Encoder } from '../core/encoder.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
-import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { buildHeader, formatManifest, stampHeader } from '../file/write_header.js';
-import { checkThreads, createPool, mapOrdered } from '../workers/pool.js';
+import { checkThreads, createPool } from '../workers/pool.js';
+import { TensorEncoder } from './tensor_encoder.js';
 
 /** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
 const MIN_VECTOR = 65536;
-/** Bytes of a tensor kept in memory while a step is searched, to read it only once. */
-const KEEP_BYTES = 64 << 20;
-
 /** Tensors of fewer weights are coded by the calling thread. */
 const MIN_THREADED = 1 << 19;
-
-/** HANSEL_RATE_ROUNDS of src/hansel.h. */
-const RATE_ROUNDS = 4;
-/** HANSEL_FOLD_COST of src/hansel.h. */
-const FOLD_COST = 1.005;
-/** HANSEL_MAX_STEP of src/format.h. */
-const MAX_STEP = 3e38;
 
 /**
  * @typedef {object} EncodeOptions
@@ -80,8 +69,6 @@ const MAX_STEP = 3e38;
  * @property {number} relativeError RMS error over RMS weight
  * @property {number} maxError
  */
-/** @typedef {import('../core/codec.js').Blob} Blob */
-/** @typedef {import('../workers/pool.js').Pool<Encoder>} Pool */
 
 /** A spool in memory. @returns {Spool} */
 export function memorySpool() {
@@ -159,261 +146,45 @@ export function chooseMode({ name, dtype, shape }, options) {
 }
 
 /**
- * An error of a slice, its index counted from the tensor's start.
- * @param {any} error @param {number} at @returns {unknown}
+ * Codes a tensor as the options say, or tells why not.
+ * @param {TensorEncoder} encoder @param {Spool} spool receives the bytes after the head
+ * @returns {Promise<{report: Report, head: Uint8Array | null, crc: number}>} no head: pass it
+ *   through
  */
-function shifted(error, at) {
-  if (!(error instanceof HanselError) || error.position === undefined || at === 0) return error;
-  const position = error.position + at;
-  const fix = (/** @type {unknown} */ text) => String(text)
-    .replace(`index ${error.position}`, `index ${position}`);
-  return Object.assign(error, { position, message: fix(error.message), got: fix(error.got) });
-}
-
-/** One tensor on its way through the codec. */
-export class TensorEncoder {
-  /**
-   * @param {Pool} pool @param {Input} input @param {EncodeOptions} options
-   * @param {(phase: 'fit' | 'code', weights: number) => void} report
-   */
-  constructor(pool, input, options, report) {
-    this.pool = pool;
-    this.codec = pool.codec;
-    this.input = input;
-    this.options = options;
-    this.report = report;
-    this.size = dtypeBytes(input.dtype);
-    this.weights = elementCount(input.shape, input.name);
-    /** @type {Uint8Array | null} */
-    this.kept = null;
+async function encodeTensor(encoder, spool) {
+  const { input, options, weights, rawBytes } = encoder;
+  let { mode, reason } = chooseMode(input, options);
+  /** @type {Report} */
+  const report = {
+    dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason, step: 0, weights,
+    rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0,
+  };
+  const pass = (/** @type {string} */ why) => (
+    { report: { ...report, reason: why }, head: null, crc: 0 });
+  if (mode === 'pass-through') return pass(reason);
+  if (!weights) return pass('no weights');
+  if (input.shape.length > 8) return pass('more than 8 dimensions');
+  let planned = await encoder.plan(mode === 'lossless');
+  if (!planned && options.error !== undefined) {
+    mode = 'lossless'; // which certainly errs no more
+    reason = 'no step of 256 levels errs so little';
+    planned = await encoder.plan(true);
   }
-
-  /** Weights start..end as bytes. @param {number} start @param {number} end */
-  async read(start, end) {
-    checkAborted(this.options.signal);
-    if (this.kept) return this.kept.subarray(start * this.size, end * this.size);
-    return this.input.read(start * this.size, end * this.size);
+  if (!planned) return pass('no step costs so little');
+  if (planned.bits / 8 >= rawBytes && !options.always) return pass('no gain');
+  const { state: { blob, entropy, error }, head, crc, lost } = await encoder.code(planned, spool);
+  if (blob.blobBytes >= rawBytes && !options.always) {
+    await spool.clear();
+    return pass('no gain');
   }
-
-  async* slices() {
-    for (let at = 0; at < this.weights; at += SLICE) {
-      const end = Math.min(at + SLICE, this.weights);
-      yield { at, end, bytes: await this.read(at, end) };
-    }
-  }
-
-  /**
-   * A codec method over all slices, in parallel; results in order.
-   * @param {'scan' | 'measure'} method @param {unknown[]} rest arguments after dtype and bytes
-   */
-  async* overSlices(method, ...rest) {
-    const { pool, input: { dtype } } = this;
-    const results = mapOrdered(this.slices(), pool.width, async ({ at, end, bytes }) => {
-      try {
-        return { end, part: await pool.run(method, [dtype, bytes, ...rest]) };
-      } catch (error) {
-        throw shifted(error, at);
-      }
-    });
-    for await (const { end, part } of results) {
-      this.report('fit', end);
-      yield part;
-    }
-  }
-
-  async scan() {
-    const sum = { low: 0, high: 0, sumSquares: 0 };
-    for await (const part of this.overSlices('scan')) {
-      sum.low = Math.min(sum.low, part.low);
-      sum.high = Math.max(sum.high, part.high);
-      sum.sumSquares += part.sumSquares;
-    }
-    return sum;
-  }
-
-  /** @param {'grid' | 'lossless'} mode @param {number} step */
-  async measure(mode, step) {
-    const { codec, input: { dtype, shape }, options } = this;
-    const sum = { counts: new Float64Array(256), sumError: 0, maxError: 0, saturated: 0 };
-    for await (const part of this.overSlices('measure', step, Boolean(options.saturate))) {
-      for (let i = 0; i < 256; i++) sum.counts[i] += part.counts[i];
-      sum.sumError += part.sumError;
-      sum.maxError = Math.max(sum.maxError, part.maxError);
-      sum.saturated += part.saturated;
-    }
-    const plan = codec.plan({
-      dtype, mode, shape, step, counts: sum.counts, precision: options.precision,
-      streamLength: options.streamLength,
-    });
-    return { ...sum, ...plan };
-  }
-
-  /**
-   * Like measure(), but with several weights to a symbol where that is cheap or asked for.
-   * @param {'grid' | 'lossless'} mode @param {number} step
-   */
-  async plan(mode, step) {
-    const { codec, options: { precision, streamLength, weightsPerSymbol, saturate } } = this;
-    const measured = await this.measure(mode, step);
-    const { bits } = measured;
-    const found = { ...measured, unfoldedBits: bits };
-    let fold = Math.min(codec.mostFolded(found.blob), weightsPerSymbol ?? 4);
-    for (; fold > 1; fold /= 2) {
-      const { blob } = codec.refold(found.blob, { fold, bits, streamLength });
-      const counts = new Float64Array(256);
-      const parts = this.overStreams(blob, 'foldedCounts', Boolean(saturate));
-      for await (const { end, part } of parts) {
-        part.counts.forEach((/** @type {number} */ n, /** @type {number} */ i) => { counts[i] += n; });
-        this.report('fit', end);
-      }
-      const folded = codec.refold(found.blob, { fold, bits, counts, precision, streamLength });
-      if (folded.bits === Infinity) continue; // all equal, or more than slots
-      if (weightsPerSymbol || folded.bits <= FOLD_COST * bits) return { ...found, ...folded };
-    }
-    return found;
-  }
-
-  /**
-   * Like plan(), but spends what folding saves of a wanted rate on a finer step, if that still folds.
-   * @param {'grid' | 'lossless'} mode @param {number} step
-   * @param {{low: number, high: number, sumSquares: number}} range
-   */
-  async planFirst(mode, step, range) {
-    const found = await this.plan(mode, step);
-    const saved = (found.unfoldedBits - found.bits) / this.weights;
-    const { bits } = this.options;
-    if (mode !== 'grid' || bits === undefined || !(saved > 0)) return found;
-    const finer = await this.plan(mode, await this.findStep(range, bits + saved));
-    return finer.blob.weightsPerSymbol === found.blob.weightsPerSymbol ? finer : this.plan(mode, step);
-  }
-
-  /** The step for the wanted rate or error; 0 if there is none.
-   * @param {{low: number, high: number, sumSquares: number}} range @param {number} [goal] */
-  async findStep(range, goal = this.options.bits ?? this.options.error) {
-    const target = this.options.bits === undefined ? 'error' : 'bits';
-    let state = this.codec.search(null, { target, goal, low: range.low, high: range.high });
-    while (state.step > 0) {
-      const found = await this.measure('grid', state.step);
-      const value = target === 'bits' ? found.bits / this.weights
-        : range.sumSquares > 0 ? Math.sqrt(found.sumError / range.sumSquares) : 0;
-      state = this.codec.search(state.search, { value });
-    }
-    return Math.fround(state.best);
-  }
-
-  /** Ranges of streams of about a slice. @param {Blob} planned */
-  async* streamRanges(planned) {
-    if (!planned.streamCount) return;
-    for (const { first, last, start, end } of streamRanges(this.codec, planned, SLICE)) {
-      yield { first, count: last - first, end, bytes: await this.read(start, end) };
-    }
-  }
-
-  /**
-   * A codec method over all streams, in parallel; results in order.
-   * @param {Blob} planned @param {'encodePart' | 'foldedCounts'} method @param {boolean} clamp
-   */
-  overStreams(planned, method, clamp) {
-    return mapOrdered(this.streamRanges(planned), this.pool.width,
-      async ({ first, count, end, bytes }) => ({
-        first, end, part: await this.pool.run(method, [planned, bytes, first, count, clamp]),
-      }));
-  }
-
-  /**
-   * Codes all streams.
-   * @param {Blob} planned @param {Spool} spool
-   * @returns {Promise<{blob: Blob, head: Uint8Array, crc: number}>} the head comes before the spooled
-   *   bytes, whose CRC-32C is crc
-   */
-  async code(planned, spool) {
-    const { codec, input: { dtype }, options } = this;
-    const lengths = new Uint32Array(planned.streamCount);
-    let crc = 0;
-    const emit = async (/** @type {Uint8Array} */ bytes) => {
-      crc = codec.crc32c(bytes, crc);
-      await spool.write(bytes);
-    };
-    const parts = this.overStreams(planned, 'encodePart', Boolean(options.saturate));
-    for await (const { first, end, part } of parts) {
-      lengths.set(part.lengths, first);
-      crc = codec.crc32cCombine(crc, part.crc, part.words.length);
-      await spool.write(part.words);
-      this.report('code', end);
-    }
-    const blob = codec.finish(planned, lengths);
-    await emit(new Uint8Array(-2 * blob.wordCount & 15));
-    if (blob.rawBytes) {
-      for await (const { bytes } of this.slices()) await emit(codec.splitRaw(dtype, bytes));
-      await emit(new Uint8Array(-blob.weights * blob.rawBytes & 15));
-    }
-    return { blob, head: codec.writeHead(blob, lengths, crc), crc };
-  }
-
-  /**
-   * @param {Spool} spool receives the bytes after the head
-   * @returns {Promise<{report: Report, head: Uint8Array | null, crc: number}>} no head: pass it
-   *   through
-   */
-  async encode(spool) {
-    const { input, options } = this;
-    const rawBytes = this.weights * this.size;
-    const chosen = chooseMode(input, options);
-    let { mode } = chosen;
-    /** @type {Report} */
-    const report = {
-      dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason: chosen.reason, step: 0,
-      weights: this.weights, rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0,
-      relativeError: 0, maxError: 0,
-    };
-    if (mode === 'pass-through') return { report, head: null, crc: 0 };
-    if (!this.weights) return { report: { ...report, reason: 'no weights' }, head: null, crc: 0 };
-    if (input.shape.length > 8) return { report: { ...report, reason: 'more than 8 dimensions' }, head: null, crc: 0 };
-    let step = 0;
-    let range = { low: 0, high: 0, sumSquares: 0 };
-    if (mode === 'grid') {
-      if (options.step === undefined && rawBytes <= KEEP_BYTES) {
-        this.kept = (await input.read(0, rawBytes));
-      }
-      range = await this.scan();
-      step = options.step === undefined ? await this.findStep(range) : Math.fround(options.step);
-      if (step === 0) {
-        report.reason = options.bits === undefined ? 'no step of 256 levels errs so little'
-          : 'no step costs so little';
-        if (options.bits !== undefined) return { report, head: null, crc: 0 };
-        mode = 'lossless'; // which certainly errs no more
-      }
-    }
-    let found = await this.planFirst(mode, step, range);
-    ({ step } = found.blob);
-    if (found.bits / 8 >= rawBytes && !options.always) return { report: { ...report, reason: 'no gain' }, head: null, crc: 0 };
-    let { blob, head, crc } = await this.code(found.blob, spool);
-    for (let round = 0; mode === 'grid' && options.bits !== undefined && round < RATE_ROUNDS; round++) {
-      // The plan was an estimate, the goal is a promise.
-      const excess = blob.blobBytes * 8 / this.weights - options.bits;
-      const wider = step * (1.0005 + excess);
-      if (!(excess > 0) || wider > MAX_STEP) break;
-      await spool.clear();
-      step = Math.fround(wider);
-      found = await this.plan(mode, step);
-      ({ blob, head, crc } = await this.code(found.blob, spool));
-    }
-    if (blob.blobBytes >= rawBytes && !options.always) {
-      await spool.clear();
-      return { report: { ...report, reason: 'no gain' }, head: null, crc: 0 };
-    }
-    return {
-      head,
-      crc,
-      report: {
-        ...report, mode, step, bytes: blob.blobBytes, saturated: found.saturated,
-        entropyBits: this.codec.entropy(found.counts) + 8 * blob.rawBytes,
-        relativeError: mode === 'grid' && range.sumSquares > 0
-          ? Math.sqrt(found.sumError / range.sumSquares) : 0,
-        maxError: found.maxError,
-      },
-    };
-  }
+  return {
+    head,
+    crc,
+    report: {
+      ...report, mode, reason, step: blob.step, bytes: blob.blobBytes,
+      entropyBits: entropy + 8 * blob.rawBytes, relativeError: error, ...lost,
+    },
+  };
 }
 
 /** @param {number} value rounded for the manifest */
@@ -466,7 +237,7 @@ async function encodeAll(inputs, options, { data, payload }, core) {
     const isLarge = elementCount(input.shape, name) >= MIN_THREADED;
     const encoder = new TensorEncoder(pools[isLarge ? 1 : 0], input, options, progress);
     try {
-      const { report, head, crc } = await encoder.encode(payload);
+      const { report, head, crc } = await encodeTensor(encoder, payload);
       reports.set(name, report);
       if (head) {
         crcs.set(name, core.crc32cCombine(core.crc32c(head), crc, report.bytes - head.length));
