@@ -179,8 +179,8 @@ describe('in a process of its own', function () {
   after(() => rm(folder, { recursive: true, force: true }));
 
   /** @param {string} code of a module @param {Record<string, string>} [env] */
-  const run = (code, env) => spawnSync(process.execPath, ['--expose-gc', '--input-type=module', '-e',
-    `import { open } from './web/hansel.js'; const path = process.argv[1];\n${code}`, path],
+  const run = (code, env) => spawnSync(process.execPath, ['--expose-gc', '--input-type=module',
+    '-e', `import { open } from './web/hansel.js'; const path = process.argv[1];\n${code}`, path],
   { cwd: ROOT, encoding: 'utf8', env: { ...process.env, HANSEL_TRACE: '', ...env } });
 
   it('matvec() holds two chunks and a few slices, not the tensor', () => {

@@ -275,7 +275,8 @@ export class Model {
  * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, threads?: number,
  *   simd?: boolean, resumable?: boolean}} [options] onProgress counts files; threads that
  *   share large tensors, the calling one among them, 1 by default; simd forces a WebAssembly
- *   build; resumable keeps what a stopped read has received, so that the next one asks for the rest only
+ *   build; resumable keeps what a stopped read has received, so that the next one asks for the
+ *   rest only
  * @returns {Promise<Model>}
  * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _MANIFEST, _INDEX, _TRUNCATED, _CHECKSUM, _VERSION
  *   for bad files; HANSEL_ERR_SOURCE, _HTTP, _ABORTED for what cannot be read
