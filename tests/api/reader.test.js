@@ -20,7 +20,8 @@ async function make({ dtype, shape, options = {} }) {
       : dtype === 'F16' ? Uint16Array.from(bits, (n) => n >>> 16 & 0x8000 | 0x3000 | n & 0xfff)
         : dtype === 'I8' ? Int8Array.from(floats, (v) => Math.round(9 * v))
           : Uint8Array.from(floats, (v) => 128 + 9 * v);
-  return encode({ w: { dtype, shape, data } }, { always: options.include === undefined, ...options });
+  const always = options.include === undefined;
+  return encode({ w: { dtype, shape, data } }, { always, ...options });
 }
 const PLAIN = { include: 'no such' };
 
@@ -34,7 +35,10 @@ describe('matvec() of a model', () => {
     { what: 'all equal', dtype: 'F32', shape: [300, 1000], options: { step: 1e6 } },
     { what: 'lossless F32', dtype: 'F32', shape: [333, 450], options: { lossless: true } },
     { what: 'lossless F16', dtype: 'F16', shape: [333, 450], options: { lossless: true } },
-    { what: 'lossless BF16, rows in pieces', dtype: 'BF16', shape: [5, 50021], options: { lossless: true } },
+    {
+      what: 'lossless BF16, rows in pieces', dtype: 'BF16', shape: [5, 50021],
+      options: { lossless: true },
+    },
     { what: 'F32 not coded', dtype: 'F32', shape: [300, 1000], options: PLAIN },
     { what: 'F16 not coded', dtype: 'F16', shape: [19, 4, 11], options: PLAIN },
     { what: 'I8 not coded', dtype: 'I8', shape: [1234], options: PLAIN },
@@ -52,7 +56,8 @@ describe('matvec() of a model', () => {
       const halves = new Uint16Array(loaded.columns).map((_, i) => 0x3800 + i % 999);
       for (const model of models) {
         assert.deepEqual(await model.matvec('w', x), await loaded.matvec(x));
-        assert.deepEqual(await model.matvec('w', halves, { bias }), await loaded.matvec(halves, { bias }));
+        assert.deepEqual(await model.matvec('w', halves, { bias }),
+          await loaded.matvec(halves, { bias }));
       }
     });
   }
@@ -97,10 +102,11 @@ describe('a signal', () => {
   before(async function () {
     this.timeout(60000);
     for (const options of [{ bits: 5 }, { lossless: true }, { step: 0.1, streamLength: 16 }]) {
-      files.set(Object.keys(options).join(), await make({ dtype: 'F32', shape: [2048, 1024], options }));
+      const file = await make({ dtype: 'F32', shape: [2048, 1024], options });
+      files.set(Object.keys(options).join(), file);
     }
   });
-  /** A model whose source counts the bytes that were asked for, and may stop a reading amid them. */
+  /** A model whose source counts the bytes that were asked for, and may stop a reading. */
   async function watched(file, stop) {
     const model = await open(files.get(file));
     const place = model.place('w');
@@ -173,8 +179,8 @@ describe('in a process of its own', function () {
   after(() => rm(folder, { recursive: true, force: true }));
 
   /** @param {string} code of a module @param {Record<string, string>} [env] */
-  const run = (code, env) => spawnSync(process.execPath, ['--expose-gc', '--input-type=module', '-e',
-    `import { open } from './web/hansel.js'; const path = process.argv[1];\n${code}`, path],
+  const run = (code, env) => spawnSync(process.execPath, ['--expose-gc', '--input-type=module',
+    '-e', `import { open } from './web/hansel.js'; const path = process.argv[1];\n${code}`, path],
   { cwd: ROOT, encoding: 'utf8', env: { ...process.env, HANSEL_TRACE: '', ...env } });
 
   it('matvec() holds two chunks and a few slices, not the tensor', () => {
@@ -188,7 +194,10 @@ describe('in a process of its own', function () {
       const { source } = model.place('w');
       const place = model.place('w');
       place.source = { ...source, async* stream(...range) {
-        for await (const chunk of source.stream(...range)) { yield chunk; peak = Math.max(peak, held()); }
+        for await (const chunk of source.stream(...range)) {
+          yield chunk;
+          peak = Math.max(peak, held());
+        }
       } };
       await model.matvec('w', x);
       console.log(peak - before);`);

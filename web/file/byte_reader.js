@@ -27,7 +27,7 @@ export class ByteReader {
     return bytes;
   }
 
-  /** @param {number} most @returns {Promise<Uint8Array>} what is there, at least one byte; as take() */
+  /** As take(). @param {number} most @returns {Promise<Uint8Array>} what is there, never nothing */
   async some(most) {
     while (!this.#rest.length) {
       const { done, value } = await this.#chunks.next();

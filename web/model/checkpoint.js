@@ -8,7 +8,8 @@ import { readIndex } from '../file/shards.js';
 /**
  * Adds all shards' tensors to a model.
  * @param {Model} model @param {Source} source the index; closed
- * @param {{signal?: AbortSignal, onProgress?: (progress: import('./tensor.js').Progress) => void}} options
+ * @param {{signal?: AbortSignal,
+ *   onProgress?: (progress: import('./tensor.js').Progress) => void}} options counts shards
  */
 export async function addShards(model, source, { signal, onProgress }) {
   const { shards, weightMap } = await readIndex(source, signal);

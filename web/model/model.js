@@ -117,7 +117,7 @@ export class Model {
     return this.#codedReader(name, { isHead: true, signal }).readHead();
   }
 
-  /** @param {string} name @param {Reading} wanted @throws {HanselError} HANSEL_ERR_DTYPE, _TENSOR */
+  /** @param {string} name @param {Reading} wanted @throws {HanselError} if not coded */
   #codedReader(name, wanted) {
     if (this.tensor(name).mode === 'pass-through') {
       throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
@@ -159,11 +159,11 @@ export class Model {
 
   /**
    * A tensor piece by piece, first to last, checked as it goes: an error may come after good
-   * slices. Of lossless floats, whose coded and raw planes lie one behind the other, a byte a weight
-   * is held from the first slice on.
+   * slices. Of lossless floats, whose coded and raw planes lie one behind the other, a byte a
+   * weight is held from the first slice on.
    * @param {string} name @param {ReadOptions} [options]
-   * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>} row-major, start in weights; bytes
-   *   are little-endian elements of the dtype, whole ones, and the caller's
+   * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>} row-major, start in weights;
+   *   bytes are little-endian elements of the dtype, whole ones, and the caller's
    * @throws {HanselError} HANSEL_ERR_TENSOR, _DTYPE; HANSEL_ERR_CHECKSUM, _CORRUPT, _RESERVED,
    *   _MANIFEST, _TRUNCATED for damaged tensors; HANSEL_ERR_ABORTED; what the source throws
    */
@@ -198,8 +198,8 @@ export class Model {
    * @param {string} name @param {number} first @param {number} count
    * @param {{dtype?: string, signal?: AbortSignal}} [options] dtype as in decode()
    * @returns {Promise<any>} count rows, row-major, a typed array as decode() gives it, the caller's
-   * @throws {HanselError} HANSEL_ERR_ARGUMENT for rows that are not there; HANSEL_ERR_TENSOR, _DTYPE,
-   *   _CORRUPT, _ABORTED, _MEMORY; what the head and the source throw
+   * @throws {HanselError} HANSEL_ERR_ARGUMENT for rows that are not there; HANSEL_ERR_TENSOR,
+   *   _DTYPE, _CORRUPT, _ABORTED, _MEMORY; what the head and the source throw
    * @example
    * const vector = await model.rows('embed_tokens.weight', token, 1);
    */
@@ -234,8 +234,8 @@ export class Model {
    * y = W x on the CPU, multiplied as it is decoded: of W no more than slices() holds is in memory.
    * Fetches the tensor each time: to multiply often, keep it with
    * `new WasmBackend().load(model, name)` of hansel/gpu.
-   * @param {string} name a coded tensor, as a matrix of head(name).rows and .columns (FORMAT.md 3.1),
-   *   or F32, F16, BF16 or I8 that is not coded, its rows the last dimension
+   * @param {string} name a coded tensor, as a matrix of head(name).rows and .columns (FORMAT.md
+   *   3.1), or F32, F16, BF16 or I8 that is not coded, its rows the last dimension
    * @param {import('../core/vectors.js').Vector} x `columns` elements; not modified
    * @param {{bias?: Float32Array, signal?: AbortSignal}} [options] bias: added, one a row
    * @returns {Promise<Float32Array>} one sum a row, the caller's
@@ -248,8 +248,8 @@ export class Model {
   }
 
   /**
-   * Checks one tensor: every byte against the manifest's CRC-32C, every stream by decoding it. Reads
-   * a coded tensor twice; holds what slices() holds.
+   * Checks one tensor: every byte against the manifest's CRC-32C, every stream by decoding it.
+   * Reads a coded tensor twice; holds what slices() holds.
    * @param {string} name @param {{signal?: AbortSignal}} [options]
    * @throws {HanselError} HANSEL_ERR_CHECKSUM, and as slices(); nothing if the tensor is sound
    */
@@ -270,11 +270,13 @@ export class Model {
  * Reads headers only; weights are fetched when asked for.
  *
  * @param {Uint8Array | ArrayBuffer | InstanceType<typeof globalThis.Blob> | URL | string} from
- *   a URL (the server must answer Range requests), a Blob or File, bytes, or in Node a path; retained until close()
+ *   a URL (the server must answer Range requests), a Blob or File, bytes, or in Node a
+ *   path; retained until close()
  * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, threads?: number,
  *   simd?: boolean, resumable?: boolean}} [options] onProgress counts files; threads that
- *   share large tensors, the calling one among them, 1 by default; simd forces a WebAssembly build; resumable
- *   keeps what a stopped read has received, so that the next one asks for the rest only
+ *   share large tensors, the calling one among them, 1 by default; simd forces a WebAssembly
+ *   build; resumable keeps what a stopped read has received, so that the next one asks for the
+ *   rest only
  * @returns {Promise<Model>}
  * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _MANIFEST, _INDEX, _TRUNCATED, _CHECKSUM, _VERSION
  *   for bad files; HANSEL_ERR_SOURCE, _HTTP, _ABORTED for what cannot be read

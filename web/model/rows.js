@@ -83,7 +83,8 @@ export async function readRows(reader, heads, first, count) {
       }
       const bytes = await source.read(start + first * bits / 8,
         start + (first + count) * bits / 8, { signal });
-      return typedArray(dtype, /** @type {ArrayBuffer} */ (convert(bytes, own, dtype).slice().buffer));
+      const { buffer } = convert(bytes, own, dtype).slice();
+      return typedArray(dtype, /** @type {ArrayBuffer} */ (buffer));
     }
     const known = heads.get(name) ?? await reader.readHead();
     heads.set(name, known);

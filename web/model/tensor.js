@@ -32,8 +32,9 @@ import { dtypeBits, elementCount, isCount } from '../file/safetensors.js';
  */
 export function describeTensor(name, stored, entry) {
   const isCoded = entry?.mode !== undefined;
-  const { dtype, shape, mode, step, entropy_bits: entropyBits } = /** @type {any} */ (isCoded ? entry
-    : { ...stored, mode: 'pass-through', step: 0, entropy_bits: null });
+  /** @type {any} */
+  const said = isCoded ? entry : { ...stored, mode: 'pass-through', step: 0, entropy_bits: null };
+  const { dtype, shape, mode, step, entropy_bits: entropyBits } = said;
   const isSane = (mode === 'grid' || mode === 'lossless') && typeof dtype === 'string'
     && Array.isArray(shape) && shape.every(isCount) && typeof step === 'number'
     && typeof entropyBits === 'number' && stored.dtype === 'U8' && stored.shape.length === 1;

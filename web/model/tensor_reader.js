@@ -16,7 +16,7 @@ import { mapOrdered } from '../workers/pool.js';
 
 /** Bytes in which most heads end: read at first where a head is all that is wanted. */
 const HEAD_BYTES = 1 << 14;
-/** Weights of a slice and bytes of its streams, unless one stream has more: a millisecond's work. */
+/** Weights of a slice, bytes of its streams, unless one stream has more: a millisecond's work. */
 const SLICE = 1 << 18;
 /** ... for workers, where each costs two messages. */
 const WORKER_SLICE = 1 << 19;
@@ -63,7 +63,7 @@ function checkCrc(expected, got) {
   });
 }
 
-/** All of them, for what they leave behind, and for the check. @param {AsyncIterable<unknown>} items */
+/** All of them, for what they leave behind. @param {AsyncIterable<unknown>} items */
 export async function drain(items) {
   for await (const item of items) void item;
 }
@@ -252,8 +252,8 @@ export class TensorReader {
     }
   }
 
-  /** The raw plane, cut where streams end. @param {Blob} blob @param {Uint8Array} plane the coded one
-   * @returns {AsyncGenerator<Task>} */
+  /** The raw plane, cut where streams end. @param {Blob} blob @param {Uint8Array} plane the coded
+   * one @returns {AsyncGenerator<Task>} */
   async* #raw(blob, plane) {
     for (const { start, end } of streamRanges(this.codec, blob, this.wanted.slice ?? SLICE)) {
       const count = end - start;
