@@ -11,7 +11,7 @@ import { as, f32, gaussian, readAll, sourceOf } from './tensors.js';
 const ALL_CODES = new Set([...STATUS, ...Object.keys(CODES)]);
 
 describe('damage', function () {
-  this.timeout(90000);
+  this.timeout(180000);
   let file = new Uint8Array(0);
   let dataStart = 0;
 
@@ -38,25 +38,34 @@ describe('damage', function () {
     }
   }
 
+  /* A module of wasm to every open() is what takes long: all bits of the header and one of each byte
+   * behind it are flipped before open(), the others below a model that is open. What the C core says
+   * to every flip in many vectors is in tests/core/native_hostile.c. */
   it('every single flipped bit is noticed, by verify and by decode', async () => {
     const codes = new Map();
-    const { places } = await open(file);
+    const count = (/** @type {string} */ code) => codes.set(code, (codes.get(code) ?? 0) + 1);
+    const bad = file.slice();
+    const kept = await open(bad);
+    const isIn = ({ start, end }, at) => at >= start && at < end;
     for (let bit = 0; bit < 8 * file.length; bit++) {
-      const bad = file.slice();
       const at = bit >> 3;
-      bad[at] ^= 1 << (bit & 7);
       const what = `bit ${bit & 7} of byte ${at}`;
-      let model;
-      try {
-        model = await open(bad);
-      } catch (error) {
-        assertNamed(error, what);
-        codes.set(error.code, (codes.get(error.code) ?? 0) + 1);
-        continue;
+      bad[at] = file[at] ^ 1 << (bit & 7);
+      let model = kept;
+      const isTensor = [...kept.places.values()].some((place) => isIn(place, at));
+      if (!isTensor || (bit & 7) === at % 8) {
+        const opened = await open(bad).catch((e) => e);
+        if (opened instanceof Error) {
+          assertNamed(opened, what);
+          count(opened.code);
+          bad[at] = file[at];
+          continue;
+        }
+        if (at < dataStart) assert.fail(`${what}, in the header, opens`);
+        model = opened;
       }
-      if (at < dataStart) assert.fail(`${what}, in the header, opens`);
-      for (const [name, { start, end }] of places) {
-        const isHere = at >= start && at < end;
+      for (const [name, place] of model.places) {
+        const isHere = isIn(place, at);
         for (const method of ['verify', 'decode']) {
           const error = await model[method](name).then(() => null, (e) => e);
           if (!isHere && error) assert.fail(`${what}: ${name} is not damaged, but ${error.stack}`);
@@ -64,10 +73,11 @@ describe('damage', function () {
           if (!error) assert.fail(`${what}: ${method} of ${name} notices nothing`);
           assertNamed(error, what);
           assert.equal(error.where, name, what);
-          if (method === 'decode') codes.set(error.code, (codes.get(error.code) ?? 0) + 1);
+          if (method === 'decode') count(error.code);
           else assert.equal(error.code, 'HANSEL_ERR_CHECKSUM', what);
         }
       }
+      bad[at] = file[at];
     }
     assert.equal([...codes.values()].reduce((a, b) => a + b), 8 * file.length);
     const shown = [...codes].map(([code, n]) => `${code.slice('HANSEL_ERR_'.length)} ${n}`);
@@ -92,11 +102,11 @@ describe('damage', function () {
   it('symbols() and payload() check the checksum too, on a grid and without loss', async () => {
     for (const options of [{ step: 0.1 }, {}]) {
       const good = await encode({ w: f32([64, 64]) }, options);
-      const { start, end } = (await open(good)).place('w');
+      const bad = good.slice();
+      const model = await open(bad);
+      const { start, end } = model.place('w');
       for (let bit = 8 * start; bit < 8 * end; bit += 29) {
-        const bad = good.slice();
         bad[bit >> 3] ^= 1 << (bit & 7);
-        const model = await open(bad);
         const drain = async () => {
           const { chunks } = await model.payload('w');
           for await (const chunk of chunks) assert.ok(chunk.length > 0);
@@ -106,6 +116,7 @@ describe('damage', function () {
           if (!error) assert.fail(`bit ${bit} passes`);
           assertNamed(error, `bit ${bit}`);
         }
+        bad[bit >> 3] = good[bit >> 3];
       }
     }
   });
