@@ -59,14 +59,16 @@ describe('plain products', function () {
   });
 
   it('without packed_4x8_integer_dot_product', async () => {
-    const plain = await webgpu({ gpu: dawn.gpu });
+    const plain = await webgpu({ gpu: dawn.gpu, device: gpu.device });
     plain.hasPackedDot = false;
     pass(await checkPlain(plain, ['I8']), 'Dawn, dot_plain.wgsl', 200);
     plain.destroy();
   });
 
   it('cuts by rows when bindings are small', async () => {
-    const small = await webgpu({ gpu: dawn.gpu, limits: { bindingBytes: 80100 } });
+    // On the same device, which has compiled the shaders.
+    const { device } = gpu;
+    const small = await webgpu({ gpu: dawn.gpu, device, limits: { bindingBytes: 80100 } });
     const found = await checkPlain(small);
     pass(found, 'Dawn, 80,100-byte bindings');
     assert.ok(found.parts > 2);

@@ -1,7 +1,7 @@
 /** Conformance of products on coded weights, for any back end, in a page or in Node. */
 import { convert } from '../../web/core/convert.js';
 import { encode, open } from '../../web/hansel.js';
-import { makeCase, random } from './cases.js';
+import { caseFile, random } from './cases.js';
 
 /** @type {Partial<import('./cases.js').Case & {origin: number}>[]} */
 const CASES = [
@@ -65,7 +65,7 @@ export async function checkProducts(gpu) {
       dtype: 'I8', shape: [37, 1001], distribution: 'gauss', sigma: 4, seed: 31 * i + 7, options: {},
       ...part,
     };
-    const model = await open(await makeCase(c));
+    const model = await open(await caseFile(c));
     const w = await gpu.load(model, 'w');
     const { rows, columns } = w;
     const r = random(c.seed + 1);
