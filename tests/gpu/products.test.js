@@ -5,7 +5,7 @@ import { encode, open } from '../../web/hansel.js';
 import { webgpu } from '../../web/webgpu.js';
 import { random } from './cases.js';
 import { launch } from './chromium.js';
-import { openDawn } from './dawn.js';
+import { openDawn, withBindings } from './dawn.js';
 import {
   BAD_ENCODES, BAD_PRODUCTS, badProducts, checkHalfBuffers, checkHalves, checkProducts,
 } from './products_cases.js';
@@ -60,12 +60,7 @@ describe('products', function () {
   });
 
   it('splits: parts of a matrix give the same', async () => {
-    // On the same device, which has compiled the shaders.
-    const { device } = gpu;
-    const split = await webgpu({ gpu: dawn.gpu, device, limits: { bindingBytes: 20000 } });
-    pass(await checkProducts(split).catch((error) => (
-      { count: 0, problems: [error.message], worst: 0 })), 'Dawn, 20,000-byte bindings');
-    split.destroy();
+    pass(await withBindings(gpu, 20000, () => checkProducts(gpu)), 'Dawn, 20,000-byte bindings');
   });
 
   it('a chain of 24 layers, 4096 wide, without readback, equals the CPU\'s', async () => {
