@@ -168,13 +168,18 @@ fuzz: build/fuzz ## fuzzes the decoder for FUZZ_SECONDS, 60
 	$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
 
-# What a change of any part would break first, in less than two minutes.
-CHECK_TESTS = tests/api/rooms.test.js tests/api/mirror.test.js tests/api/vectors.test.js
-check: build lint build/native_test ## lints; the tests of every part that are quick
+MOCHA = npx --no-install mocha
+
+# Of every part what a mistake breaks first, in less than two minutes: C, the codec in wasm, the
+# package's rooms and mirrors, the command line there and back, every GPU back end.
+CHECK_TESTS = $(addprefix tests/,$(addsuffix .test.js,api/rooms api/mirror api/vectors \
+              api/round_trip gpu/short))
+CHECK_CLI = tests/api/cli.test.js -g 'byte for byte|to a plain file|verifies'
+check: build lint build/native_test ## lints; of every part the quick tests
 	build/native_test $(VECTORS)
 	$(MOCHA) $(CHECK_TESTS)
+	$(MOCHA) $(CHECK_CLI)
 
-MOCHA = npx --no-install mocha
 test: build lint build/native_test build/native_test_asan build/fuzz ## lints; all tests
 	build/native_test $(VECTORS)
 	build/native_test_asan $(VECTORS)
