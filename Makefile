@@ -187,7 +187,7 @@ test: build lint build/native_test build/native_test_asan build/fuzz ## lints; a
 	$(FUZZ) -runs=30000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
-	$(MOCHA) 'tests/api/*.test.js' 'tests/gpu/*.test.js' 'tests/page/*.test.js'
+	$(MOCHA) --parallel --jobs 2 'tests/gpu/*.test.js' 'tests/page/*.test.js' 'tests/api/*.test.js'
 
 # ---- habits ----------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ import stylistic from '@stylistic/eslint-plugin';
 /** Names of pages and workers that Node lacks, as far as tests use them. */
 const BROWSER = ['DataTransfer', 'DragEvent', 'GPUAdapter', 'GPUBufferUsage', 'GPUMapMode',
   'HTMLCanvasElement', 'OffscreenCanvas', 'Worker', 'crossOriginIsolated', 'document',
-  'getComputedStyle', 'location', 'navigator', 'postMessage', 'scrollY', 'window',
-  't']; // what webgl.test.js has put there
+  'getComputedStyle', 'location', 'navigator', 'postMessage', 'requestAnimationFrame', 'scrollY',
+  'window', 't']; // what webgl.test.js has put there
 const MOCHA = ['describe', 'it', 'before', 'after', 'beforeEach', 'afterEach'];
 
 /** @param {string[]} names */
@@ -56,7 +56,9 @@ export default [
       '@stylistic/no-multiple-empty-lines': ['error', { max: 1, maxBOF: 0, maxEOF: 0 }],
       '@stylistic/no-tabs': 'error',
       '@stylistic/no-trailing-spaces': 'error',
-      '@stylistic/quotes': ['error', 'single', { avoidEscape: true, allowTemplateLiterals: 'always' }],
+      '@stylistic/quotes': ['error', 'single', {
+        avoidEscape: true, allowTemplateLiterals: 'always',
+      }],
       '@stylistic/semi': 'error',
       '@stylistic/space-before-blocks': 'error',
       '@stylistic/space-infix-ops': 'error',
