@@ -1,5 +1,5 @@
 # Hansel. `make demo` runs the main job, `make test` passes the tests; both set up
-# a fresh Debian 12 machine first.
+# a fresh Debian 12 machine first. `make help` lists the rest.
 
 CC = gcc
 CFLAGS = -O3 -g
@@ -42,11 +42,15 @@ WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
-.PHONY: all build site setup demo test bench eval fuzz vectors structs clean
+.PHONY: all help build site setup demo lint format check test bench eval fuzz vectors structs clean
 all: build
 
+help: ## this list
+	@echo 'make TARGET, build by default:'
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
 # A sub-make, so that what setup installs is there when make looks.
-build: setup
+build: setup ## all that is built; quick when nothing changed
 	@$(MAKE) --no-print-directory products
 
 .PHONY: products
@@ -90,7 +94,7 @@ build/structs.checked: tools/structs.js web/core/structs.js $(HEADERS)
 	EMCC='$(EMCC)' node tools/structs.js
 	@touch $@
 
-structs:
+structs: ## web/core/structs.js anew, after a change of the C structs
 	EMCC='$(EMCC)' node tools/structs.js --write
 
 dist/types/hansel.d.ts: $(WEB) tsconfig.json node_modules/.installed
@@ -132,11 +136,11 @@ dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/*
 	node tools/site.js dist/site
 
 # Static files for any host, below any path.
-site: build
+site: build ## the demo page as static files, in dist/site
 
 # ---- the main job ---------------------------------------------------------------
 
-demo: build
+demo: build ## samples, codes, verifies and measures a matrix; serves the demo page
 	node tests/bench/demo.js build/demo
 
 # ---- tests -----------------------------------------------------------------------
@@ -172,7 +176,7 @@ build/encode_cases: tests/core/encode_cases.c build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $^ -o $@
 
 # On purpose only: a change of these bytes is a change of the format (FORMAT.md section 10).
-vectors: build/vectors
+vectors: build/vectors ## writes tests/vectors anew: a change of the format
 	rm -f $(VECTORS)/ok/* $(VECTORS)/bad/*
 	build/vectors $(VECTORS)
 
@@ -184,12 +188,25 @@ build/fuzz: tests/core/fuzz.c $(SOURCES) $(HEADERS)
 FUZZ_SECONDS = 60
 # The first folder receives what the fuzzer finds; the vectors are only read.
 FUZZ = build/fuzz -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/
-fuzz: build/fuzz
+fuzz: build/fuzz ## fuzzes the decoder for FUZZ_SECONDS, 60
 	@mkdir -p build/corpus
 	$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
 
-test: build build/native_test build/native_test_asan build/cpp_test build/example build/encode_cases build/fuzz
+MOCHA = npx --no-install mocha
+
+# Of every part what a mistake breaks first, in less than two minutes: C, the codec in wasm, the
+# package's rooms and mirrors, the command line there and back, every GPU back end.
+CHECK_TESTS = $(addprefix tests/,$(addsuffix .test.js,api/rooms api/mirror api/vectors \
+              api/round_trip gpu/short))
+CHECK_CLI = tests/api/cli.test.js -g 'byte for byte|to a plain file|verifies'
+check: build lint build/native_test ## lints; of every part the quick tests
+	build/native_test $(VECTORS)
+	$(MOCHA) $(CHECK_TESTS)
+	$(MOCHA) $(CHECK_CLI)
+
+test: build lint build/native_test build/native_test_asan build/cpp_test build/example \
+    build/encode_cases build/fuzz ## lints; all tests
 	build/native_test $(VECTORS)
 	build/native_test_asan $(VECTORS)
 	build/cpp_test
@@ -200,17 +217,31 @@ test: build build/native_test build/native_test_asan build/cpp_test build/exampl
 	$(FUZZ) -runs=30000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
-	npx --no-install mocha 'tests/api/*.test.js' 'tests/gpu/*.test.js' 'tests/page/*.test.js'
+	$(MOCHA) --parallel --jobs 2 'tests/gpu/*.test.js' 'tests/page/*.test.js' 'tests/api/*.test.js'
+
+# ---- habits ----------------------------------------------------------------------
+
+C_FILES = $(wildcard src/*.[ch] tests/*/*.[ch])
+ESLINT = npx --no-install eslint -c tools/eslint.config.js web tests tools
+lint: setup ## layout and mistakes of C, JavaScript, its types, and scripts
+	clang-format --dry-run -Werror $(C_FILES)
+	$(ESLINT)
+	npx --no-install tsc -p . --noEmit
+	bash -n .ci/setup && bash -n .ci/run
+
+format: setup ## lays out C and JavaScript
+	clang-format -i $(C_FILES)
+	$(ESLINT) --fix
 
 build/bench: tests/bench/native.c build/libhansel.a
 	$(CC) $(CFLAGS) -std=c99 $(STRICT) -D_POSIX_C_SOURCE=200809L -Isrc $< build/libhansel.a -o $@
 
-bench: build build/bench
+bench: build build/bench ## measures speed
 	node tests/bench/bench.js $(BENCH)
 
 # What coding does to that model's predictions: docs/EVAL.md.
-eval: build
+eval: build ## measures what coding costs a language model
 	node tests/bench/eval.js $(EVAL)
 
-clean:
+clean: ## removes what was made
 	rm -rf build dist min

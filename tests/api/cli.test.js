@@ -113,7 +113,7 @@ function plain(tensors, metadata = []) {
 const TENSORS = {
   'model.w': gaussian([200, 301], 1, 0.05), 'model.v': gaussian([64, 64], 2, 3),
   'norm': gaussian([64], 3), 'ids': { dtype: 'I64', shape: [3],
-  data: BigInt64Array.of(1n, -2n, 3n) },
+    data: BigInt64Array.of(1n, -2n, 3n) },
   'scalar': gaussian([], 4), '__proto__x': gaussian([32, 65], 5),
 };
 const METADATA = [['format', 'pt'], ['note', 'héllo']];
@@ -261,7 +261,7 @@ describe('hansel', function () {
       [[], {}], [['--lossless'], { lossless: true }], [['--bits', '4.5'], { bits: 4.5 }],
       [['--error', '0.05'], { error: 0.05 }],
       [['--step', '1/7'], { step: 1 / 7 }], [['--step=1e-2', '--saturate'],
-      { step: 0.01, saturate: true }],
+        { step: 0.01, saturate: true }],
       [['--bits', '4', '--include', '^model\\.'], { bits: 4, include: /^model\./ }],
       [['--exclude', 'v$', '--stream-length', '777', '--precision', '11'],
         { exclude: /v$/, streamLength: 777, precision: 11 }],

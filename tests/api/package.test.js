@@ -9,6 +9,10 @@ import { serve } from '../../web/cli/serve.js';
 import { launch } from '../gpu/chromium.js';
 
 const root = new URL('../..', import.meta.url).pathname;
+const TSC = join(root, 'node_modules/.bin/tsc');
+/** Declarations are checked, too: skipLibCheck is off. */
+const STRICT = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022',
+  '--lib', 'es2023,dom,dom.iterable,dom.asynciterable'];
 const run = (cwd, file, ...args) => execFileSync(file, args, {
   cwd, encoding: 'utf8', env: { ...process.env, npm_config_offline: 'true' },
 });
@@ -104,9 +108,34 @@ const model = await open(file);
 const shape: number[] | undefined = model.tensors.get('w')?.shape;
 try { await model.decode('x'); } catch (error) { if (error instanceof HanselError) console.log(error.code, shape); }
 `);
-    run(folder, join(root, 'node_modules/.bin/tsc'), '--noEmit', '--strict', '--module', 'nodenext',
-      '--target', 'es2022', '--lib', 'es2023,dom,dom.iterable,dom.asynciterable', '--types', '',
-      '--skipLibCheck', 'false', 'user.ts');
+    run(folder, TSC, ...STRICT, '--types', '', 'user.ts');
+  });
+
+  // TypeScript's own lib dom has WebGPU's types by now. Whose has not adds @webgpu/types; with both,
+  // TypeScript 7 finds everything declared twice, unless skipLibCheck is on.
+  it('has types of the GPU entries, too, for a strict TypeScript user', async () => {
+    await writeFile(join(folder, 'gpu_user.ts'), `
+import { open } from 'hansel';
+import { gpu } from 'hansel/gpu';
+import { webgpu } from 'hansel/webgpu';
+import { webgl } from 'hansel/webgl';
+import { loadPlain } from 'hansel/plain';
+const model = await open('model.safetensors');
+const { gpu: device, kind } = await gpu({ prefer: ['webgl', 'wasm'] });
+const w = await device.load(model, 'w');
+const y: Float32Array = await w.matvec(new Float32Array(w.columns), { bias: new Float32Array(w.rows) });
+const integers: Int32Array = await w.matvecI8(new Int8Array(w.columns));
+const isOk: boolean = (await w.verify()).ok;
+w.destroy();
+for (const back of [await webgpu(), await webgl({ canvas: document.createElement('canvas') })]) {
+  const plain = await loadPlain(back, model, 'norm', { layout: 'group' });
+  console.log(kind.length, y, integers, isOk, await plain.matmul(new Float32Array(8), 2));
+  back.destroy();
+}
+`);
+    run(folder, TSC, ...STRICT, '--types', '', 'gpu_user.ts');
+    const types = join(root, 'node_modules/@webgpu/types');
+    run(folder, TSC, ...STRICT, '--types', types, '--skipLibCheck', 'gpu_user.ts');
   });
 
   it('serves the demo page, with its samples', async () => {

@@ -61,4 +61,18 @@ export async function openDawn({ options = [] } = {}) {
   };
 }
 
+/**
+ * As webgpu({ limits: { bindingBytes } }), on a back end that has compiled its shaders, which is
+ * most of what a test on SwiftShader waits for.
+ * @template R @param {any} gpu a back end @param {number} bytes @param {() => Promise<R>} body
+ */
+export async function withBindings(gpu, bytes, body) {
+  Object.defineProperty(gpu, 'bindingBytes', { value: bytes, configurable: true });
+  try {
+    return await body();
+  } finally {
+    delete gpu.bindingBytes; // the class has it
+  }
+}
+
 /** @typedef {Parameters<typeof requestTestDevice>[0]} DeviceOptions */

@@ -44,6 +44,39 @@ function product(w, rows, x, batch, bias) {
   });
 }
 
+/**
+ * Vectors for a matrix, and what it makes of them: each reckoned once, for all layouts and pitches.
+ * @param {ArrayLike<number>} values @param {number} rows @param {number} columns @param {number} seed
+ */
+function references(values, rows, columns, seed) {
+  const r = random(seed);
+  const jobs = [1, 3, 4, 5].map((batch) => ({
+    batch, x: Float32Array.from({ length: batch * columns }, r.gauss),
+    bias: batch === 3 ? undefined : Float32Array.from({ length: rows }, r.gauss),
+    /** @type {Map<number, Float64Array>} */
+    products: new Map(),
+  }));
+  /** @type {{x: Int8Array, y: Float64Array} | null} */
+  let exact = null;
+  return {
+    jobs,
+    /** @param {jobs[0]} job @param {number} scale of the weights */
+    floats({ x, batch, bias, products }, scale) {
+      if (!products.has(scale)) {
+        products.set(scale, product(Float64Array.from(values, (v) => v * scale), rows, x, batch, bias));
+      }
+      return /** @type {Float64Array} */ (products.get(scale));
+    },
+    integers() {
+      if (!exact) {
+        const x = Int8Array.from({ length: columns }, () => Math.floor(256 * r.next()) - 128);
+        exact = { x, y: product(values, rows, x, 1) };
+      }
+      return exact;
+    },
+  };
+}
+
 /** @param {ArrayLike<number>} got @param {Float64Array} expected */
 function normError(got, expected) {
   let error = 0;
@@ -102,26 +135,22 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
   let parts = 0;
   const [rowRoom, room] = roomOf(gpu);
   const check = async (/** @type {any} */ w, /** @type {any} */ values,
-    /** @type {string} */ what, /** @type {number} */ seed) => {
-    const { rows, columns, scale } = w;
-    const r = random(seed);
-    const scaled = Float64Array.from(values, (v) => v * scale);
-    for (const batch of [1, 3, 4, 5]) {
-      const x = Float32Array.from({ length: batch * columns }, r.gauss);
-      const bias = batch === 3 ? undefined : Float32Array.from({ length: rows }, r.gauss);
+    /** @type {string} */ what, /** @type {ReturnType<typeof references>} */ expected) => {
+    for (const job of expected.jobs) {
+      const { x, batch, bias } = job;
       const got = await w.matmul(x, batch, { bias });
       const again = await w.matmul(x, batch, { bias });
-      const error = normError(got, product(scaled, rows, x, batch, bias));
+      const error = normError(got, expected.floats(job, w.scale));
       worst = Math.max(worst, error);
       count++;
       if (!(error < 1e-5)) problems.push(`${what} batch ${batch}: error ${error}`);
       if (got.some((y, i) => y !== again[i])) problems.push(`${what}: not deterministic`);
     }
     if (w.dtype === 'I8') {
-      const x = Int8Array.from({ length: columns }, () => Math.floor(256 * r.next()) - 128);
+      const { x, y: exact } = expected.integers();
       const got = await w.matvecI8(x);
       count++;
-      const at = product(values, rows, x, 1).findIndex((y, i) => y !== got[i]);
+      const at = exact.findIndex((y, i) => y !== got[i]);
       if (at >= 0) problems.push(`${what}: integer row ${at} is ${got[at]}`);
     }
     const decoded = await w.decode();
@@ -139,6 +168,7 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
       const model = await open(await encode({ w: { dtype, shape, data } }, { exclude: /w/ }));
       const rowBytes = columns * BYTES[dtype];
       if (rowBytes > rowRoom) continue;
+      const expected = references(values, rows, columns, 10 * i + k);
       const layouts = /** @type {const} */ (['group', 'invocation']);
       for (const layout of gpu.kind === 'wasm' ? [undefined] : layouts) {
         const w = await (layout ? loadPlain(gpu, model, 'w', { layout }) : gpu.load(model, 'w'));
@@ -150,7 +180,7 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
         if (a.some((/** @type {number} */ v, /** @type {number} */ at) => v !== b[at])) {
           problems.push(`${dtype} ${shape}: decode() to ${half} differs`);
         }
-        await check(w, values, `${dtype} ${shape} ${layout}`, 10 * i + k);
+        await check(w, values, `${dtype} ${shape} ${layout}`, expected);
         // Twice: 4 bytes more than needed, and 16-byte rows.
         for (const unit of [4, 16]) {
           const rowPitch = Math.ceil(rowBytes / unit) * unit + unit;
@@ -158,7 +188,7 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
           if (isLarge || bytes.length > room || gpu.kind === 'wasm') continue;
           const { w: own, free } = ownMatrix(gpu, bytes,
             { dtype, rows, columns, rowPitch, layout, scale: 0.75 });
-          await check(own, values, `${dtype} ${shape} ${layout} pitch ${rowPitch}`, 10 * i + k);
+          await check(own, values, `${dtype} ${shape} ${layout} pitch ${rowPitch}`, expected);
           free();
         }
       }

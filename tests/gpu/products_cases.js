@@ -1,7 +1,7 @@
 /** Conformance of products on coded weights, for any back end, in a page or in Node. */
 import { convert } from '../../web/core/convert.js';
 import { encode, open } from '../../web/hansel.js';
-import { makeCase, random } from './cases.js';
+import { caseFile, checkFile, random } from './cases.js';
 
 /** @type {Partial<import('./cases.js').Case & {origin: number}>[]} */
 const CASES = [
@@ -54,18 +54,18 @@ function product(w, rows, x, batch, bias) {
 
 /**
  * Runs all cases: float products within 1e-5 of float64, integer ones exact.
- * @param {any} gpu @returns {Promise<{count: number, problems: string[], worst: number}>}
+ * @param {any} gpu @param {typeof CASES} [cases] @returns {Promise<{count: number, problems: string[], worst: number}>}
  */
-export async function checkProducts(gpu) {
+export async function checkProducts(gpu, cases = CASES) {
   const problems = [];
   let count = 0;
   let worst = 0;
-  for (const [i, part] of CASES.entries()) {
+  for (const [i, part] of cases.entries()) {
     const c = {
       dtype: 'I8', shape: [37, 1001], distribution: 'gauss', sigma: 4, seed: 31 * i + 7, options: {},
       ...part,
     };
-    const model = await open(await makeCase(c));
+    const model = await open(await caseFile(c));
     const w = await gpu.load(model, 'w');
     const { rows, columns } = w;
     const r = random(c.seed + 1);
@@ -290,3 +290,24 @@ export const BAD_PRODUCTS = {
   bias: 'HANSEL_ERR_ARGUMENT', nan: 'true', destroyed: 'HANSEL_ERR_DESTROYED',
   destroyedHalves: 'HANSEL_ERR_DESTROYED',
 };
+
+/** One case of each way that weights are stored, small. */
+export const SHORT = /** @type {Partial<import('./cases.js').Case>[]} */ ([
+  { options: { streamLength: 256 } },
+  { distribution: 'int4', options: { weightsPerSymbol: 2 } },
+  { distribution: 'ternary', options: { weightsPerSymbol: 4 } },
+  { distribution: 'one' },
+  { dtype: 'F32', options: { step: 0.125 } },
+  { dtype: 'BF16', options: { lossless: true } },
+]);
+
+/** Symbols, values and products of SHORT. @param {any} gpu */
+export async function checkShort(gpu) {
+  const all = SHORT.map((part, i) => ({
+    dtype: 'I8', shape: [37, 301], distribution: 'gauss', sigma: 4, seed: 83 * i + 5, options: {},
+    ...part,
+  }));
+  const { count, problems } = await checkProducts(gpu, all);
+  for (const c of all) problems.push(...await checkFile(gpu, await caseFile(c)));
+  return { count, problems };
+}

@@ -197,7 +197,10 @@ describe('demo page', function () {
     const compare = ({ view: [x, y, width, height, peak], pixels }, what) => {
       for (const [i, [px, py]] of spots.entries()) {
         let strongest = 0;
-        const range = (from, cells) => [Math.floor(from + 1e-9), Math.max(Math.floor(from + 1e-9) + 1, Math.ceil(from + cells - 0.001))];
+        const range = (from, cells) => {
+          const first = Math.floor(from + 1e-9);
+          return [first, Math.max(first + 1, Math.ceil(from + cells - 0.001))];
+        };
         const [top, bottom] = range(y + py * height / 512, height / 512);
         const [left, right] = range(x + px * width / 512, width / 512);
         for (let row = top; row < bottom; row++) {

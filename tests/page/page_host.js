@@ -100,7 +100,8 @@ export class Visitor {
   requests = [];
 
   /** @param {Awaited<ReturnType<typeof import('../gpu/chromium.js').launch>>} browser @param {string} url
-   * @param {{scheme?: 'light' | 'dark', width?: number, script?: () => void}} [options] script runs before the page's */
+   * @param {{scheme?: 'light' | 'dark', width?: number, script?: () => void}} [options]
+   *   script runs before the page's */
   static async come(browser, url, { scheme = 'light', width = 1200, script } = {}) {
     const page = await browser.openPage();
     const visitor = new Visitor(page);
