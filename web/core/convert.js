@@ -1,4 +1,5 @@
 /** Conversions between float dtypes, for decoded weights. */
+import { typedArray } from './dtypes.js';
 
 const float = new Float32Array(1);
 const bits = new Uint32Array(float.buffer);
@@ -55,5 +56,4 @@ export function convert(bytes, from, to) {
   const target = typedArray(to, new ArrayBuffer(source.length * (to === 'F32' ? 4 : 2)));
   for (let i = 0; i < source.length; i++) target[i] = store(load(source[i]));
   return new Uint8Array(target.buffer);
-}import { typedArray } from './dtypes.js';
-
+}

@@ -112,7 +112,7 @@ export class RowUpload {
 
   /** @param {Uint8Array} bytes */
   push(bytes) {
-    const { rowBytes, rowPitch } = this;
+    const { rowBytes } = this;
     for (let from = 0; from < bytes.length;) {
       const isStart = this.at === 0;
       const whole = isStart ? Math.min(Math.floor((bytes.length - from) / rowBytes),

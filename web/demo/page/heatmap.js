@@ -55,12 +55,14 @@ function look(x, y, width, height) {
   const { rows, columns } = shown;
   const fit = (/** @type {number} */ n, /** @type {number} */ all) => Math.min(Math.max(n, Math.min(LEAST, all)), all);
   const [w, ht] = [fit(width, columns), fit(height, rows)];
-  const place = (/** @type {number} */ n, /** @type {number} */ size, /** @type {number} */ all) => Math.max(0, Math.min(n, all - size));
+  const place = (/** @type {number} */ n, /** @type {number} */ size,
+    /** @type {number} */ all) => Math.max(0, Math.min(n, all - size));
   view = { x: place(x, w, columns), y: place(y, ht, rows), width: w, height: ht };
   draw();
 }
 
-/** @param {number} factor below 1 comes nearer @param {number} [atX] share of the image that stays @param {number} [atY] */
+/** @param {number} factor below 1 comes nearer
+ * @param {number} [atX] share of the image that stays @param {number} [atY] */
 function zoom(factor, atX = 0.5, atY = 0.5) {
   const [width, height] = [view.width * factor, view.height * factor];
   look(view.x + atX * (view.width - width), view.y + atY * (view.height - height), width, height);

@@ -15,7 +15,8 @@ const BINS = 160;
  * @property {string} label of the x axis
  */
 
-/** @param {Int8Array} symbols @param {import('../../model/head.js').Head} head @param {number} step @returns {Shares} */
+/** @param {Int8Array} symbols @param {import('../../model/head.js').Head} head
+ * @param {number} step @returns {Shares} */
 export function sharesOfSymbols(symbols, { frequencies, precision, weightsPerSymbol }, step) {
   const counts = new Float64Array(256);
   for (const symbol of symbols) counts[symbol + 128]++;
@@ -35,7 +36,8 @@ export function sharesOfSymbols(symbols, { frequencies, precision, weightsPerSym
   };
 }
 
-/** @param {import('../../hansel.js').Model} model @param {string} name @param {AbortSignal} signal @returns {Promise<Shares>} */
+/** @param {import('../../hansel.js').Model} model @param {string} name
+ * @param {AbortSignal} signal @returns {Promise<Shares>} */
 export async function sharesOfPlain(model, name, signal) {
   const { dtype } = model.tensor(name);
   const isFloat = /^(F32|F16|BF16)$/.test(dtype);
@@ -113,7 +115,13 @@ function draw(uPlot) {
     v === null || v === undefined ? '–' : `${(100 * v).toFixed(v < 0.001 ? 4 : 2)} %`);
   plot = new uPlot({
     width: root.clientWidth, height: HEIGHT, padding: [8, 8, 0, 0],
-    scales: { x: { time: false }, y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [0, max * 1.05 || 1] } },
+    scales: {
+      x: { time: false },
+      y: {
+        range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => (
+          [0, max * 1.05 || 1]),
+      },
+    },
     axes: [
       { ...axis, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((t) => short(t)) },
       { ...axis, size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((t) => `${short(100 * t)} %`) },
