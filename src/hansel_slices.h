@@ -6,7 +6,8 @@
  *             hansel_dequantize | hansel_join
  *   encode    hansel_init  hansel_scan  hansel_quantize | hansel_split  hansel_histogram
  *             hansel_fit  hansel_plan  hansel_fold  hansel_encode_streams  hansel_finish
- *             hansel_write_head; hansel_search_* finds the step for a rate or an error
+ *             hansel_write_head; hansel_search_* finds the step for a rate or an error;
+ *             hansel_encoder_begin and _next say which of these comes next, and decide
  *   multiply  hansel_matvec  hansel_matvec_i8
  */
 #ifndef HANSEL_SLICES_H
@@ -60,7 +61,7 @@ uint64_t hansel_symbol_start(const hansel_blob *blob, uint32_t stream);
  * Returns HANSEL_OK, HANSEL_ERR_ARGUMENT (sizes) or HANSEL_ERR_CORRUPT. On
  * error dst holds unspecified bytes; nothing outside it is written. Work is
  * bounded by the weights asked for. FORMAT.md section 4. Mirrors:
- * shaders/decode.wgsl, shaders/decode.frag.glsl.
+ * shaders/decode_stream.wgsl, shaders/decode_stream.glsl.
  */
 hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel_blob *blob,
                                     const uint32_t *table, const uint32_t *cursors, uint32_t first,

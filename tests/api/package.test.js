@@ -80,14 +80,21 @@ describe('npm package', function () {
     console.log(Object.entries(sizes).map(([name, size]) => `      ${name}: ${size}`).join('\n'));
   });
 
-  it('runs the README\'s snippet', async () => {
+  it('runs the README\'s first command and its snippets', async () => {
     const readme = await readFile(join(root, 'README.md'), 'utf8');
-    const snippet = /```js\n(import [^]*?)```/.exec(readme)?.[1];
-    assert.ok(snippet, 'the README has no snippet');
-    await writeFile(join(folder, 'snippet.js'), `${snippet}
+    const bin = join(folder, 'node_modules/.bin/hansel');
+    run(folder, bin, 'sample', 'model.safetensors', '--rows', '16'); // of 4096 columns
+    const command = /npx hansel (encode model[^#\n]*?) *#/.exec(readme)?.[1];
+    assert.ok(command, 'the README has no command');
+    run(folder, bin, ...command.split(' '));
+    const snippets = [...readme.matchAll(/```js\n(import [^\n]*'hansel';[^]*?)```/g)];
+    assert.equal(snippets.length, 2);
+    for (const [i, [, snippet]] of snippets.entries()) {
+      await writeFile(join(folder, `snippet${i}.js`), `${snippet}
 if (!(weights instanceof Float32Array) || weights.length !== 64 * 1024) throw new Error('wrong');
 console.log('snippet ran', weights.length);`);
-    assert.match(run(folder, 'node', 'snippet.js'), /snippet ran 65536/);
+      assert.match(run(folder, 'node', `snippet${i}.js`), /snippet ran 65536/);
+    }
   });
 
   it('has a command line', () => {

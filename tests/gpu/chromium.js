@@ -181,3 +181,18 @@ export async function launch({ args = FLAGS, root = ROOT, headers } = {}) {
     },
   };
 }
+
+/**
+ * Mocha hooks: a browser with one page, for the tests of the describe() that calls this.
+ * @param {(page: TestPage, browser: Awaited<ReturnType<typeof launch>>) => unknown} take receives
+ *   them before the tests
+ */
+export function withPage(take) {
+  /** @type {Awaited<ReturnType<typeof launch>> | undefined} */
+  let browser;
+  before(async () => {
+    browser = await launch();
+    await take(await browser.openPage(), browser);
+  });
+  after(() => browser?.close());
+}

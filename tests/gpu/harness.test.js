@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { launch } from './chromium.js';
+import { withPage } from './chromium.js';
 import { openDawn } from './dawn.js';
 import { describeGpu, digest, runCompute } from './page.js';
 
@@ -52,16 +52,10 @@ function checkCompute(bytes) {
 
 describe('GPU harness: Chromium', function () {
   this.timeout(60_000);
-  /** @type {Awaited<ReturnType<typeof launch>>} */
-  let browser;
   /** @type {import('./chromium.js').TestPage} */
   let page;
-
-  before(async () => {
-    browser = await launch();
-    page = await browser.openPage();
-  });
-  after(() => browser?.close());
+  let browser;
+  withPage((...opened) => { [page, browser] = opened; });
 
   it('says what it offers', async () => {
     const { gpu, gl, isolated } = await page.run((_, h) => h.withTestDevice({}, (device, adapter) =>

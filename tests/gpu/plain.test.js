@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { encode, open } from '../../web/hansel.js';
 import { loadPlain, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
-import { launch } from './chromium.js';
+import { withPage } from './chromium.js';
 import { openDawn, withBindings } from './dawn.js';
 import { BAD_PLAIN, checkDecoded, checkPlain } from './plain_cases.js';
 
@@ -57,13 +57,8 @@ describe('plain products', function () {
   });
 
   describe('in Chromium', () => {
-    let browser;
     let page;
-    before(async () => {
-      browser = await launch();
-      page = await browser.openPage();
-    });
-    after(() => browser?.close());
+    withPage((opened) => { page = opened; });
 
     it('a decoded matrix where it lies', async () => {
       const found = await page.run(async () => {

@@ -4,7 +4,7 @@ import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { encode, open } from '../../web/hansel.js';
 import { webgpu } from '../../web/webgpu.js';
 import { random } from './cases.js';
-import { launch } from './chromium.js';
+import { withPage } from './chromium.js';
 import { openDawn, withBindings } from './dawn.js';
 import { checkHalfBuffers, checkProducts } from './products_cases.js';
 
@@ -96,13 +96,8 @@ describe('products', function () {
   });
 
   describe('in Chromium', () => {
-    let browser;
     let page;
-    before(async () => {
-      browser = await launch();
-      page = await browser.openPage();
-    });
-    after(() => browser?.close());
+    withPage((opened) => { page = opened; });
 
     // The second: rows in segments, sums in blocks, batches in groups, matrices in parts.
     for (const limits of [

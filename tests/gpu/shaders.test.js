@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { GLSL, WGSL } from '../../web/gpu/shaders.js';
 import { joinWgsl, webgpu } from '../../web/webgpu.js';
-import { launch } from './chromium.js';
+import { withPage } from './chromium.js';
 import { openDawn } from './dawn.js';
 
 /**
@@ -97,13 +97,8 @@ describe('shaders', function () {
   });
 
   describe('in Chromium', () => {
-    let browser;
     let page;
-    before(async () => {
-      browser = await launch();
-      page = await browser.openPage();
-    });
-    after(() => browser?.close());
+    withPage((opened) => { page = opened; });
 
     it(`all ${wgsl.length} WGSL programs compile`, async () => {
       assert.deepEqual(await page.run(async ([list, text]) => {

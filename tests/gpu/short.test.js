@@ -6,20 +6,14 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { encode, open } from '../../web/hansel.js';
 import { webgpu } from '../../web/webgpu.js';
-import { launch } from './chromium.js';
+import { withPage } from './chromium.js';
 import { openDawn } from './dawn.js';
 import { SHORT, checkShort } from './products_cases.js';
 
 describe('every back end, briefly', function () {
   this.timeout(120000);
-  /** @type {Awaited<ReturnType<typeof launch>>} */
-  let browser;
   let page;
-  before(async () => {
-    browser = await launch();
-    page = await browser.openPage();
-  });
-  after(() => browser?.close());
+  withPage((opened) => { page = opened; });
 
   it('WebGPU on Dawn', async () => {
     const dawn = await openDawn();

@@ -1,6 +1,6 @@
 /** WebGL2 in Chromium, beyond the conformance suite: limits, splits, errors, loss. */
 import assert from 'node:assert/strict';
-import { launch } from './chromium.js';
+import { withPage } from './chromium.js';
 
 /** What WebGL2 guarantees, the least that Hansel takes, and odd ones. */
 const LIMITS = [
@@ -11,13 +11,10 @@ const LIMITS = [
 
 describe('WebGL2 in Chromium', function () {
   this.timeout(300000);
-  /** @type {Awaited<ReturnType<typeof launch>>} */
-  let browser;
   /** @type {import('./chromium.js').TestPage} */
   let page;
-  before(async () => {
-    browser = await launch();
-    page = await browser.openPage();
+  withPage(async (opened) => {
+    page = opened;
     await page.run(async () => {
       const { encode, open } = await import('/web/hansel.js');
       const { webgl } = await import('/web/webgl.js');
@@ -40,7 +37,6 @@ describe('WebGL2 in Chromium', function () {
       globalThis.t = { ...cases, encode, open, webgl, coded, withGl, codeOf };
     });
   });
-  after(() => browser?.close());
 
   for (const limits of LIMITS) {
     const title = JSON.stringify(limits);

@@ -4,7 +4,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import { encode, open } from '../../web/hansel.js';
 import { webgpu } from '../../web/webgpu.js';
 import { checkFile, makeCase, random } from './cases.js';
-import { launch } from './chromium.js';
+import { withPage } from './chromium.js';
 import { openDawn } from './dawn.js';
 
 const MODEL = new URL('../../build/licence-llama.safetensors', import.meta.url);
@@ -168,13 +168,8 @@ describe('WebGPU on Dawn', function () {
 
 describe('WebGPU in Chromium', function () {
   this.timeout(300000);
-  let browser;
   let page;
-  before(async () => {
-    browser = await launch();
-    page = await browser.openPage();
-  });
-  after(() => browser?.close());
+  withPage((opened) => { page = opened; });
 
   it('streams from a URL, whole model', async () => {
     const plain = await open(await readFile(MODEL));

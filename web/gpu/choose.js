@@ -10,8 +10,9 @@ import { webgl } from './webgl_device.js';
 import { webgpu } from './webgpu_device.js';
 
 /** @typedef {import('./webgpu_device.js').WebGpu | import('./webgl_device.js').WebGl | WasmBackend} Backend */
+/** @typedef {'webgpu' | 'webgl' | 'wasm'} Kind */
 
-/** @type {Record<string, () => Promise<Backend>>} */
+/** @type {Record<Kind, () => Promise<Backend>>} */
 const OPEN = {
   webgpu: () => webgpu(),
   webgl: () => webgl(),
@@ -37,18 +38,18 @@ async function time(backend) {
  * Opens the best back end: WebGPU, else WebGL2, else wasm.
  *
  * @param {object} [options]
- * @param {('webgpu' | 'webgl' | 'wasm')[]} [options.prefer] what to try, in this order; one name
+ * @param {Kind[]} [options.prefer] what to try, in this order; one name
  *   forces it
  * @param {boolean} [options.measure] try all of them, decode a small matrix on each, and keep the
  *   fastest: worth its tenths of a second where the GPU may be a software renderer
- * @returns {Promise<{gpu: Backend, kind: string, tried: {kind: string, ms?: number,
+ * @returns {Promise<{gpu: Backend, kind: Kind, tried: {kind: Kind, ms?: number,
  *   error?: HanselError}[]}>} tried says why a preferred one was passed over
  * @throws {HanselError} HANSEL_ERR_ADAPTER when none of those named is there
  * @example
  * const { gpu, kind } = await gpu(); // await gpu({ prefer: ['webgl'] }) forces WebGL2
  */
 export async function gpu({ prefer = ['webgpu', 'webgl', 'wasm'], measure = false } = {}) {
-  /** @type {{kind: string, ms?: number, error?: HanselError}[]} */
+  /** @type {{kind: Kind, ms?: number, error?: HanselError}[]} */
   const tried = [];
   /** @type {{backend: Backend, ms: number} | null} */
   let best = null;

@@ -23,7 +23,7 @@ import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
  */
 export async function loadMatrix(gpu, model, name, options = {}) {
   const isPlain = model.tensor(name).mode === 'pass-through';
-  return (isPlain ? loadPlainMatrix : loadCodedMatrix)(gpu, model, name, options);
+  return (isPlain ? loadPlain : loadCodedMatrix)(gpu, model, name, options);
 }
 
 /** @type {typeof loadMatrix} */
@@ -57,11 +57,17 @@ async function loadCodedMatrix(gpu, model, name, { signal, onProgress } = {}) {
 }
 
 /**
- * Loads a tensor that was passed through.
- * @type {typeof loadMatrix}
- * @throws {HanselError} HANSEL_ERR_DTYPE when it is coded, or no float or I8
+ * Loads a tensor that was passed through, as load() does, with a layout of your choice.
+ * @param {any} gpu @param {Model} model retained by the matrix, for verify() @param {string} name
+ * @param {LoadOptions} [options]
+ * @returns {Promise<Matrix>}
+ * @throws {HanselError} HANSEL_ERR_DTYPE when it is coded, or not F32, F16, BF16 or I8;
+ *   HANSEL_ERR_TENSOR, _LIMIT, _MEMORY, _LOST, _GPU, and as Model.slices()
+ * @example
+ * const head = await loadPlain(gpu, model, 'lm_head.weight');
+ * const y = await head.matvec(x);
  */
-export async function loadPlainMatrix(gpu, model, name, { signal, onProgress, layout } = {}) {
+export async function loadPlain(gpu, model, name, { signal, onProgress, layout } = {}) {
   const { dtype, shape, mode, bytes: total } = model.tensor(name);
   if (mode !== 'pass-through') {
     throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is coded: load() takes it', {

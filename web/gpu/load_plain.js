@@ -2,30 +2,19 @@
  * Matrices that are not coded, on every back end: tensors that passed through, decoded ones, your
  * own.
  */
-import { loadPlainMatrix, plainMatrix } from './load.js';
+import { loadPlain, plainMatrix } from './load.js';
 import { checkDtype, KINDS } from './plain_rows.js';
 import { WasmBackend } from './wasm_device.js';
 import { WasmPlain } from './wasm_plain.js';
 import { WebGlPlain } from './webgl_plain.js';
 import { WebGpuPlain, pickLayout } from './webgpu_plain.js';
 
-export { pickLayout };
+export { loadPlain, pickLayout };
 
 /** @typedef {import('./matrix.js').Matrix} Matrix */
 /** @typedef {import('./webgpu_device.js').WebGpu} WebGpu */
 /** @typedef {import('./webgl_device.js').WebGl} WebGl */
 /** @typedef {import('./plain_rows.js').PlainDescription} PlainDescription */
-
-/**
- * Loads a tensor that was passed through, as load() does, with a layout of your choice.
- * @type {typeof loadPlainMatrix}
- * @throws {import('../core/errors.js').HanselError} HANSEL_ERR_DTYPE when it is coded, or not F32,
- *   F16, BF16 or I8; HANSEL_ERR_LIMIT, _MEMORY, _LOST, _GPU, and as Model.slices()
- * @example
- * const head = await loadPlain(gpu, model, 'lm_head.weight');
- * const y = await head.matvec(x);
- */
-export const loadPlain = loadPlainMatrix;
 
 /** @param {any} gpu @param {any} store @param {PlainDescription} description */
 const own = (gpu, store, { dtype, rows, columns, scale = 1, name = 'plain matrix' }) => plainMatrix(

@@ -4,7 +4,7 @@ import { multiplyStreams } from '../core/multiply.js';
 import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
 import { widened } from '../core/vectors.js';
-import { decodeRange } from '../model/rows.js';
+import { readWeights } from '../model/rows.js';
 import { Store } from './store.js';
 
 /** Weights decoded at a time: what stays in a core's cache. */
@@ -60,7 +60,7 @@ export class WasmCoded extends Store {
     const isSymbols = target === 'symbols';
     /** The coded plane alone, as bytes. @type {Blob} */
     const plane = { ...blob, mode: 'lossless', dtype: 'U8', rawBytes: 0 };
-    out.set(await decodeRange({
+    out.set(await readWeights({
       codec, blob: isSymbols ? plane : blob, cursors: this.#cursors,
       read: (from, to) => this.#bytes(from, to),
     }, first * blob.columns, (first + count) * blob.columns, isSymbols ? 'U8' : target));

@@ -4,6 +4,7 @@
  */
 import { HanselError } from '../core/errors.js';
 import { isSoftware } from './renderer.js';
+import { createContext } from './webgl_create.js';
 import { compileProgram } from './webgl_programs.js';
 
 /** Width of the textures that serve as arrays: what every WebGL2 has. WIDTH_LOG2 in the shaders. */
@@ -83,7 +84,7 @@ export class GlContext {
    */
   async ready() {
     if (!this.isLost) return;
-    const gl = this.#options.gl ?? this.#create();
+    const gl = this.#options.gl ?? createContext(this.#options.canvas);
     if (gl.isContextLost()) throw this.lossError('not restored yet');
     this.gl = gl;
     this.epoch++;
@@ -114,29 +115,6 @@ export class GlContext {
     const most = Math.min(attachments, gl.getParameter(gl.MAX_DRAW_BUFFERS),
       gl.getParameter(gl.MAX_COLOR_ATTACHMENTS));
     this.attachments = most >= 8 && this.#isComplete(8) ? 8 : 4;
-  }
-
-  /** @returns {WebGL2RenderingContext} */
-  #create() {
-    const settings = { alpha: false, antialias: false, depth: false, stencil: false };
-    const { canvas } = this.#options;
-    const ways = canvas ? [() => canvas] : [
-      () => new OffscreenCanvas(1, 1), // throws where there is none
-      () => document.createElement('canvas'), // or it may know 2-D only
-    ];
-    /** @type {unknown} */
-    let cause;
-    for (const way of ways) {
-      try {
-        const gl = way().getContext('webgl2', settings);
-        if (gl) return /** @type {WebGL2RenderingContext} */ (gl);
-      } catch (error) {
-        cause = error;
-      }
-    }
-    throw new HanselError('HANSEL_ERR_ADAPTER', 'no WebGL2 here', {
-      expected: 'WebGL2', got: 'none', cause,
-    });
   }
 
   /** Some GPUs hold fewer bytes to a pixel than their attachments could. @param {number} count */

@@ -40,7 +40,7 @@ export function checkRows(first, count, rows, where) {
  * @returns {Promise<Uint8Array>} elements, row-major, the caller's
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
-export async function decodeRange({ codec, blob, cursors, read }, from, to, dtype) {
+export async function readWeights({ codec, blob, cursors, read }, from, to, dtype) {
   const { rawBytes, rawStart, dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
@@ -90,7 +90,7 @@ export async function readRows(reader, heads, first, count) {
     heads.set(name, known);
     const { blob, cursors } = known;
     const payload = start + blob.headBytes;
-    const bytes = await decodeRange({
+    const bytes = await readWeights({
       codec, blob, cursors,
       read: (from, to) => source.read(payload + from, payload + to, { signal }),
     }, first * columns, (first + count) * columns, dtype);
