@@ -217,7 +217,8 @@ test: build lint build/native_test build/native_test_asan build/cpp_test build/e
 	$(FUZZ) -runs=30000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
-	$(MOCHA) --parallel --jobs 2 'tests/gpu/*.test.js' 'tests/page/*.test.js' 'tests/api/*.test.js'
+	$(MOCHA) --parallel --jobs 2 --ignore tests/gpu/short.test.js \
+	    'tests/gpu/*.test.js' 'tests/page/*.test.js' 'tests/api/*.test.js'
 
 # ---- habits ----------------------------------------------------------------------
 

@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { withPage } from './chromium.js';
 
-/** What WebGL2 guarantees, the least that Hansel takes, and odd ones. */
+/** The least that Hansel takes, which is less than WebGL2 guarantees, and odd ones. */
 const LIMITS = [
-  { textureSize: 2048, attachments: 4, layers: 256 },
   { textureSize: 64, attachments: 4, layers: 8 },
   { textureSize: 100, layers: 13, steps: 1000 },
 ];

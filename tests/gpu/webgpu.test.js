@@ -171,6 +171,26 @@ describe('WebGPU in Chromium', function () {
   let page;
   withPage((opened) => { page = opened; });
 
+  it('the README\'s snippet', async () => {
+    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+    const snippet = [...readme.matchAll(/```js\n([^]*?)```/g)].map(([, text]) => text)
+      .find((text) => text.includes('from \'hansel/gpu\''));
+    assert.ok(snippet, 'the README has no snippet of hansel/gpu');
+    const data = new Int8Array(64 * 100).map((_, i) => i * i % 11 - 5);
+    const file = await encode({ w: { dtype: 'I8', shape: [64, 100], data } });
+    const x = new Float32Array(100).map((_, i) => i % 7);
+    page.put('readme.safetensors', file);
+    // As it stands there, but for the package's name, and with the model and x that it takes as given.
+    page.put('readme.js', Buffer.from(`import { open } from '/web/hansel.js';
+      const model = await open('/__mem/readme.safetensors');
+      const x = new Float32Array([${x}]);
+      ${snippet.replace(/'hansel(\/\w+)?'/g, (_, entry = '/hansel') => `'/web${entry}.js'`)}
+      export const result = { y: [...y], kind };`));
+    const result = await page.run(async () => (await import('/__mem/readme.js')).result);
+    const expected = await (await open(file)).matvec('w', x);
+    assert.deepEqual(result, { y: [...expected], kind: 'webgpu' });
+  });
+
   it('streams from a URL, whole model', async () => {
     const plain = await open(await readFile(MODEL));
     const tensors = new Map();
