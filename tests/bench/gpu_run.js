@@ -1,6 +1,7 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
 import { sampleRows64 } from '../../web/cli/sample.js';
 import { readTextAsset } from '../../web/core/assets.js';
+import { GROUP_COLUMNS } from '../../web/gpu/webgpu_products.js';
 import { PlainMatrix, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
 import { glProducts } from './gl_run.js';
@@ -149,10 +150,11 @@ async function decodeKernels(gpu, w, data) {
   });
   const prototype = await ownPipeline(gpu, 'prototype.wgsl', 'decode_prototype');
   const write = await ownPipeline(gpu, 'write.wgsl', 'write_quads');
+  const slots = gpu.filled(table, STORAGE, 'bench');
   const other = gpu.filled(table.map((entry) => (
     (entry >>> 12 & 255) << 24 | entry >>> 20 << 12 | entry & 4095)), STORAGE, 'bench');
   const fullSteps = stream - blob.tailSteps;
-  const made = [dst, faults, none, other];
+  const made = [dst, faults, none, slots, other];
   const call = (/** @type {GPUComputePipeline} */ pipeline, /** @type {number[]} */ fields,
     /** @type {GPUBuffer[]} */ buffers, /** @type {number} */ count) => {
     made.push(gpu.filled(Uint32Array.from(fields), UNIFORM, 'bench'));
@@ -160,8 +162,10 @@ async function decodeKernels(gpu, w, data) {
   };
   /** @type {Job[]} */
   const jobs = [
-    { name: 'WGSL kernel', weights, encode: call(ours, w.blobUniform(part),
-      [words, cursors, /** @type {GPUBuffer} */ (w.table), none, dst, faults], groups) },
+    { name: 'WGSL kernel', weights, encode: call(ours, [part.first, part.count, GROUP_COLUMNS,
+      part.startStep, blob.rows, blob.columns, Math.max(blob.pieces, 1),
+      Math.max(blob.rowsPerStream, 1), blob.origin, blob.alphabetSize, blob.tailBits, blob.tailSteps],
+    [words, cursors, slots, none, dst, faults], groups) },
     { name: 'prototype kernel', weights, encode: call(prototype, [part.count, fullSteps, stream],
       [words, cursors, other, dst], groups) },
     { name: 'write only', weights, encode: call(write, [weights / 16, 65536], [dst], 1024) },
