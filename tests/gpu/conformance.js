@@ -41,7 +41,7 @@ export const SUITE = {
   'loads tensors of every kind': {
     least: 1, check: async (gpu) => ({ problems: await checkLoad(gpu), count: 1 }),
   },
-  'multiplies what is not coded': { least: 150, leastOnGpu: 800, check: checkPlain },
+  'multiplies what is not coded': { least: 150, leastOnGpu: 650, check: checkPlain },
   'multiplies what is not coded by vectors in F16': {
     least: 1,
     check: async (gpu) => ({
