@@ -10,7 +10,7 @@ export { SLICE } from './structs.js';
 
 /** @typedef {import('./codec.js').Blob} Blob */
 /**
- * A tensor on its way, as src/encoder.h has it.
+ * A tensor on its way, as src/hansel_slices.h has it.
  * @typedef {object} State
  * @property {Uint8Array} struct hansel_encoder, to hand back to the encoder
  * @property {'done' | 'scan' | 'measure' | 'fold' | 'code'} work what it wants next

@@ -5,6 +5,23 @@ import { MAX_SLOTS, SIZEOF_FAULT } from './structs.js';
 /** @typedef {import('./codec.js').Codec} Codec */
 /** @typedef {import('./codec.js').Blob} Blob */
 
+/** Weights multiplied at a time: what stays in a core's cache. Rows that it cuts are rounded alike
+ * wherever products are made by it. */
+export const BATCH = 1 << 16;
+
+/**
+ * What a product's sums become, in place.
+ * @template {Float32Array | Int32Array} Y
+ * @param {Y} y vectors; integers stay as they are @param {number} scale
+ * @param {Float32Array} [bias] added to each vector @returns {Y} y
+ */
+export function scaled(y, scale, bias) {
+  if (y instanceof Float32Array) {
+    for (let i = 0; i < y.length; i++) y[i] = y[i] * scale + (bias ? bias[i % bias.length] : 0);
+  }
+  return y;
+}
+
 /**
  * Adds the share of some streams to y = W x: src/matvec.c.
  * @param {Codec} codec a decoder

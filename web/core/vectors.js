@@ -102,3 +102,8 @@ export function padVectors(x, columns, batch) {
   for (let v = 0; v < batch; v++) padded.set(x.subarray(v * columns, (v + 1) * columns), v * stride);
   return padded;
 }
+
+/** A tensor that is not coded as a matrix: its rows are the last dimension. @param {number[]} shape */
+export const viewOf = (shape) => ({
+  rows: shape.slice(0, -1).reduce((a, b) => a * b, 1), columns: shape[shape.length - 1] ?? 1,
+});

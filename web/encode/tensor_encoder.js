@@ -1,5 +1,5 @@
 /**
- * One tensor on its way through the codec, slice by slice: does what src/encoder.h asks for. Memory
+ * One tensor on its way through the codec, slice by slice: does what src/encoder.c asks for. Memory
  * holds a few slices and the tensor's stream lengths.
  */
 import { dtypeBytes } from '../core/dtypes.js';

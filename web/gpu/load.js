@@ -1,5 +1,6 @@
 /** Loading tensors: their bytes go to a device as they arrive, as they lie in the file. */
 import { HanselError, checkAborted } from '../core/errors.js';
+import { viewOf } from '../core/vectors.js';
 import { Matrix } from './matrix.js';
 import { RangeWriter } from './parts.js';
 import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
@@ -75,8 +76,7 @@ export async function loadPlain(gpu, model, name, { signal, onProgress, layout }
     });
   }
   checkDtype(dtype, name);
-  const columns = shape[shape.length - 1] ?? 1;
-  const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const { rows, columns } = viewOf(shape);
   const rowBytes = columns * KINDS[dtype].bytes;
   const rowPitch = Math.ceil(rowBytes / gpu.rowAlign) * gpu.rowAlign;
   await gpu.ready();

@@ -1,14 +1,11 @@
 /** Coded weights on the CPU: they stay as they are, and are decoded a slice at a time. */
 import { allocate } from '../core/memory.js';
-import { multiplyStreams } from '../core/multiply.js';
+import { BATCH, multiplyStreams, scaled } from '../core/multiply.js';
 import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
 import { widened } from '../core/vectors.js';
 import { readWeights } from '../model/rows.js';
 import { Store } from './store.js';
-
-/** Weights decoded at a time: what stays in a core's cache. */
-const BATCH = 1 << 16;
 
 /** @typedef {import('../core/codec.js').Blob} Blob */
 
@@ -79,23 +76,11 @@ export class WasmCoded extends Store {
         this.#bytes(2 * cursors[first], 2 * cursors[last]), start, end - start,
         this.#bytes(rawStart + start * rawBytes, rawStart + end * rawBytes), vectors, batch, y);
     }
-    return scaled(y, integer ? 1 : blob.mode === 'grid' ? blob.step : 1, bias);
+    return scaled(y, blob.mode === 'grid' ? blob.step : 1, bias).buffer;
   }
 
   free() {
     super.free();
     this.#payload = new Uint8Array(0);
   }
-}
-
-/**
- * What a product's sums become.
- * @param {Float32Array | Int32Array} y vectors @param {number} scale
- * @param {Float32Array} [bias] @returns {ArrayBuffer} y's
- */
-export function scaled(y, scale, bias) {
-  if (y instanceof Float32Array) {
-    for (let i = 0; i < y.length; i++) y[i] = y[i] * scale + (bias ? bias[i % bias.length] : 0);
-  }
-  return /** @type {ArrayBuffer} */ (y.buffer);
 }

@@ -1,15 +1,11 @@
 /** Weights on the CPU that are not coded: their bytes stay in memory as they lie in the file. */
 import { HanselError } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
-import { multiplyPlain } from '../core/multiply.js';
+import { BATCH, multiplyPlain, scaled } from '../core/multiply.js';
 import { takeTurn } from '../core/turn.js';
 import { widened } from '../core/vectors.js';
 import { KINDS, readRows } from './plain_rows.js';
 import { Store } from './store.js';
-import { scaled } from './wasm_coded.js';
-
-/** Weights multiplied at a time: what stays in a core's cache. */
-const BATCH = 1 << 16;
 
 /** @typedef {import('./plain_rows.js').PlainRows} PlainRows */
 
@@ -79,7 +75,7 @@ export class WasmPlain extends Store {
       const slice = this.#bytes.subarray(start * size, (start + count) * size);
       multiplyPlain(this.codec, { dtype, rows, columns }, slice, start, count, vectors, batch, y);
     }
-    return scaled(y, scale, bias);
+    return scaled(y, scale, bias).buffer;
   }
 
   free() {

@@ -1,11 +1,8 @@
 /** y = W x while W is read: Model.matvec(). */
 import { dtypeBytes } from '../core/dtypes.js';
 import { allocate } from '../core/memory.js';
-import { multiplyPlain } from '../core/multiply.js';
-import { checkFloat, checkFloats, checkVector, widened } from '../core/vectors.js';
-
-/** Weights of a slice, whatever the threads: rows that it cuts are rounded alike everywhere. */
-const SLICE = 1 << 16;
+import { BATCH, multiplyPlain, scaled } from '../core/multiply.js';
+import { checkFloat, checkFloats, checkVector, viewOf, widened } from '../core/vectors.js';
 
 /**
  * How a tensor is read for readProduct(): a grid's indices, scaled at the end.
@@ -13,7 +10,7 @@ const SLICE = 1 << 16;
  * @returns {import('./tensor_reader.js').Reading}
  */
 export const wantedOf = ({ mode }, signal) => (
-  { dtype: mode === 'grid' ? 'I8' : undefined, slice: SLICE, signal });
+  { dtype: mode === 'grid' ? 'I8' : undefined, slice: BATCH, signal });
 
 /**
  * @param {import('./tensor_reader.js').TensorReader} reader of what wantedOf() says; closed
@@ -34,15 +31,8 @@ export async function readProduct(reader, x, bias) {
       const count = bytes.length / dtypeBytes(dtype);
       multiplyPlain(codec, { dtype, rows, columns }, bytes, start, count, vector, 1, y);
     }
-    const scale = tensor.mode === 'grid' ? tensor.step : 1;
-    return y.map((sum, i) => sum * scale + (bias ? bias[i] : 0));
+    return scaled(y, tensor.mode === 'grid' ? tensor.step : 1, bias);
   } finally {
     await reader.close();
   }
-}
-
-/** A tensor that is not coded as a matrix. @param {number[]} shape */
-function viewOf(shape) {
-  const columns = shape[shape.length - 1] ?? 1;
-  return { columns, rows: shape.slice(0, -1).reduce((a, b) => a * b, 1) };
 }

@@ -8,6 +8,7 @@ import { HanselError } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
+import { viewOf } from '../core/vectors.js';
 import { dtypeBits } from '../file/safetensors.js';
 import { locate } from './tensor_reader.js';
 
@@ -72,7 +73,7 @@ export async function readRows(reader, heads, first, count) {
   const { codec, dtype, name, tensor, place: { source, start }, wanted: { signal } } = reader;
   const { dtype: own, shape, mode } = tensor;
   const columns = shape[shape.length - 1] ?? 1; // a coded tensor's rows may be longer
-  checkRows(first, count, shape.slice(0, -1).reduce((a, b) => a * b, 1), name);
+  checkRows(first, count, viewOf(shape).rows, name);
   try {
     if (mode === 'pass-through') {
       const bits = columns * dtypeBits(own);
