@@ -42,12 +42,16 @@ WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
-.PHONY: all help build site setup demo lint format check test bench eval fuzz vectors structs clean
+.PHONY: all help build package site setup demo lint format check test bench eval fuzz vectors structs clean
 all: build
 
 help: ## this list
 	@echo 'make TARGET, build by default:'
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Half of that: what npm packs.
+package: setup
+	@$(MAKE) --no-print-directory $(MODULES) dist/types/hansel.d.ts min/hansel.js dist/wgsl.js
 
 # A sub-make, so that what setup installs is there when make looks.
 build: setup ## all that is built; quick when nothing changed
@@ -55,7 +59,7 @@ build: setup ## all that is built; quick when nothing changed
 
 .PHONY: products
 products: build/structs.checked $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a \
-          dist/site/index.html
+          dist/site/index.html dist/wgsl.js
 
 setup:
 	@.ci/setup
@@ -97,11 +101,15 @@ build/structs.checked: tools/structs.js web/core/structs.js $(HEADERS)
 structs: ## web/core/structs.js anew, after a change of the C structs
 	EMCC='$(EMCC)' node tools/structs.js --write
 
-dist/types/hansel.d.ts: $(WEB) tsconfig.json node_modules/.installed
+dist/wgsl.js: tools/shaders.js $(wildcard shaders/*)
+	@mkdir -p dist
+	node tools/shaders.js
+
+dist/types/hansel.d.ts: $(WEB) tsconfig.json dist/wgsl.js node_modules/.installed
 	npx --no-install tsc -p .
 	@touch $@
 
-min/hansel.js: $(WEB) tools/minify.js node_modules/.installed
+min/hansel.js: $(WEB) tools/minify.js package.json node_modules/.installed
 	node tools/minify.js
 
 # ---- the demo page ---------------------------------------------------------------
@@ -130,8 +138,8 @@ dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
 dist/demo/samples/samples.json: tools/samples.js $(MODULES)
 	node tools/samples.js dist/demo/samples
 
-dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/* shaders/*) src/FORMAT.md \
-    $(MODULES) dist/demo/models/$(MODEL)/models.json \
+dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/* web/demo/llama/*) src/FORMAT.md \
+    $(MODULES) min/hansel.js dist/wgsl.js dist/demo/models/$(MODEL)/models.json \
     dist/demo/vendor/uplot.js dist/demo/samples/samples.json
 	node tools/site.js dist/site
 

@@ -1,14 +1,18 @@
 /**
- * Makes min/: web/ for pages without a bundler. What open() needs is one file, core.js; what is
- * loaded later or by other entries is one file each, and takes what it shares from core.js.
+ * Makes min/: web/ for pages without a bundler. hansel.js and what it imports, its core, are one file;
+ * what is loaded later or by other entries is one file each, and takes what it shares from the core
+ * by short names that begin with _.
+ *
+ * And dist/worker.js, which is one file for everybody: bundlers copy it, or put it where they like.
  */
 import { readFile, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
 const root = new URL('..', import.meta.url).pathname;
+const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 const web = join(root, 'web');
-const ENTRIES = ['hansel', 'gpu', 'webgpu', 'webgl', 'plain'];
+const ENTRIES = ['gpu', 'webgpu', 'webgl', 'plain'];
 /** Where each module lies; their names alone tell them apart, entries from rooms by the folder. */
 const MODULES = new Map();
 for (const path of await readdir(web, { recursive: true })) {
@@ -18,18 +22,18 @@ for (const path of await readdir(web, { recursive: true })) {
   MODULES.set(name, join(web, path));
 }
 const settings = /** @type {const} */ ({
-  bundle: true, minify: true, format: 'esm', target: 'es2022', external: ['node:*'],
-  outdir: join(root, 'min'), logLevel: 'warning',
+  bundle: true, minify: true, format: 'esm', target: 'es2022', outdir: join(root, 'min'), logLevel: 'warning',
+  banner: { js: `/* hansel ${version}, MIT */` },
 });
 
 /** Relative imports as written in web/, by the file they mean. @param {any} args */
 const target = ({ path, resolveDir }) => basename(join(resolveDir, path), '.js');
 
-/** What model.js imports statically. */
+/** What hansel.js imports statically. */
 async function findCore() {
-  const core = new Set(['model']);
+  const core = new Set(['hansel']);
   const { metafile } = await build({
-    ...settings, entryPoints: [MODULES.get('model')], write: false, metafile: true, outdir: undefined,
+    ...settings, entryPoints: [MODULES.get('hansel')], write: false, metafile: true, outdir: undefined,
     outfile: 'out.js', absWorkingDir: root,
     plugins: [{ name: 'static', setup: ({ onResolve }) => onResolve({ filter: /^\./ }, (args) => (
       args.kind === 'dynamic-import' ? { path: args.path, external: true } : undefined)) }],
@@ -41,12 +45,14 @@ async function findCore() {
 
 /**
  * @param {Map<string, Map<string, string>>} core the core's modules: what each exports, by its name
- *   in core.js
+ *   in min/hansel.js
  * @param {Set<string>} others receives what is imported dynamically
  */
 const split = (core, others) => ({
   name: 'split',
   setup(/** @type {import('esbuild').PluginBuild} */ { onLoad, onResolve }) {
+    onResolve({ filter: /\/dist\/\w+\.js$/ }, ({ path }) => (
+      { path: path.replace(/^[./]+/, '../'), external: true }));
     onResolve({ filter: /^\./ }, (args) => {
       const name = target(args);
       if (args.kind === 'entry-point' || join(args.resolveDir, args.path) !== MODULES.get(name)) return;
@@ -54,12 +60,22 @@ const split = (core, others) => ({
       if (others.has(name)) return { path: `./${name}.js`, external: true };
       if (core.has(name)) return { path: name, namespace: 'core', sideEffects: false };
     });
-    onResolve({ filter: /core/, namespace: 'core' }, ({ path }) => ({ path, external: true }));
+    onResolve({ filter: /hansel/, namespace: 'core' }, ({ path }) => ({ path, external: true }));
     onLoad({ filter: /./, namespace: 'core' }, ({ path }) => ({
       contents: `export { ${[...core.get(path) ?? []].map(([name, short]) => (
-        `${short} as ${name}`))} } from './core.js';`,
+        `${short} as ${name}`))} } from './hansel.js';`,
     }));
   },
+});
+
+/**
+ * What web/asset.js says for bundlers, said shorter.
+ * @param {string} code
+ */
+const replaceAsset = (code) => ({
+  name: 'asset',
+  setup: (/** @type {import('esbuild').PluginBuild} */ { onLoad }) => onLoad({ filter: /web\/asset\.js$/ },
+    () => ({ contents: `export const ${code};` })),
 });
 
 /** a to z, A to Z, then aa: @param {number} n @returns {string} */
@@ -67,7 +83,7 @@ const shortName = (n) => (n < 52 ? String.fromCharCode((n < 26 ? 97 : 39) + n)
   : shortName(Math.floor(n / 52) - 1) + shortName(n % 52));
 
 /**
- * What modules outside import from core modules, with short names for it in core.js.
+ * What modules outside import from core modules, with short names for it in min/hansel.js.
  * @param {Set<string>} core
  */
 async function findExports(core) {
@@ -79,7 +95,7 @@ async function findExports(core) {
     for (const [, names, from] of text.matchAll(/(?:im|ex)port (\{[^}]*\}) from '[./\w]*?(\w+)\.js'/g)) {
       for (const name of core.has(from) ? names.match(/\w+/g) ?? [] : []) {
         const exports = found.get(from);
-        if (!exports.has(name)) exports.set(name, shortName(count++));
+        if (!exports.has(name)) exports.set(name, `_${shortName(count++)}`);
       }
     }
   }
@@ -91,12 +107,16 @@ await rm(settings.outdir, { recursive: true, force: true });
 const done = new Set();
 const waiting = new Set(ENTRIES);
 await build({
-  ...settings, outdir: undefined, outfile: join(root, 'min/core.js'),
-  stdin: { resolveDir: web, contents: [...core].flatMap(([from, exports]) => (
-    [...exports].map(([name, short]) => `export { ${name} as ${short} } from '${MODULES.get(from)}';`))).join('\n') },
-  plugins: [split(new Map(), waiting)],
+  ...settings, outdir: undefined, outfile: join(root, 'min/hansel.js'),
+  stdin: { resolveDir: web, contents: [`export * from './hansel.js';`, ...[...core].flatMap(
+    ([from, exports]) => [...exports].map(
+      ([name, short]) => `export { ${name} as ${short} } from '${MODULES.get(from)}';`))].join('\n') },
+  plugins: [split(new Map(), waiting), replaceAsset('fileUrl = (name) => new URL(`../dist/${name}`, import.meta.url)')],
 });
-await build({ ...settings, entryPoints: [MODULES.get('worker')] }); // a realm of its own
+await build({
+  ...settings, entryPoints: [MODULES.get('worker')], outdir: join(root, 'dist'),
+  plugins: [replaceAsset('fileUrl = () => {}')], // it is sent its modules, and loads nothing
+});
 for (const name of waiting) { // grows
   if (done.has(name)) continue;
   done.add(name);

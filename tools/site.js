@@ -8,7 +8,7 @@
  * page. All addresses are relative. What was in DIR before is replaced.
  */
 import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 /** What only Node loads. */
@@ -24,10 +24,9 @@ await rm(made, { recursive: true, force: true });
 await cp(join(ROOT, 'web'), join(made, 'web'), {
   recursive: true, filter: (path) => !NODE_ONLY.includes(path),
 });
-await cp(join(ROOT, 'shaders'), join(made, 'shaders'), { recursive: true });
 await cp(join(ROOT, 'dist/demo'), join(made, 'dist/demo'), { recursive: true });
 for (const name of await readdir(join(ROOT, 'dist'))) {
-  if (extname(name) === '.wasm') await cp(join(ROOT, 'dist', name), join(made, 'dist', name));
+  if (/\.(wasm|js)$/.test(name)) await cp(join(ROOT, 'dist', name), join(made, 'dist', name));
 }
 await mkdir(join(made, 'src'));
 for (const name of ['src/FORMAT.md', 'LICENSE']) await cp(join(ROOT, name), join(made, name));

@@ -1,4 +1,21 @@
-/** Where the files of this package are: dist/, shaders/ and web/demo/ beside this folder. */
+/**
+ * Where the files are that this package has beside its modules: each in a new URL() of its own, since
+ * bundlers look for just that.
+ */
 
-/** @param {string} path from the package's root @returns {URL} */
-export const assetUrl = (path) => new URL(`../${path}`, import.meta.url);
+/** @type {Record<string, () => URL>} */
+const FILES = {
+  'decode.wasm': () => new URL('../dist/decode.wasm', import.meta.url),
+  'decode_simd.wasm': () => new URL('../dist/decode_simd.wasm', import.meta.url),
+  'hansel.wasm': () => new URL('../dist/hansel.wasm', import.meta.url),
+  'hansel_simd.wasm': () => new URL('../dist/hansel_simd.wasm', import.meta.url),
+  'worker.js': () => new URL('../dist/worker.js', import.meta.url),
+};
+
+/** @param {string} name of a file in dist/ @returns {URL} */
+export function fileUrl(name) {
+  const url = FILES[name]();
+  // Before version 8, Vite's development server moves modules away from what lies beside them.
+  url.pathname = url.pathname.replace('/.vite/dist/', '/hansel/dist/');
+  return url;
+}

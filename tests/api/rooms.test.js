@@ -27,14 +27,14 @@ function roomOf(path) {
 const floorOf = (path) => FLOORS.findIndex((rooms) => rooms.includes(roomOf(path)));
 
 /**
- * What a module imports by relative path: paths from the root.
+ * What a module imports by relative path, and is not built: paths from the root.
  * @param {string} path @param {string} text
  */
 function importsOf(path, text) {
   const code = text.replace(/\/\*\*[^]*?\*\/|^\s*\/\/.*/gm, '');
   const find = (/** @type {string} */ from, /** @type {RegExp[]} */ patterns) => new Set(
     patterns.flatMap((pattern) => [...from.matchAll(pattern)].map(
-      ([, name]) => posix.join(posix.dirname(path), name))));
+      ([, name]) => posix.join(posix.dirname(path), name)).filter((to) => !to.startsWith('dist/'))));
   const isDynamic = /\bimport\(\s*(?:\/\*[^*]*\*\/\s*)?'(\.[^']+)'/g;
   const run = find(code, [/^(?:import|export)\b[^;'(]*'(\.[^']+)'/gm, isDynamic,
     /\bnew URL\('(\.[^']+\.js)', import\.meta\.url\)/g]);

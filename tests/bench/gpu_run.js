@@ -1,6 +1,6 @@
 /** What gpu.js measures, in a page or in Node. Every variant takes its turn in every round. */
 import { sampleRows64 } from '../../web/cli/sample.js';
-import { readTextAsset } from '../../web/core/assets.js';
+import { readFile } from '../gpu/files.js';
 import { GROUP_COLUMNS } from '../../web/gpu/webgpu_products.js';
 import { PlainMatrix, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
@@ -101,7 +101,7 @@ function normals(count) {
 
 /** @param {WebGpu} gpu @param {string} file in this folder @param {string} entryPoint */
 async function ownPipeline({ device }, file, entryPoint) {
-  const code = await readTextAsset(`tests/bench/${file}`);
+  const code = new TextDecoder().decode(await readFile(`tests/bench/${file}`));
   return device.createComputePipelineAsync({
     label: file, layout: 'auto',
     compute: {

@@ -1,8 +1,8 @@
 /** The vectors of tests/vectors, as files that a model can open; in a page or in Node. */
-import { readAsset, readTextAsset } from '../../web/core/assets.js';
 import { Encoder } from '../../web/core/encoder.js';
 import { buildHeader, formatManifest, stampHeader } from '../../web/file/write_header.js';
 import { checkFile } from './cases.js';
+import { readFile } from './files.js';
 
 /**
  * A blob as the only tensor, w, of a Hansel file.
@@ -23,7 +23,8 @@ export function wrapBlob(codec, bytes, { dtype, shape, mode, step }) {
 }
 
 /** @returns {Promise<{ok: any[], bad: any[]}>} tests/vectors/vectors.json */
-export const readVectors = async () => JSON.parse(await readTextAsset('tests/vectors/vectors.json'));
+export const readVectors = async () => JSON.parse(
+  new TextDecoder().decode(await readFile('tests/vectors/vectors.json')));
 
 /** Runs all good vectors through a GPU back end. @param {any} gpu */
 export async function checkVectors(gpu) {
@@ -31,7 +32,7 @@ export async function checkVectors(gpu) {
   const { ok } = await readVectors();
   const problems = [];
   for (const vector of ok) {
-    const bytes = await readAsset(`tests/vectors/${vector.file}`);
+    const bytes = await readFile(`tests/vectors/${vector.file}`);
     const file = wrapBlob(codec, bytes, { ...vector, step: Math.fround(vector.grid_step) });
     const found = await checkFile(gpu, file).catch((error) => [String(error.stack)]);
     problems.push(...found.map((problem) => `${vector.name}: ${problem}`));

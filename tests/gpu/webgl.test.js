@@ -198,12 +198,12 @@ describe('WebGL2 in Chromium', function () {
     const errors = await page.run(() => t.withGl({}, async (gpu) => {
       const { readVectors, wrapBlob } = await import('/tests/gpu/vectors.js');
       const { Encoder } = await import('/web/core/encoder.js');
-      const { readAsset } = await import('/web/core/assets.js');
+      const { readFile } = await import('/tests/gpu/files.js');
       const codec = await Encoder.create();
       const errors = [];
       for (const vector of (await readVectors()).bad) {
         if (vector.status !== 'HANSEL_ERR_CORRUPT') continue;
-        const bytes = await readAsset(`tests/vectors/${vector.file}`);
+        const bytes = await readFile(`tests/vectors/${vector.file}`);
         const blob = codec.readHead(bytes);
         const model = await t.open(wrapBlob(codec, bytes, blob));
         const w = await gpu.load(model, 'w');

@@ -10,6 +10,7 @@ import { HanselError } from '../core/errors.js';
 import {
   decodeCommand, encodeCommand, infoCommand, isIndex, sampleCommand, verifyCommand,
 } from './commands.js';
+import { copyAssets } from './copy_assets.js';
 import { spoolStdin } from './node_file.js';
 import { serve } from './serve.js';
 
@@ -24,6 +25,7 @@ const HELP = `hansel - entropy-coded neural-network weights in safetensors files
   hansel verify IN [--against ORIGINAL] [--threads N] [--quiet] [--json]
   hansel sample OUT [--rows N] [--force] [--quiet] [--json]
   hansel serve  [DIR] [--port P] [--host H]
+  hansel assets DIR
 
 IN is a safetensors file, a model.safetensors.index.json (with its shards),
 an http(s) URL, or - for standard input; OUT a file, or - for standard output.
@@ -61,6 +63,7 @@ const OPTIONS = {
   verify: { against: 's', threads: 's', quiet: 'b', json: 'b' },
   sample: { rows: 's', force: 'b', quiet: 'b', json: 'b' },
   serve: { port: 's', host: 's', quiet: 'b' },
+  assets: { quiet: 'b', json: 'b' },
 };
 
 /** @param {string} command @param {string[]} args */
@@ -248,6 +251,12 @@ const COMMANDS = {
     else report(`${to}: ${bytes} bytes`);
   },
 
+  async assets({ values, files: [dir], report }) {
+    const files = await copyAssets(dir);
+    if (values.json) print({ files });
+    else report(`${dir}: ${files.length} files`);
+  },
+
   async serve({ values, files: [dir = '.'], signal, report }) {
     const server = await serve(dir, {
       port: whole(values.port, 'port', 0, 65535) ?? 8080, host: values.host ?? '127.0.0.1',
@@ -274,7 +283,7 @@ async function main(argv, stop) {
   }
   const quiet = Boolean(values.quiet || values.json);
   const { update, end } = progressBar(quiet);
-  const stdin = files[0] === '-' && command !== 'sample' ? await spoolStdin(stop.signal) : null;
+  const stdin = files[0] === '-' && !['sample', 'assets'].includes(command) ? await spoolStdin(stop.signal) : null;
   if (stdin && ['encode', 'decode'].includes(command) && values.output === undefined) {
     await stdin.remove();
     throw usage('-o OUT is needed');

@@ -22,7 +22,7 @@ export const sources = new WeakMap();
 /** @param {string} file @returns {Promise<WebAssembly.Module>} */
 async function compile(file) {
   try {
-    const bytes = await readAsset(`dist/${file}`);
+    const bytes = await readAsset(file);
     const module = await WebAssembly.compile(bytes);
     sources.set(module, bytes);
     return module;

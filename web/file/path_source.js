@@ -1,15 +1,14 @@
 /** Files by path, for web/file/source.js. Node only. */
-import * as fs from 'node:fs/promises';
-import * as path from 'node:path';
-import * as url from 'node:url';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { allocate, changedSize } from '../core/memory.js';
+import { builtin } from '../core/node.js';
 
 /**
  * @param {string | URL} x a path or a file: URL
  * @returns {Promise<import('./source.js').Backend>}
  */
 export async function pathBackend(x) {
+  const [fs, path, url] = [builtin('fs/promises'), builtin('path'), builtin('url')];
   const name = String(x).startsWith('file:') ? url.fileURLToPath(x) : String(x);
   const failed = (/** @type {unknown} */ cause) => new HanselError('HANSEL_ERR_SOURCE',
     `cannot be read: ${/** @type {Error} */ (cause).message}`, { where: name, cause });

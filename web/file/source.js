@@ -3,6 +3,7 @@
  * All of them become one reader that never returns fewer bytes than it was asked for.
  */
 import { HanselError, checkAborted } from '../core/errors.js';
+import { isNode } from '../core/node.js';
 import { trace } from '../core/trace.js';
 import { openUrl } from './http.js';
 
@@ -65,9 +66,8 @@ export async function openSource(x, { signal, resumable } = {}) {
   }
   if (typeof x === 'string' || x instanceof URL) {
     const text = String(x);
-    const inNode = Boolean(globalThis.process?.versions?.node);
     const isUrl = /^(https?|blob|data):/i.test(text);
-    if (!inNode || isUrl) {
+    if (!isNode || isUrl) {
       const backend = await urlBackend(text, signal);
       if (!resumable) return makeSource(backend);
       const { keepStopped } = await import('./resume.js');

@@ -2,11 +2,11 @@
  * Of which files of shaders/ each program is put together, and how. shaders/README.md tells of
  * programs of your own.
  */
-import { readTextAsset } from '../core/assets.js';
+import { HanselError } from '../core/errors.js';
 
 /**
  * @typedef {object} Program
- * @property {string[]} files in shaders/, one after the other
+ * @property {readonly Part[]} files one after the other
  * @property {string[]} [entries] entry points (WGSL)
  * @property {Record<string, number[]>[]} variants override constants (WGSL) or defines (GLSL) that
  *   choose what is compiled, and their values: all combinations within a record are programs. What
@@ -50,11 +50,6 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
     files: ['reduce.wgsl'], entries: ['reduce_pieces'], variants: [{ is_integer: [0, 1] }],
   },
   widen: { files: ['halves.wgsl', 'widen.wgsl'], entries: ['widen_vectors'], variants: [{}] },
-  llama: {
-    files: ['llama.wgsl'],
-    entries: ['norm', 'rotate', 'store', 'score', 'blend', 'gate', 'add'],
-    variants: [{ is_cache: [0, 1] }],
-  },
 });
 
 /** Of a program that decodes. */
@@ -94,34 +89,56 @@ export const GLSL = /** @satisfies {Record<string, Program>} */ ({
   },
   reduce: { files: ['texels.glsl', 'reduce.frag.glsl'], variants: [{}] },
   widen: { files: ['texels.glsl', 'halves.glsl', 'widen.frag.glsl'], variants: [{}] },
-  llama: { files: ['texels.glsl', 'llama.frag.glsl'], variants: [{ KERNEL: [0, 1, 2, 3, 4, 5] }] },
 });
 
 /**
- * @param {keyof typeof WGSL} name
+ * @param {keyof typeof WGSL | Program} program a name, or one of your own
  * @param {boolean} hasPackedDot whether WGSL has packed_4x8_integer_dot_product here
- * @returns {string[]} for joinWgsl()
+ * @returns {readonly Part[]} for joinWgsl()
  */
-export const wgslFiles = (name, hasPackedDot) => WGSL[name].files.map(
-  (file) => (file === DOT && !hasPackedDot ? 'dot_plain.wgsl' : file));
+export function wgslFiles(program, hasPackedDot) {
+  if (typeof program === 'object') return program.files;
+  return WGSL[program].files.map(
+    (file) => (file === DOT && !hasPackedDot ? 'dot_plain.wgsl' : file));
+}
 
-/** Files that were read. @type {Map<string, Promise<string>>} */
-const texts = new Map();
+/** Texts of shaders/ by their names, as tools/shaders.js leaves them.
+ * @type {Record<string, () => Promise<{default: Record<string, string>}>>} */
+const TEXTS = {
+  wgsl: () => import('../../dist/wgsl.js'),
+  glsl: () => import('../../dist/glsl.js'),
+};
 
-/** @param {string} file */
-function read(file) {
-  let text = texts.get(file);
-  if (!text) {
-    text = readTextAsset(`shaders/${file}`);
-    texts.set(file, text);
-    text.catch(() => texts.delete(file));
+/** @param {readonly Part[]} parts @returns {string} */
+export const namesOf = (parts) => parts.map(
+  (part) => (typeof part === 'string' ? part : part.file)).join(' ');
+
+/**
+ * The text of a file in shaders/, its comments left out.
+ * @param {string} file
+ * @returns {Promise<string>}
+ * @throws {HanselError} HANSEL_ERR_SOURCE
+ */
+export async function readShader(file) {
+  const load = TEXTS[file.split('.').pop() ?? ''];
+  /** @type {Record<string, string>} */
+  let texts = {};
+  try {
+    if (load) texts = (await load()).default;
+  } catch (cause) {
+    throw new HanselError('HANSEL_ERR_SOURCE', 'the shaders cannot be loaded', {
+      got: /** @type {Error} */ (cause).message, cause,
+    });
   }
-  return text;
+  if (Object.hasOwn(texts, file)) return texts[file];
+  throw new HanselError('HANSEL_ERR_SOURCE', 'no such shader', {
+    expected: Object.keys(texts).join(', ') || 'NAME.wgsl or NAME.glsl', got: file,
+  });
 }
 
 /** @param {readonly Part[]} parts */
 const readAll = (parts) => Promise.all(parts.map(async (part) => (typeof part === 'string'
-  ? { file: part, text: await read(part) } : { file: part.file, text: await part.text })));
+  ? { file: part, text: await readShader(part) } : { file: part.file, text: await part.text })));
 
 /**
  * Joins WGSL.

@@ -4,6 +4,7 @@
  */
 import { HanselError } from '../core/errors.js';
 import { isSoftware } from './renderer.js';
+import { namesOf } from './shaders.js';
 import { createContext } from './webgl_create.js';
 import { compileProgram } from './webgl_programs.js';
 
@@ -349,19 +350,21 @@ export class GlContext {
   /* ---- programs ---- */
 
   /**
-   * @param {keyof typeof import('./shaders.js').GLSL} name @param {Record<string, number>} [defines]
+   * @param {keyof typeof import('./shaders.js').GLSL | import('./shaders.js').Program} which
+   * @param {Record<string, number>} [defines]
    * @returns {Promise<Program>} cached
    * @throws {HanselError} HANSEL_ERR_SHADER with the compiler's log
    */
-  program(name, defines = {}) {
+  program(which, defines = {}) {
     const all = {
       WIDTH_LOG2: this.widthLog2, TABLE_BLOCK: this.hasTableBlock ? 1 : 0, ...defines,
     };
+    const name = typeof which === 'object' ? namesOf(which.files) : which;
     const key = `${name} ${JSON.stringify(all)}`;
     let found = this.#programs.get(key);
     if (!found) {
       const { epoch } = this;
-      found = compileProgram(this.gl, name, all, () => this.checkLost(epoch));
+      found = compileProgram(this.gl, which, all, () => this.checkLost(epoch));
       this.#programs.set(key, found);
       found.catch(() => this.#programs.delete(key));
     }

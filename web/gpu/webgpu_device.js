@@ -2,7 +2,7 @@
 import { HanselError } from '../core/errors.js';
 import { loadMatrix } from './load.js';
 import { ROW_ALIGN } from './plain_rows.js';
-import { joinWgsl, wgslFiles } from './shaders.js';
+import { joinWgsl, namesOf, wgslFiles } from './shaders.js';
 import { WebGpuCoded } from './webgpu_coded.js';
 import { WebGpuPlain } from './webgpu_plain.js';
 import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
@@ -187,12 +187,12 @@ export class WebGpu {
   }
 
   /**
-   * @param {keyof typeof import('./shaders.js').WGSL} name @param {string} entryPoint
-   * @param {Record<string, number>} constants
+   * @param {keyof typeof import('./shaders.js').WGSL | import('./shaders.js').Program} which
+   * @param {string} entryPoint @param {Record<string, number>} constants
    */
-  pipeline(name, entryPoint, constants) {
-    const files = wgslFiles(name, this.hasPackedDot);
-    const key = `${files} ${entryPoint} ${JSON.stringify(constants)}`;
+  pipeline(which, entryPoint, constants) {
+    const files = wgslFiles(which, this.hasPackedDot);
+    const key = `${namesOf(files)} ${entryPoint} ${JSON.stringify(constants)}`;
     let found = this.#pipelines.get(key);
     if (!found) {
       found = this.#compile(files, entryPoint, constants);
@@ -202,11 +202,11 @@ export class WebGpu {
     return found;
   }
 
-  /** @param {string[]} files @param {string} entryPoint @param {Record<string, number>} constants */
+  /** @param {readonly import('./shaders.js').Part[]} files @param {string} entryPoint @param {Record<string, number>} constants */
   async #compile(files, entryPoint, constants) {
     const { device } = this;
     const { code, where } = await joinWgsl(files);
-    const label = files[files.length - 1];
+    const label = namesOf(files.slice(-1));
     const module = device.createShaderModule({ label, code });
     const { messages } = await module.getCompilationInfo();
     const log = messages.filter(({ type }) => type === 'error')

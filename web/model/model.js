@@ -220,11 +220,7 @@ export class Model {
    */
   async symbols(name, { signal, onProgress } = {}) {
     const { mode, dtype, weights } = this.tensor(name);
-    if (mode === 'pass-through' && dtypeBits(dtype) !== 8) {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'a tensor that is not coded has no symbols', {
-        expected: 'a coded tensor', got: `${dtype}, passed through`, where: name,
-      });
-    }
+    if (mode === 'pass-through' && dtypeBits(dtype) !== 8) this.#target(name, 'I8'); // throws
     const out = allocate(weights, name);
     await drain(this.#reader(name, { dtype: 'I8', out, signal, onProgress }).slices());
     return new Int8Array(out.buffer);

@@ -1,10 +1,9 @@
 /** A thread of web/workers/workers.js: runs codec methods and posts what they return. */
 import { Encoder } from '../core/encoder.js';
+import { builtin, isNode } from '../core/node.js';
 import { buffersOf, viewSlot } from './slot.js';
 
-const isNode = Boolean(globalThis.process?.versions?.node);
-const port = isNode ? (await import(
-  /* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads')).parentPort : globalThis;
+const port = isNode ? builtin('worker_threads').parentPort : globalThis;
 
 /** By the number of their module. @type {Map<number, Encoder>} */
 const codecs = new Map();

@@ -7,7 +7,9 @@
  * the worker's wasm memory, so that nothing is copied more often than by one thread.
  * Elsewhere they are buffers that are transferred to the worker and back.
  */
+import { assetUrl } from '../core/assets.js';
 import { HanselError } from '../core/errors.js';
+import { builtin, isNode } from '../core/node.js';
 import { takeTurn, turn } from '../core/turn.js';
 import { shareModule } from './shared_module.js';
 import { buffersOf, viewSlot } from './slot.js';
@@ -20,7 +22,6 @@ const QUEUE = 3;
 const SLOTS = 2 * QUEUE;
 const SLOT_BYTES = 2 << 20;
 
-const isNode = Boolean(globalThis.process?.versions?.node);
 const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
 
 /** @type {CodecWorker[]} */
@@ -109,10 +110,8 @@ const isShared = (bytes) => !(bytes.buffer instanceof ArrayBuffer);
 
 /** A page may start only what is of its own origin; that may import what is not. */
 function startWorker() {
-  const { href, origin } = new URL('./worker.js', import.meta.url);
-  if (origin === globalThis.location?.origin) {
-    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }); // as bundlers know it
-  }
+  const { href, origin } = assetUrl('worker.js');
+  if (origin === globalThis.location?.origin) return new Worker(href, { type: 'module' });
   const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`],
     { type: 'text/javascript' }));
   const worker = new Worker(url, { type: 'module' });
@@ -151,11 +150,10 @@ class CodecWorker {
     };
     const hear = (/** @type {any} */ message) => this.#hear(message);
     if (isNode) {
-      const { Worker: NodeWorker } = await import(
-        /* webpackIgnore: true */ /* @vite-ignore */ 'node:worker_threads');
+      const { Worker: NodeWorker } = builtin('worker_threads');
       // --input-type, of `node -e`, is no option for a file.
       const execArgv = process.execArgv.filter((option) => !option.startsWith('--input-type'));
-      this.#thread = new NodeWorker(new URL('./worker.js', import.meta.url), { execArgv })
+      this.#thread = new NodeWorker(assetUrl('worker.js'), { execArgv })
         .on('message', hear).on('error', fail)
         .on('exit', (code) => fail(new Error(`it exited with ${code}`)));
       this.#thread.unref(); // only calls under way keep the process

@@ -1,10 +1,11 @@
 /**
- * A Llama's small operations on WebGL2: shaders/llama.frag.glsl, a draw each, from
+ * A Llama's small operations on WebGL2: llama.frag.glsl, a draw each, from
  * texture to texture; only the vectors asked for are read back.
  */
 import { HanselError } from '../../core/errors.js';
 import { rowQuads } from '../../core/vectors.js';
 import { MAX_BATCH, padVectors } from '../../core/vectors.js';
+import { LLAMA_GLSL } from './llama_shaders.js';
 import { rotations } from './llama_wasm.js';
 
 const KERNELS = ['norm', 'rotate', 'score', 'blend', 'gate', 'add'];
@@ -57,7 +58,7 @@ export class WebGlOps {
     this.#rotations = this.weights(rotations(this.config, this.context));
     await this.backend.guard(async () => {
       for (const [KERNEL, name] of KERNELS.entries()) {
-        this.#programs.set(name, await this.backend.program('llama', { KERNEL }));
+        this.#programs.set(name, await this.backend.program(LLAMA_GLSL, { KERNEL }));
       }
     });
   }

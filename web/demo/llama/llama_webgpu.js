@@ -1,11 +1,12 @@
 /**
- * A Llama's small operations on WebGPU: shaders/llama.wgsl. A run is one command
+ * A Llama's small operations on WebGPU: llama.wgsl. A run is one command
  * buffer, and only the vectors asked for are read back.
  */
 import { HanselError } from '../../core/errors.js';
 import { rowQuads } from '../../core/vectors.js';
 import { MAX_BATCH } from '../../core/vectors.js';
 import { GROUP_SIZE } from '../../gpu/webgpu_products.js';
+import { LLAMA_WGSL } from './llama_shaders.js';
 import { rotations } from './llama_wasm.js';
 
 /** Vectors that products take at a time: more of them would cost the same. */
@@ -82,7 +83,7 @@ export class WebGpuOps {
       ['add', 'add', hidden, 0],
     ])) {
       this.#pipelines.set(name, await this.backend.guard(() => this.backend.pipeline(
-        'llama', entry, {
+        LLAMA_WGSL, entry, {
           group_size: GROUP_SIZE, width, head_dim: headDim, heads, key_heads: keyHeads,
           context: this.context, is_cache: isCache, epsilon,
         })));

@@ -2,8 +2,8 @@
  * Painters of a decoded matrix: one class for each back end, with one method. The GPUs read the
  * matrix where they decoded it; the CPU's painter is for machines without a GPU.
  */
-import { readTextAsset } from '../../core/assets.js';
-import { joinGlsl, joinWgsl } from '../../gpu/shaders.js';
+import { joinGlsl, joinWgsl, readShader } from '../../gpu/shaders.js';
+import { ownText } from '../own_text.js';
 
 /**
  * @typedef {object} View
@@ -16,7 +16,7 @@ import { joinGlsl, joinWgsl } from '../../gpu/shaders.js';
 const MOST_CELLS = 8;
 
 /** @param {string} file in this folder, for joinWgsl() or joinGlsl() */
-const ownShader = (file) => ({ file, text: readTextAsset(`web/demo/page/${file}`) });
+const ownShader = (file) => ({ file, text: ownText(new URL(file, import.meta.url)) });
 
 /** Draws with WebGPU, from w.buffer. Only the image's pixels are read back. */
 export class WebGpuPainter {
@@ -108,7 +108,7 @@ export class WebGlPainter {
   async prepare() {
     const { gpu } = this.matrix;
     const { gl } = gpu;
-    const [vertex, { code }] = await Promise.all([readTextAsset('shaders/fullscreen.vert.glsl'),
+    const [vertex, { code }] = await Promise.all([readShader('fullscreen.vert.glsl'),
       joinGlsl(['weight.glsl', ownShader('heatmap.frag.glsl')], { WIDTH_LOG2: gpu.widthLog2 })]);
     const program = gl.createProgram();
     for (const [kind, text] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, code]]) {
