@@ -42,7 +42,7 @@ WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
 
-.PHONY: all help build package site setup demo lint format check test bench eval fuzz vectors structs clean
+.PHONY: all help build package site setup demo lint format check test bundlers bench eval fuzz vectors structs clean
 all: build
 
 help: ## this list
@@ -101,7 +101,7 @@ build/structs.checked: tools/structs.js web/core/structs.js $(HEADERS)
 structs: ## web/core/structs.js anew, after a change of the C structs
 	EMCC='$(EMCC)' node tools/structs.js --write
 
-dist/wgsl.js: tools/shaders.js $(wildcard shaders/*)
+dist/wgsl.js: tools/shaders.js package.json $(wildcard shaders/*)
 	@mkdir -p dist
 	node tools/shaders.js
 
@@ -226,7 +226,10 @@ test: build lint build/native_test build/native_test_asan build/cpp_test build/e
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
 	$(MOCHA) --parallel --jobs 2 --ignore tests/gpu/short.test.js \
-	    'tests/gpu/*.test.js' 'tests/page/*.test.js' 'tests/api/*.test.js'
+	    'tests/bundlers/*.test.js' 'tests/gpu/*.test.js' 'tests/page/*.test.js' 'tests/api/*.test.js'
+
+bundlers: build ## the package in every bundler, each installed from npm
+	$(MOCHA) tests/bundlers/all.js
 
 # ---- habits ----------------------------------------------------------------------
 

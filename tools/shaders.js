@@ -5,6 +5,7 @@
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 
 const ROOT = new URL('..', import.meta.url);
+const { version } = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8'));
 const files = await readdir(new URL('shaders', ROOT));
 
 for (const language of ['wgsl', 'glsl']) {
@@ -16,7 +17,7 @@ for (const language of ['wgsl', 'glsl']) {
       .replace(/\/\/.*/g, '').replace(/^[ \t]+|[ \t]+$/gm, '');
   }
   await writeFile(new URL(`dist/${language}.js`, ROOT),
-    `export default ${JSON.stringify(texts, null, 1)};\n`);
+    `/* hansel ${version}, MIT */\nexport default ${JSON.stringify(texts, null, 1)};\n`);
   await writeFile(new URL(`dist/${language}.d.ts`, ROOT),
     'declare const texts: Record<string, string>;\nexport default texts;\n');
 }

@@ -14,8 +14,7 @@ const FILES = {
 
 /** @param {string} name of a file in dist/ @returns {URL} */
 export function fileUrl(name) {
-  const url = FILES[name]();
+  const { href } = FILES[name](); // of Next's URLs a path
   // Before version 8, Vite's development server moves modules away from what lies beside them.
-  url.pathname = url.pathname.replace('/.vite/dist/', '/hansel/dist/');
-  return url;
+  return new URL(href.replace('/.vite/dist/', '/hansel/dist/'), globalThis.location?.href);
 }

@@ -12,7 +12,8 @@ const PAGE = (script) => `<!doctype html><title>page</title><link rel="icon" hre
  * @property {Record<string, string>} packages and their versions, besides hansel
  * @property {Record<string, string>} files path to text; src/app.js is tests/bundlers/app.js
  * @property {string[][]} commands each a program of node_modules/.bin and its arguments
- * @property {string} out folder that holds index.html and whatever was built
+ * @property {string} out folder of what a page may load, and with no server of its own index.html; empty
+ *   where nothing is built
  * @property {string[]} [serve] instead: a command that serves, with PORT for a free port
  * @property {boolean} [isDev] of a development server, which takes modules as they are
  */
@@ -95,7 +96,7 @@ export default function Page() {
 `,
     },
     commands: [['next', 'build']],
-    out: '.next',
+    out: '.next/static',
     serve: ['next', 'start', '-p', 'PORT', '-H', '127.0.0.1'],
   },
 ];

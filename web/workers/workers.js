@@ -152,7 +152,7 @@ class CodecWorker {
     if (isNode) {
       const { Worker: NodeWorker } = builtin('worker_threads');
       // --input-type, of `node -e`, is no option for a file.
-      const execArgv = process.execArgv.filter((option) => !option.startsWith('--input-type'));
+      const execArgv = globalThis.process.execArgv.filter((option) => !option.startsWith('--input-type'));
       this.#thread = new NodeWorker(assetUrl('worker.js'), { execArgv })
         .on('message', hear).on('error', fail)
         .on('exit', (code) => fail(new Error(`it exited with ${code}`)));
