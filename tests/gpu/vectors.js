@@ -10,9 +10,7 @@ import { readFile } from './files.js';
  *   mode: string, step: number}} described what the manifest shall say
  */
 export function wrapBlob(codec, bytes, { dtype, shape, mode, step }) {
-  const manifest = formatManifest([['w', {
-    crc32c: codec.crc32c(bytes), mode, dtype, shape, step, entropy_bits: 0,
-  }]]);
+  const manifest = formatManifest([{ crc32c: codec.crc32c(bytes), mode, dtype, shape, step }]);
   const header = buildHeader([['w', { dtype: 'U8', shape: [bytes.length], bytes: bytes.length }]],
     [['hansel', manifest]]);
   stampHeader(header, (part) => codec.crc32c(part));

@@ -187,9 +187,6 @@ async function encodeTensor(encoder, spool) {
   };
 }
 
-/** @param {number} value rounded for the manifest */
-const rounded = (value) => Number(value.toFixed(6));
-
 /**
  * Codes tensors into a file: returns its header; the rest is in the data spool.
  * Coded tensors come first, each a multiple of 16 bytes, so that all of them
@@ -282,21 +279,20 @@ async function encodeAll(inputs, options, { data, payload }, core) {
 function layOut(reports, crcs, passed, options, codec) {
   /** @type {[string, {dtype: string, shape: number[], bytes: number}][]} */
   const stored = [];
-  /** @type {[string, import('../file/manifest.js').ManifestEntry][]} */
+  /** @type {import('../file/manifest.js').ManifestEntry[]} */
   const entries = [];
   for (const [name, report] of reports) {
-    const { mode, dtype, shape, step, bytes, entropyBits, saturated } = report;
+    const { mode, dtype, shape, step, bytes, entropyBits } = report;
     if (mode === 'pass-through') continue;
     stored.push([name, { dtype: 'U8', shape: [bytes], bytes }]);
-    entries.push([name, {
-      crc32c: crcs.get(name) ?? 0, mode, dtype, shape, step, entropy_bits: rounded(entropyBits),
-      ...(saturated ? { saturated } : {}),
-    }]);
+    entries.push({
+      crc32c: crcs.get(name) ?? 0, mode, dtype, shape, step, entropy_bits: entropyBits,
+    });
   }
   for (const { name, dtype, shape } of passed) {
     const bytes = elementCount(shape, name) * dtypeBits(dtype) / 8;
     stored.push([name, { dtype, shape, bytes }]);
-    entries.push([name, { crc32c: crcs.get(name) ?? 0 }]);
+    entries.push({ crc32c: crcs.get(name) ?? 0 });
     const report = /** @type {Report} */ (reports.get(name));
     report.bytes = report.rawBytes = bytes;
   }

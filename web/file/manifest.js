@@ -1,32 +1,38 @@
 /**
- * The Hansel manifest: one string in a safetensors file's `__metadata__`, holding a CRC-32C of the
- * whole header and one of each tensor's bytes. It is the first thing in the header, so that the
- * header's own checksum sits at a fixed place, whatever other metadata and names contain.
+ * The Hansel manifest (FORMAT.md section 7): one string in a safetensors file's `__metadata__`, with a
+ * CRC-32C of the whole header, one of each tensor's bytes, and what coded tensors were. It is the first
+ * thing in the header, so that the header's own checksum sits at a fixed place, whatever other
+ * metadata and names contain.
  */
+import { DTYPE_NAMES, MODES, dtypeBytes } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
-import { parseJson, quote } from './json.js';
+import { quote } from './json.js';
 
 /** The key in `__metadata__`. */
 export const MANIFEST_KEY = 'hansel';
-
-const VERSION = 1;
+/** With which the manifest begins; the header's checksum, in hexadecimal, follows. */
+export const VERSION = '2';
 /** Stands in for the header's checksum while it is computed. */
 export const PLACEHOLDER = '00000000';
-const CODE = 'HANSEL_ERR_MANIFEST';
+/** In the bits of a tensor's first two bytes that number its kind: the number is too large. */
+export const MANY = 15;
 
-/** How the manifest begins, up to the first digit of the header's checksum. */
-export const OPENING = `{"version":${VERSION},"header_crc32c":"`;
-const PREFIX = new TextEncoder().encode(
-  `{"__metadata__":{"${MANIFEST_KEY}":${JSON.stringify(OPENING).slice(0, -1)}`);
+/** How the header begins, up to the first digit of its checksum, in a file of that manifest.
+ * @param {string} opening what the manifest begins with, as JSON */
+export const prefixOf = (opening) => new TextEncoder().encode(
+  `{"__metadata__":{"${MANIFEST_KEY}":"${opening}`);
+const PREFIX = prefixOf(VERSION);
 export const DIGITS_AT = 8 + PREFIX.length;
-export const DIGITS_END = DIGITS_AT + PLACEHOLDER.length;
 
-/** @typedef {import('./json.js').JsonValue} JsonValue */
 /** @typedef {(bytes: Uint8Array) => number} Crc32c returns an unsigned 32-bit number */
 /**
- * @typedef {{ crc32c: number, [field: string]: unknown }} ManifestEntry
- *   the checksum of the tensor's bytes in the file, and whatever else the encoder noted
+ * @typedef {object} ManifestEntry
+ * @property {number} crc32c of the tensor's bytes in the file
+ * @property {string} [mode] of a coded tensor, as are the others
+ * @property {string} [dtype] @property {number[]} [shape] @property {number} [step]
+ * @property {number} [entropy_bits] a weight, raw planes included; rounded to 1/512
  */
+/** @typedef {{ version: number, tensors: Map<string, ManifestEntry> }} Manifest */
 
 /**
  * A checksum as the manifest writes it.
@@ -40,113 +46,118 @@ export const formatCrc = (n) => (n >>> 0).toString(16).padStart(8, '0');
  * lets no single flipped bit of a Hansel file's header pass.
  * @param {import('./safetensors.js').Header} header
  * @param {Crc32c} crc32c
- * @returns {{ version: number, tensors: Map<string, ManifestEntry> } | null} null when the file is
- *   plain safetensors
+ * @returns {Promise<Manifest | null>} null when the file is plain safetensors
  * @throws {HanselError} HANSEL_ERR_VERSION for another version, HANSEL_ERR_CHECKSUM for a damaged
  *   header, HANSEL_ERR_MANIFEST for a malformed manifest or one that contradicts the header
  */
-export function readManifest({ metadata, tensors, headerBytes }, crc32c) {
+export async function readManifest(header, crc32c) {
+  const { metadata, tensors, headerBytes } = header;
   const text = metadata.get(MANIFEST_KEY);
   if (text === undefined) {
     // Without this a flip in the key itself would turn coded tensors into plain U8 ones.
     for (const [key, value] of metadata) {
-      if (isOneBitOff(key) && value.startsWith('{"version":')) {
+      if (isOneBitOff(key) && /^(2[0-9a-f]{8}|{"version":)/.test(value)) {
         throw malformed('the manifest\'s key is damaged', MANIFEST_KEY, quote(key));
       }
     }
     return null;
   }
-  const root = parseJson(text, { code: CODE, maxDepth: 16 });
-  if (!(root instanceof Map)) throw malformed('not an object', 'an object', quote(root));
-  const version = root.get('version');
-  if (typeof version !== 'number') throw malformed('no version', 'a number', quote(version));
-  if (version !== VERSION) {
+  if (text.startsWith('{')) return (await import('./manifest_1.js')).readManifest1(header, crc32c);
+  if (text[0] !== VERSION) {
     throw new HanselError('HANSEL_ERR_VERSION', 'unknown version of the manifest', {
-      expected: VERSION, got: version,
+      expected: '1 or 2', got: quote(text[0]),
     });
   }
-  if (!hasPrefix(headerBytes)) {
-    throw malformed('not where Hansel writes it: was the header rewritten by another program?');
-  }
-  checkHeaderCrc(headerBytes, parseCrc(root.get('header_crc32c')), crc32c);
-  const entries = root.get('tensors');
-  if (root.size !== 3 || !(entries instanceof Map)) {
-    throw malformed('wrong fields', 'version, header_crc32c, tensors',
-      [...root.keys()].map(quote).join(', '));
-  }
-  for (const name of tensors.keys()) {
-    if (!entries.has(name)) throw missing('manifest', name);
-  }
-  /** @type {Map<string, ManifestEntry>} */
-  const result = new Map();
-  for (const [name, entry] of entries) {
-    if (!tensors.has(name)) throw missing('file', name);
-    if (!(entry instanceof Map)) throw malformed('not an object', 'an object', quote(entry), name);
-    const fields = /** @type {object} */ (toPlain(entry));
-    result.set(name, { ...fields, crc32c: parseCrc(entry.get('crc32c'), name) });
-  }
-  return { version, tensors: result };
+  checkHeaderCrc(headerBytes, PREFIX, text.slice(1, 9), crc32c);
+  return { version: 2, tensors: readEntries(text.slice(9), [...tensors.keys()]) };
 }
 
 /**
  * @param {Uint8Array} headerBytes not modified
- * @param {number} expected
+ * @param {Uint8Array} prefix what must precede the digits
+ * @param {string} expected digits
  * @param {Crc32c} crc32c
+ * @throws {HanselError} HANSEL_ERR_CHECKSUM, _MANIFEST
  */
-function checkHeaderCrc(headerBytes, expected, crc32c) {
+export function checkHeaderCrc(headerBytes, prefix, expected, crc32c) {
+  if (!hasPrefix(headerBytes, prefix)) {
+    throw malformed('not where Hansel writes it: was the header rewritten by another program?');
+  }
   const copy = headerBytes.slice();
-  writeDigits(copy, PLACEHOLDER);
-  const got = crc32c(copy) >>> 0;
+  copy.fill(48, 8 + prefix.length, 16 + prefix.length);
+  const got = formatCrc(crc32c(copy));
   if (got !== expected) {
     throw new HanselError('HANSEL_ERR_CHECKSUM', 'the header is damaged', {
-      expected: formatCrc(expected), got: formatCrc(got), where: 'header',
+      expected, got, where: 'header',
     });
   }
 }
 
-/**
- * Upper-case digits are refused: they are one flipped bit away from lower-case ones.
- * @param {JsonValue | undefined} digits
- * @param {string} [where]
- */
-function parseCrc(digits, where) {
-  if (typeof digits !== 'string' || !/^[0-9a-f]{8}$/.test(digits)) {
-    throw malformed('bad CRC-32C', '8 lower-case hex digits', quote(digits), where);
+/** @param {Uint8Array} bytes a header @param {Uint8Array} [prefix] */
+export const hasPrefix = (bytes, prefix = PREFIX) => bytes.length >= 16 + prefix.length
+  && prefix.every((byte, i) => bytes[8 + i] === byte);
+
+/** @param {string} text @returns {DataView} four bytes, the highest first, of five digits each */
+function fromBase85(text) {
+  const view = new DataView(new ArrayBuffer(Math.ceil(text.length / 5) * 4));
+  for (let i = 0; i < text.length; i++) {
+    const at = (i - i % 5) / 5 * 4;
+    const code = text.charCodeAt(i);
+    view.setUint32(at, 85 * view.getUint32(at) + code - (code > 92 ? 36 : 35)); // no backslash
   }
-  return parseInt(digits, 16);
+  return view;
 }
 
-/** @param {Uint8Array} bytes */
-export const hasPrefix = (bytes) => bytes.length >= DIGITS_END
-  && PREFIX.every((byte, i) => bytes[8 + i] === byte);
-
-/** @param {Uint8Array} bytes @param {string} digits */
-export const writeDigits = (bytes, digits) => bytes.set(new TextEncoder().encode(digits), DIGITS_AT);
-
-/** @param {string} place @param {string} where */
-const missing = (place, where) => malformed(`the ${place} lacks this tensor`, undefined, undefined,
-  where);
+/**
+ * @param {string} text the manifest's last part
+ * @param {string[]} names in the header's order
+ * @returns {Map<string, ManifestEntry>}
+ */
+function readEntries(text, names) {
+  const view = fromBase85(text);
+  let at = 0;
+  const byte = () => view.getUint8(at++);
+  /** Seven bits a byte, the lowest first. */
+  const number = () => {
+    let value = 0;
+    for (let unit = 1, last = 128; last > 127; unit *= 128) {
+      last = byte();
+      value += last % 128 * unit;
+    }
+    return value;
+  };
+  const list = (/** @type {() => any} */ one) => Array.from({ length: number() }, one);
+  const word = () => view.getUint32((at += 4) - 4, true);
+  try {
+    const kinds = list(() => {
+      const code = byte();
+      const [mode, dtype] = [MODES[code >> 4], DTYPE_NAMES[code & 15]];
+      if (code && !(mode && dtype)) throw code;
+      return code ? { mode, dtype, shape: list(number), step: 0 } : {};
+    });
+    const tensors = new Map(names.map((name) => {
+      const first = byte() + 256 * byte();
+      const kind = { ...kinds[first >> 12 === MANY ? number() : first >> 12] };
+      const crc32c = word();
+      if (kind.mode === 'grid') kind.step = new Float32Array(Uint32Array.of(word()).buffer)[0];
+      return [name, { crc32c, ...kind, entropy_bits: first % 4096 / 512 + 8 * rawBytes(kind) }];
+    }));
+    if (at + 3 < view.byteLength) throw new RangeError('something follows');
+    return tensors;
+  } catch {
+    throw malformed('not as its tensors need it');
+  }
+}
 
 /** @param {string} key */
 function isOneBitOff(key) {
-  if (key.length !== MANIFEST_KEY.length) return false;
-  let flips = 0;
-  for (let i = 0; i < key.length; i++) {
-    for (let x = key.charCodeAt(i) ^ MANIFEST_KEY.charCodeAt(i); x !== 0; x &= x - 1) flips++;
-  }
-  return flips === 1;
+  const [flips, ...more] = [...key].map(
+    (char, i) => char.charCodeAt(0) ^ MANIFEST_KEY.charCodeAt(i)).filter(Boolean);
+  return key.length === MANIFEST_KEY.length && !more.length && !(flips & flips - 1);
 }
 
-/**
- * Maps to objects; fromEntries defines properties, so a `__proto__` stays an ordinary one.
- * @param {JsonValue} value
- * @returns {unknown}
- */
-function toPlain(value) {
-  if (Array.isArray(value)) return value.map(toPlain);
-  if (!(value instanceof Map)) return value;
-  return Object.fromEntries([...value].map(([key, item]) => [key, toPlain(item)]));
-}
+/** Bytes of a weight that are not coded. @param {ManifestEntry} kind */
+export const rawBytes = ({ mode, dtype = '' }) => (mode === 'lossless' ? dtypeBytes(dtype) - 1 : 0);
 
 /**
  * @param {string} message
@@ -154,6 +165,5 @@ function toPlain(value) {
  * @param {string} [got]
  * @param {string} [where]
  */
-const malformed = (message, expected, got, where) => new HanselError(CODE, `manifest: ${message}`, {
-  expected, got, where,
-});
+export const malformed = (message, expected, got, where) => new HanselError('HANSEL_ERR_MANIFEST',
+  `manifest: ${message}`, { expected, got, where });

@@ -1,8 +1,9 @@
 /** Headers of safetensors files, written canonically, and the Hansel manifest in them. */
+import { DTYPES, MODES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { hasLoneSurrogate, quote } from './json.js';
 import {
-  DIGITS_AT, DIGITS_END, OPENING, PLACEHOLDER, formatCrc, hasPrefix, writeDigits,
+  DIGITS_AT, MANY, PLACEHOLDER, VERSION, formatCrc, hasPrefix, rawBytes,
 } from './manifest.js';
 import { HEADER_CAP, METADATA, byteSize, isCount } from './safetensors.js';
 
@@ -64,14 +65,54 @@ export function buildHeader(tensors, metadata = [], { alignment = 16, reserve = 
 /**
  * The manifest's text, with a placeholder for the header's checksum. It must become the first
  * metadata pair given to buildHeader; stampHeader then fills in the checksum.
- * @param {Iterable<[string, ManifestEntry]>} tensors every tensor of the file; fields other than
- *   crc32c are written as JSON.stringify does
- * @returns {string}
+ * @param {ManifestEntry[]} entries of every tensor of the file, in its order
+ * @returns {string} FORMAT.md section 7
  */
-export function formatManifest(tensors) {
-  const entries = [...tensors].map(([name, { crc32c, ...fields }]) =>
-    `${JSON.stringify(name)}:${JSON.stringify({ crc32c: formatCrc(crc32c), ...fields })}`);
-  return `${OPENING}${PLACEHOLDER}","tensors":{${entries.join(',')}}}`;
+export function formatManifest(entries) {
+  /** @type {number[]} */
+  const kinds = [];
+  /** @type {number[]} */
+  const tensors = [];
+  /** By what is the same. @type {Map<string, number>} */
+  const numbers = new Map();
+  for (const entry of entries) {
+    const { crc32c, mode, dtype = '', shape = [], step = 0, entropy_bits: entropy = 0 } = entry;
+    const kind = mode === undefined ? [0] : [
+      16 * MODES.indexOf(mode) + DTYPES[/** @type {'F32'} */ (dtype)], shape.length,
+      ...shape.flatMap(varint)];
+    const key = kind.join();
+    if (!numbers.has(key)) {
+      numbers.set(key, numbers.size);
+      kinds.push(...kind);
+    }
+    const number = numbers.get(key) ?? 0;
+    const plane = Math.min(Math.max(Math.round((entropy - 8 * rawBytes(entry)) * 512), 0), 4095);
+    tensors.push(plane & 255, Math.min(number, MANY) << 4 | plane >> 8,
+      ...(number < MANY ? [] : varint(number)), ...bytesOf(Uint32Array.of(crc32c)),
+      ...(mode === 'grid' ? bytesOf(Float32Array.of(step)) : []));
+  }
+  return VERSION + PLACEHOLDER + toBase85([...varint(numbers.size), ...kinds, ...tensors]);
+}
+
+/** @param {number} n @returns {number[]} seven bits a byte, the lowest first */
+const varint = (n) => (n < 128 ? [n] : [n % 128 + 128, ...varint(Math.floor(n / 128))]);
+
+/** @param {Uint32Array | Float32Array} word of one */
+const bytesOf = (word) => [...new Uint8Array(word.buffer)];
+
+/** @param {number[]} bytes zeros are added to a multiple of four */
+function toBase85(bytes) {
+  const padded = Uint8Array.from({ length: Math.ceil(bytes.length / 4) * 4 }, (_, i) => bytes[i] ?? 0);
+  const view = new DataView(padded.buffer);
+  let text = '';
+  for (let at = 0; at < padded.length; at += 4) {
+    const word = view.getUint32(at);
+    for (let unit = 85 ** 4; unit >= 1; unit /= 85) {
+      const digit = Math.floor(word / unit) % 85;
+      text += String.fromCharCode(digit + (digit < 57 ? 35 : 36)); // neither quote nor backslash
+    }
+  }
+  return text;
 }
 
 /**
@@ -83,10 +124,11 @@ export function formatManifest(tensors) {
  * @throws {HanselError} HANSEL_ERR_ARGUMENT when the placeholder is not where it must be
  */
 export function stampHeader(headerBytes, crc32c) {
-  if (!hasPrefix(headerBytes) || readDigits(headerBytes) !== PLACEHOLDER) {
+  const digits = headerBytes.subarray(DIGITS_AT, DIGITS_AT + 8);
+  if (!hasPrefix(headerBytes) || digits.some((digit) => digit !== 48)) {
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'no manifest placeholder at the header\'s start');
   }
-  writeDigits(headerBytes, formatCrc(crc32c(headerBytes)));
+  digits.set(new TextEncoder().encode(formatCrc(crc32c(headerBytes))));
   return headerBytes;
 }
 
@@ -97,9 +139,6 @@ function checkString(text) {
   }
   return text;
 }
-
-/** @param {Uint8Array} bytes */
-const readDigits = (bytes) => String.fromCharCode(...bytes.subarray(DIGITS_AT, DIGITS_END));
 
 /** @param {string} message @param {string} got */
 const badArgument = (message, got) => new HanselError('HANSEL_ERR_ARGUMENT', message, { got });

@@ -6,7 +6,8 @@ import { GLSL, joinGlsl, namesOf, readShader } from './shaders.js';
 
 /**
  * Compiles a program, without blocking the thread where the browser can.
- * @param {WebGL2RenderingContext} gl @param {keyof typeof GLSL | import('./shaders.js').Program} which a name, or one of your own
+ * @param {WebGL2RenderingContext} gl
+ * @param {keyof typeof GLSL | import('./shaders.js').Program} which a name, or one of your own
  * @param {Record<string, number>} defines
  * @param {() => void} checkLost throws when the context is gone
  * @returns {Promise<Program>}

@@ -202,7 +202,8 @@ export class WebGpu {
     return found;
   }
 
-  /** @param {readonly import('./shaders.js').Part[]} files @param {string} entryPoint @param {Record<string, number>} constants */
+  /** @param {readonly import('./shaders.js').Part[]} files @param {string} entryPoint
+   * @param {Record<string, number>} constants */
   async #compile(files, entryPoint, constants) {
     const { device } = this;
     const { code, where } = await joinWgsl(files);

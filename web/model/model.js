@@ -55,7 +55,7 @@ export class Model {
     this.sources.push(source);
     this.bytes += source.size;
     const header = await readHeader(source, { signal });
-    const manifest = readManifest(header, (bytes) => this.codec.crc32c(bytes));
+    const manifest = await readManifest(header, (bytes) => this.codec.crc32c(bytes));
     if (!manifest) this.isCoded = false;
     for (const [key, value] of header.metadata) {
       if (key !== 'hansel') this.metadata.set(key, value);
