@@ -38,6 +38,9 @@ WASM_OPT_matvec = -O3 -fno-vectorize
 WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1
 wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
 
+# Not npx tsc: the last TypeScript 5, which tests compile with, has that name too.
+TSC = node node_modules/typescript/bin/tsc
+
 WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
@@ -105,8 +108,9 @@ dist/wgsl.js: tools/shaders.js package.json $(wildcard shaders/*)
 	@mkdir -p dist
 	node tools/shaders.js
 
-dist/types/hansel.d.ts: $(WEB) tsconfig.json dist/wgsl.js node_modules/.installed
-	npx --no-install tsc -p .
+dist/types/hansel.d.ts: $(WEB) tsconfig.json tools/types.js dist/wgsl.js node_modules/.installed
+	$(TSC) -p .
+	node tools/types.js
 	@touch $@
 
 min/hansel.js: $(WEB) tools/minify.js package.json node_modules/.installed
@@ -238,7 +242,7 @@ ESLINT = npx --no-install eslint -c tools/eslint.config.js web tests tools
 lint: setup ## layout and mistakes of C, JavaScript, its types, and scripts
 	clang-format --dry-run -Werror $(C_FILES)
 	$(ESLINT)
-	npx --no-install tsc -p . --noEmit
+	$(TSC) -p . --noEmit
 	bash -n .ci/setup && bash -n .ci/run
 
 format: setup ## lays out C and JavaScript

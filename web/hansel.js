@@ -3,6 +3,7 @@
  * hansel/webgpu and hansel/webgl decode on the GPU. Browsers and Node.
  */
 export { open, Model } from './model/model.js';
+/** @typedef {import('./core/dtypes.js').Dtype} Dtype */
 export { assets } from './core/assets.js';
 export { HanselError } from './core/errors.js';
 

@@ -9,10 +9,8 @@ import { serve } from '../../web/cli/serve.js';
 import { launch } from '../gpu/chromium.js';
 
 const root = new URL('../..', import.meta.url).pathname;
-const TSC = join(root, 'node_modules/.bin/tsc');
-/** Declarations are checked, too: skipLibCheck is off. */
-const STRICT = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022',
-  '--lib', 'es2023,dom,dom.iterable,dom.asynciterable'];
+/** The newest, and the last of version 5. */
+const COMPILERS = ['typescript', 'typescript-5'].map((name) => join(root, 'node_modules', name, 'bin/tsc'));
 const run = (cwd, file, ...args) => execFileSync(file, args, {
   cwd, encoding: 'utf8', env: { ...process.env, npm_config_offline: 'true' },
 });
@@ -51,6 +49,25 @@ describe('npm package', function () {
     await writeFile(join(folder, 'package.json'), '{"name":"empty","private":true,"type":"module"}');
     run(folder, 'npm', 'install', '--no-audit', '--no-fund', join(folder, packed.filename));
   });
+
+  /**
+   * As a strict user would; declarations are checked, too.
+   * @param {string} tsc @param {string} file @param {object} [options]
+   */
+  const compile = async (tsc, file, options) => {
+    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({
+      compilerOptions: {
+        noEmit: true, strict: true, skipLibCheck: false, module: 'nodenext', target: 'es2022', types: [],
+        lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'], ...options,
+      },
+      files: [file],
+    }));
+    try {
+      run(folder, 'node', tsc, '-p', 'tsconfig.json');
+    } catch (error) {
+      throw new Error(`${tsc}\n${error.stdout}`);
+    }
+  };
 
   after(() => rm(folder, { recursive: true, force: true }));
 
@@ -114,18 +131,32 @@ console.log('snippet ran', weights.length);`);
 
   it('has types that a strict TypeScript user can compile against', async () => {
     await writeFile(join(folder, 'user.ts'), `
-import { open, encode, HanselError } from 'hansel';
-const file: Uint8Array = await encode({ w: { dtype: 'F32', shape: [2], data: new Float32Array(2) } });
-const model = await open(file);
+import { assets, open, encode, estimate, HanselError } from 'hansel';
+import type { Dtype } from 'hansel';
+assets({ base: '/hansel/' });
+const file: Uint8Array<ArrayBuffer> = await encode({ w: { dtype: 'F32', shape: [2], data: new Float32Array(2) } });
+const model = await open(new Blob([file]), { threads: 2 });
 const shape: number[] | undefined = model.tensors.get('w')?.shape;
-try { await model.decode('x'); } catch (error) { if (error instanceof HanselError) console.log(error.code, shape); }
+const dtype: Dtype = model.tensor('w').dtype;
+const floats: Float32Array = await model.decode('w', { dtype: 'F32' });
+const halves: Uint16Array = await model.decode('w', { dtype: 'BF16', into: new Uint16Array(2) });
+const indices: Int8Array = await model.rows('w', 0, 1, { dtype: 'I8' });
+const whatever = await model.decode('w');
+const length: number = whatever.length;
+// @ts-expect-error an array of floats it is
+const wrong: Int8Array = await model.decode('w', { dtype: 'F32' });
+// @ts-expect-error no such dtype
+await model.decode('w', { dtype: 'F31' });
+// @ts-expect-error no such option
+await encode({}, { bitz: 4 });
+const { error }: { error: number } = (await estimate(model)).at({ bits: 4 });
+try { await model.decode('x'); } catch (e) { if (e instanceof HanselError) console.log(e.code, shape); }
+console.log(dtype, floats, halves, indices, length, wrong, error);
 `);
-    run(folder, TSC, ...STRICT, '--types', '', 'user.ts');
+    for (const tsc of COMPILERS) await compile(tsc, 'user.ts');
   });
 
-  // TypeScript's own lib dom has WebGPU's types by now. Whose has not adds @webgpu/types; with both,
-  // TypeScript 7 finds everything declared twice, unless skipLibCheck is on.
-  it('has types of the GPU entries, too, for a strict TypeScript user', async () => {
+  it('has types of the GPU entries, too, whoever knows what WebGPU is', async () => {
     await writeFile(join(folder, 'gpu_user.ts'), `
 import { open } from 'hansel';
 import { gpu } from 'hansel/gpu';
@@ -135,19 +166,23 @@ import { loadPlain } from 'hansel/plain';
 const model = await open('model.safetensors');
 const { gpu: device, kind } = await gpu({ prefer: ['webgl', 'wasm'] });
 const w = await device.load(model, 'w');
+const step: number = w.step;
 const y: Float32Array = await w.matvec(new Float32Array(w.columns), { bias: new Float32Array(w.rows) });
 const integers: Int32Array = await w.matvecI8(new Int8Array(w.columns));
+const halves: Uint16Array = await w.decodeRows(0, 1, { dtype: 'F16' });
 const isOk: boolean = (await w.verify()).ok;
 w.destroy();
 for (const back of [await webgpu(), await webgl({ canvas: document.createElement('canvas') })]) {
   const plain = await loadPlain(back, model, 'norm', { layout: 'group' });
-  console.log(kind.length, y, integers, isOk, await plain.matmul(new Float32Array(8), 2));
+  console.log(kind.length, step, y, integers, halves, isOk, await plain.matmul(new Float32Array(8), 2));
   back.destroy();
 }
 `);
-    run(folder, TSC, ...STRICT, '--types', '', 'gpu_user.ts');
-    const types = join(root, 'node_modules/@webgpu/types');
-    run(folder, TSC, ...STRICT, '--types', types, '--skipLibCheck', 'gpu_user.ts');
+    const webgpuTypes = join(root, 'node_modules/@webgpu/types');
+    for (const tsc of COMPILERS) await compile(tsc, 'gpu_user.ts');
+    // With TypeScript 7's own, @webgpu/types declares everything twice.
+    await compile(COMPILERS[1], 'gpu_user.ts', { types: [webgpuTypes] });
+    await compile(COMPILERS[0], 'gpu_user.ts', { types: [webgpuTypes], skipLibCheck: true });
   });
 
   it('says whose it is, and under which licence, in every file that is built', async () => {

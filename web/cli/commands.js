@@ -139,7 +139,7 @@ export async function decodeCommand(from, to, { force, dtype, threads, signal, o
     let done = 0;
     for (const tensor of plan) {
       const slices = model.slices(tensor.name, {
-        dtype: tensor.dtype, signal,
+        dtype: /** @type {import('../core/dtypes.js').Dtype} */ (tensor.dtype), signal,
         onProgress: (p) => onProgress?.({ done: done + p.done, total, tensor: tensor.name }),
       });
       for await (const { bytes } of slices) await output.append(bytes);

@@ -15,7 +15,7 @@ export { FIXED_BYTES } from './structs.js';
  * A parsed head. Numbers are exact (the format keeps them below 2^53).
  * @typedef {object} Blob
  * @property {Uint8Array} struct hansel_blob, to hand back to the codec
- * @property {string} dtype
+ * @property {import('./dtypes.js').Dtype} dtype
  * @property {'grid' | 'lossless'} mode
  * @property {number[]} shape
  * @property {number} rows

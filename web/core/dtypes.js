@@ -3,12 +3,39 @@
 /** Source dtypes that can be coded, by the safetensors name: FORMAT.md section 2. */
 export const DTYPES = Object.freeze(
   { F32: 1, F16: 2, BF16: 3, I8: 4, U8: 5, F8_E4M3: 6, F8_E5M2: 7 });
-/** The other way round. @type {Record<number, string>} */
-export const DTYPE_NAMES = Object.fromEntries(Object.entries(DTYPES).map(([k, v]) => [v, k]));
+/** The other way round. @type {Record<number, Dtype>} */
+export const DTYPE_NAMES = /** @type {any} */ (
+  Object.fromEntries(Object.entries(DTYPES).map(([k, v]) => [v, k])));
 /** By their number in a head: FORMAT.md section 2. */
 export const MODES = Object.freeze(['grid', 'lossless']);
 /** @param {string} dtype @returns {number} bytes of an element */
 export const dtypeBytes = (dtype) => (dtype === 'F32' ? 4 : dtype.endsWith('16') ? 2 : 1);
+
+/** @typedef {'F64' | 'F32' | 'F16' | 'BF16' | 'C64'} WideFloats */
+/** @typedef {'F8_E4M3' | 'F8_E5M2' | 'F8_E8M0' | 'F8_E4M3FNUZ' | 'F8_E5M2FNUZ'} Eighths */
+/** @typedef {'F6_E2M3' | 'F6_E3M2' | 'F4'} Fractions of a byte */
+/** @typedef {'I64' | 'U64' | 'I32' | 'U32' | 'I16' | 'U16' | 'I8' | 'U8' | 'BOOL'} Integers */
+/** How safetensors spells what elements are. @typedef {WideFloats | Eighths | Fractions | Integers} Dtype */
+
+/**
+ * What its elements come in: of F16 and BF16 the bit patterns; bytes where JavaScript has no better.
+ * @typedef {object} Arrays
+ * @property {Float64Array<ArrayBuffer>} F64
+ * @property {Float32Array<ArrayBuffer>} F32
+ * @property {Uint16Array<ArrayBuffer>} F16
+ * @property {Uint16Array<ArrayBuffer>} BF16
+ * @property {Int8Array<ArrayBuffer>} I8
+ * @property {Int16Array<ArrayBuffer>} I16
+ * @property {Uint16Array<ArrayBuffer>} U16
+ * @property {Int32Array<ArrayBuffer>} I32
+ * @property {Uint32Array<ArrayBuffer>} U32
+ * @property {BigInt64Array<ArrayBuffer>} I64
+ * @property {BigUint64Array<ArrayBuffer>} U64
+ */
+/**
+ * @template {Dtype} D
+ * @typedef {D extends keyof Arrays ? Arrays[D] : Uint8Array<ArrayBuffer>} ArrayOf
+ */
 
 /** @type {Record<string, {new (buffer: ArrayBuffer): ArrayBufferView}>} */
 const ARRAYS = {

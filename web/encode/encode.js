@@ -6,6 +6,7 @@ import { DTYPES } from '../core/dtypes.js';
 import { Encoder } from '../core/encoder.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
+import { refuseUnknown } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { buildHeader, formatManifest, stampHeader } from '../file/write_header.js';
@@ -43,7 +44,7 @@ const MIN_THREADED = 1 << 19;
 /**
  * @typedef {object} Input a tensor to be coded
  * @property {string} name
- * @property {string} dtype
+ * @property {import('../core/dtypes.js').Dtype} dtype
  * @property {number[]} shape
  * @property {(start: number, end: number) => Promise<Uint8Array>} read bytes of the tensor; not
  *   modified
@@ -57,7 +58,7 @@ const MIN_THREADED = 1 << 19;
 /**
  * What became of a tensor.
  * @typedef {object} Report
- * @property {string} dtype
+ * @property {import('../core/dtypes.js').Dtype} dtype
  * @property {number[]} shape
  * @property {'grid' | 'lossless' | 'pass-through'} mode
  * @property {string} reason why it is not coded as asked; '' otherwise
@@ -304,7 +305,8 @@ function layOut(reports, crcs, passed, options, codec) {
 }
 
 /**
- * @typedef {{dtype: string, shape: number[], data: ArrayBufferView | ArrayBuffer}} TensorLike
+ * @typedef {{dtype: import('../core/dtypes.js').Dtype, shape: number[],
+ *   data: ArrayBufferView | ArrayBuffer}} TensorLike
  */
 
 /**
@@ -333,12 +335,13 @@ export function inputsOf(model) {
  *   | import('../model/model.js').Model} tensors row-major elements of each dtype in the machine's
  *   (little-endian) order; not modified. An open plain file is read as it is coded, its metadata kept
  * @param {EncodeOptions} [options]
- * @returns {Promise<Uint8Array>} a valid safetensors file
+ * @returns {Promise<Uint8Array<ArrayBuffer>>} a valid safetensors file
  * @throws {HanselError} HANSEL_ERR_ARGUMENT, _NOT_FINITE, _RANGE, _ABORTED, _MEMORY
  * @example
  * const file = await encode({ w: { dtype: 'F32', shape: [2, 3], data } }, { bits: 4 });
  */
 export async function encode(tensors, options = {}) {
+  await refuseUnknown(options, 'encode');
   const model = /** @type {any} */ (tensors)?.places instanceof Map
     ? /** @type {import('../model/model.js').Model} */ (tensors) : null;
   const entries = model ? [] : tensors && typeof tensors === 'object' ? Symbol.iterator in tensors

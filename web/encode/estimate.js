@@ -6,6 +6,7 @@
 import { Encoder, SLICE } from '../core/encoder.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { takeTurn } from '../core/turn.js';
+import { refuse } from '../core/options.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { chooseMode, inputsOf } from './encode.js';
 
@@ -60,7 +61,10 @@ const ENTRY_BYTES = 180;
  * const estimated = await estimate(await open('model.safetensors'));
  * for (const bits of [8, 6, 4, 3]) console.log(bits, estimated.at({ bits }).error);
  */
-export async function estimate(model, { include, exclude, sample = SAMPLE, signal, onProgress } = {}) {
+export async function estimate(model, {
+  include, exclude, sample = SAMPLE, signal, onProgress, ...rest
+} = {}) {
+  await refuse(rest, 'estimate');
   const inputs = inputsOf(model);
   const codec = await Encoder.create();
   /** @type {Map<string, Survey>} */

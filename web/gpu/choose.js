@@ -3,6 +3,7 @@
  * GPU. gpu() picks one and says which.
  */
 import { HanselError } from '../core/errors.js';
+import { refuse } from '../core/options.js';
 import { encode } from '../encode/encode.js';
 import { open } from '../model/model.js';
 import { WasmBackend } from './wasm_device.js';
@@ -48,7 +49,10 @@ async function time(backend) {
  * @example
  * const { gpu, kind } = await gpu(); // await gpu({ prefer: ['webgl'] }) forces WebGL2
  */
-export async function gpu({ prefer = ['webgpu', 'webgl', 'wasm'], measure = false } = {}) {
+export async function gpu({
+  prefer = ['webgpu', 'webgl', 'wasm'], measure = false, ...rest
+} = {}) {
+  await refuse(rest, 'gpu');
   /** @type {{kind: Kind, ms?: number, error?: HanselError}[]} */
   const tried = [];
   /** @type {{backend: Backend, ms: number} | null} */

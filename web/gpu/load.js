@@ -1,5 +1,6 @@
 /** Loading tensors: their bytes go to a device as they arrive, as they lie in the file. */
 import { HanselError, checkAborted } from '../core/errors.js';
+import { refuse, refuseUnknown } from '../core/options.js';
 import { viewOf } from '../core/vectors.js';
 import { Matrix } from './matrix.js';
 import { RangeWriter } from './parts.js';
@@ -23,6 +24,7 @@ import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
  *   HANSEL_ERR_DTYPE for a tensor that is neither coded nor F32, F16, BF16 or I8
  */
 export async function loadMatrix(gpu, model, name, options = {}) {
+  await refuseUnknown(options, 'load');
   const isPlain = model.tensor(name).mode === 'pass-through';
   return (isPlain ? loadPlain : loadCodedMatrix)(gpu, model, name, options);
 }
@@ -68,7 +70,8 @@ async function loadCodedMatrix(gpu, model, name, { signal, onProgress } = {}) {
  * const head = await loadPlain(gpu, model, 'lm_head.weight');
  * const y = await head.matvec(x);
  */
-export async function loadPlain(gpu, model, name, { signal, onProgress, layout } = {}) {
+export async function loadPlain(gpu, model, name, { signal, onProgress, layout, ...rest } = {}) {
+  await refuse(rest, 'load');
   const { dtype, shape, mode, bytes: total } = model.tensor(name);
   if (mode !== 'pass-through') {
     throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is coded: load() takes it', {

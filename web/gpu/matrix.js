@@ -6,6 +6,7 @@
 import { DTYPES, typedArray } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
+import { refuse } from '../core/options.js';
 import {
   checkFloat, checkFloats, checkInteger, checkVector, rowQuads,
 } from '../core/vectors.js';
@@ -14,6 +15,11 @@ import { verifyCoded, verifyPlain } from './verify.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../core/vectors.js').Vector} Vector */
+/** @typedef {import('../core/dtypes.js').Dtype} Dtype */
+/**
+ * @template {Dtype} D
+ * @typedef {import('../core/dtypes.js').ArrayOf<D>} ArrayOf
+ */
 /** @typedef {(x: Float32Array | Uint16Array | Int8Array, batch: number,
  *   bias: Float32Array | undefined, integer: boolean) => Promise<ArrayBuffer>} Multiply */
 /**
@@ -36,7 +42,7 @@ import { verifyCoded, verifyPlain } from './verify.js';
 /**
  * @typedef {object} Facts what a matrix is
  * @property {string} name for errors; the tensor's, if it was loaded
- * @property {string} dtype @property {number[]} shape
+ * @property {Dtype} dtype @property {number[]} shape
  * @property {'grid' | 'lossless' | 'pass-through'} mode
  * @property {number} step of the grid; 0 without one
  * @property {number} rows @property {number} columns
@@ -217,12 +223,14 @@ export class Matrix {
   /**
    * The weights, put together on the device and read back: equal to Model.decode() with that dtype.
    * A plain matrix's scale is not in them.
-   * @param {{dtype?: string}} [options] 'F32' (the default for float tensors), 'F16' or 'BF16'; the
+   * @template {Dtype} [D=Dtype]
+   * @param {{dtype?: D}} [options] 'F32' (the default for float tensors), 'F16' or 'BF16'; the
    *   one-byte dtypes have only their own
-   * @returns {Promise<any>} row-major typed array, the caller's
+   * @returns {Promise<ArrayOf<D>>} row-major typed array, the caller's
    * @throws {HanselError} HANSEL_ERR_DTYPE, as decodeOnGpu()
    */
-  async decode({ dtype } = {}) {
+  async decode({ dtype, ...rest } = {}) {
+    await refuse(rest, 'w.decode');
     this.checkAlive();
     const { target, size } = this.#target(dtype);
     return typedArray(target, (await this.#read(target, size)).buffer);
@@ -230,11 +238,13 @@ export class Matrix {
 
   /**
    * Rows of the matrix view, such as those of an embedding.
-   * @param {number} first @param {number} count @param {{dtype?: string}} [options] as decode()
-   * @returns {Promise<any>} count rows, row-major, a typed array, the caller's
+   * @template {Dtype} [D=Dtype]
+   * @param {number} first @param {number} count @param {{dtype?: D}} [options] as decode()
+   * @returns {Promise<ArrayOf<D>>} count rows, row-major, a typed array, the caller's
    * @throws {HanselError} HANSEL_ERR_ARGUMENT for rows that are not there; as decode()
    */
-  async decodeRows(first, count, { dtype } = {}) {
+  async decodeRows(first, count, { dtype, ...rest } = {}) {
+    await refuse(rest, 'w.decodeRows');
     this.checkAlive();
     const { target, size } = this.#target(dtype);
     checkRows(first, count, this.rows, this.name);
@@ -250,7 +260,8 @@ export class Matrix {
    * @returns {Promise<Float32Array>} rows
    * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST, _MEMORY
    */
-  async matvec(x, { bias } = {}) {
+  async matvec(x, { bias, ...rest } = {}) {
+    await refuse(rest, 'w.matvec');
     return this.matmul(x, 1, { bias });
   }
 
@@ -260,7 +271,8 @@ export class Matrix {
    * @param {number} batch 1 to 64 @param {{bias?: Float32Array}} [options]
    * @returns {Promise<Float32Array>} batch vectors of `rows` elements
    */
-  async matmul(x, batch, { bias } = {}) {
+  async matmul(x, batch, { bias, ...rest } = {}) {
+    await refuse(rest, 'w.matmul');
     this.checkAlive();
     const { rows, name } = this;
     checkFloat(this, name);
@@ -297,7 +309,8 @@ export class Matrix {
    * @throws {HanselError} HANSEL_ERR_ARGUMENT if load() did not make the matrix; as Model.symbols(),
    *   decodeOnGpu()
    */
-  async verify({ signal } = {}) {
+  async verify({ signal, ...rest } = {}) {
+    await refuse(rest, 'w.verify');
     const { model } = this;
     this.checkAlive();
     if (!model) {

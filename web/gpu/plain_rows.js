@@ -18,14 +18,14 @@ export const KINDS = {
  */
 /**
  * @typedef {object} PlainDescription
- * @property {string} dtype F32, F16, BF16 or I8: packed elements, lowest bits first
+ * @property {import('../core/dtypes.js').Dtype} dtype F32, F16, BF16 or I8: packed elements, lowest bits first
  * @property {number} rows @property {number} columns
  * @property {number} [scale] of the product, such as a grid's step; default 1; not of integer ones
  * @property {string} [name] for errors
  */
 /**
  * @typedef {object} PlainRows what a store of plain rows is told
- * @property {string} dtype @property {number} rows @property {number} columns
+ * @property {import('../core/dtypes.js').Dtype} dtype @property {number} rows @property {number} columns
  * @property {number} rowPitch bytes from row to row
  * @property {Layout} [layout] @property {number} scale
  */

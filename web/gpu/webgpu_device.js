@@ -1,5 +1,6 @@
 /** WebGPU: the device, its buffers and pipelines, its errors. */
 import { HanselError } from '../core/errors.js';
+import { refuseUnknown } from '../core/options.js';
 import { loadMatrix } from './load.js';
 import { ROW_ALIGN } from './plain_rows.js';
 import { joinWgsl, namesOf, wgslFiles } from './shaders.js';
@@ -25,6 +26,7 @@ import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
  * const symbols = await w.symbols();
  */
 export async function webgpu(options = {}) {
+  await refuseUnknown(options, 'webgpu');
   const self = new WebGpu(options);
   await self.ready();
   return self;

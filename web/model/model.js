@@ -6,6 +6,7 @@ import { Codec } from '../core/codec.js';
 import { isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
+import { refuse } from '../core/options.js';
 import { readManifest } from '../file/manifest.js';
 import { dtypeBits, readHeader } from '../file/safetensors.js';
 import { openSource } from '../file/source.js';
@@ -19,9 +20,15 @@ import { TensorReader, drain } from './tensor_reader.js';
 /** @typedef {import('./tensor_reader.js').Reading} Reading */
 /** @typedef {import('./tensor_reader.js').ReadHead} ReadHead */
 /** @typedef {import('../file/source.js').Source} Source */
+/** @typedef {import('../core/dtypes.js').Dtype} Dtype */
 /**
+ * @template {Dtype} D
+ * @typedef {import('../core/dtypes.js').ArrayOf<D>} ArrayOf
+ */
+/**
+ * @template {Dtype} [D=Dtype]
  * @typedef {object} ReadOptions
- * @property {string} [dtype] 'F32', 'F16' or 'BF16' converts, 'I8' gives grid indices; the
+ * @property {D} [dtype] 'F32', 'F16' or 'BF16' converts, 'I8' gives grid indices; the
  *   tensor's own when left out
  * @property {AbortSignal} [signal]
  * @property {(progress: Progress) => void} [onProgress] done and total in weights
@@ -54,7 +61,9 @@ export class Model {
   async addFile(source, signal) {
     this.sources.push(source);
     this.bytes += source.size;
-    const header = await readHeader(source, { signal });
+    const header = await readHeader(source, { signal }).catch(async (error) => {
+      throw await (await import('../file/looks_like.js')).explain(error, source);
+    });
     const manifest = await readManifest(header, (bytes) => this.codec.crc32c(bytes));
     if (!manifest) this.isCoded = false;
     for (const [key, value] of header.metadata) {
@@ -103,7 +112,8 @@ export class Model {
    * @returns {Promise<import('./head.js').Head>}
    * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; what slices() throws
    */
-  async head(name, { signal } = {}) {
+  async head(name, { signal, ...rest } = {}) {
+    await refuse(rest, 'head');
     const { describeHead } = await import('./head.js');
     return describeHead((await this.headOf(name, signal)).blob);
   }
@@ -137,7 +147,8 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; HANSEL_ERR_CHECKSUM, and
    *   what the source and the C core throw
    */
-  async payload(name, { signal } = {}) {
+  async payload(name, { signal, ...rest } = {}) {
+    await refuse(rest, 'payload');
     const reader = this.#codedReader(name, { signal });
     return { ...await reader.readHead(), chunks: reader.chunks() };
   }
@@ -167,27 +178,37 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_TENSOR, _DTYPE; HANSEL_ERR_CHECKSUM, _CORRUPT, _RESERVED,
    *   _MANIFEST, _TRUNCATED for damaged tensors; HANSEL_ERR_ABORTED; what the source throws
    */
-  async* slices(name, { dtype, signal, onProgress } = {}) {
+  async* slices(name, { dtype, signal, onProgress, ...rest } = {}) {
+    await refuse(rest, 'slices');
     yield* this.#reader(name, { dtype: this.#target(name, dtype), signal, onProgress }).slices();
   }
 
   /**
    * Decodes a tensor.
+   * @template {Dtype} [D=Dtype]
    * @param {string} name
-   * @param {ReadOptions & {shared?: boolean}} [options] shared: the result lies in a
-   *   SharedArrayBuffer, which worker threads fill by themselves; in a page that needs cross-origin
-   *   isolation
-   * @returns {Promise<any>} row-major typed array of the dtype, the caller's: Float32Array for F32,
-   *   Int8Array for I8, Uint16Array of bit patterns for F16 and BF16 (web/core/convert.js has their
-   *   values), Uint8Array where JavaScript has no type for them
-   * @throws {HanselError} as slices(), HANSEL_ERR_MEMORY
+   * @param {ReadOptions<D> & {shared?: boolean, into?: ArrayBufferView}} [options] shared: the result
+   *   lies in a SharedArrayBuffer, which worker threads fill by themselves; in a page that needs
+   *   cross-origin isolation. into: an array of yours, of as many bytes as the result takes, to be
+   *   filled and returned; after an error it holds no one knows what
+   * @returns {Promise<ArrayOf<D>>} row-major typed array of the dtype, the caller's: Float32Array for
+   *   F32, Int8Array for I8, Uint16Array of bit patterns for F16 and BF16 (web/core/convert.js has
+   *   their values), Uint8Array where JavaScript has no type for them
+   * @throws {HanselError} as slices(), HANSEL_ERR_MEMORY, HANSEL_ERR_ARGUMENT if into does not fit
    */
-  async decode(name, { dtype, shared, signal, onProgress } = {}) {
+  async decode(name, { dtype, shared, into, signal, onProgress, ...rest } = {}) {
+    await refuse(rest, 'decode');
     const target = this.#target(name, dtype);
-    const bits = this.tensor(name).weights * dtypeBits(target);
-    const out = allocate(Math.ceil(bits / 8), name, shared);
+    const bytes = Math.ceil(this.tensor(name).weights * dtypeBits(target) / 8);
+    if (into && !(ArrayBuffer.isView(into) && into.byteLength === bytes)) {
+      throw new HanselError('HANSEL_ERR_ARGUMENT', 'into does not fit', {
+        expected: `${bytes} bytes of ${target}`, got: into.byteLength, where: name,
+      });
+    }
+    const out = into ? new Uint8Array(/** @type {ArrayBuffer} */ (into.buffer), into.byteOffset, bytes)
+      : allocate(bytes, name, shared);
     await drain(this.#reader(name, { dtype: target, out, signal, onProgress }).slices());
-    return typedArray(target, out.buffer);
+    return /** @type {any} */ (into) ?? typedArray(target, out.buffer);
   }
 
   /**
@@ -195,15 +216,17 @@ export class Model {
    * embedding table. Reads and decodes only the streams that hold them; a coded tensor's head is
    * read once and kept. Checksums cover whole tensors and are not checked; a damaged stream is
    * found where it does not end as it must.
+   * @template {Dtype} [D=Dtype]
    * @param {string} name @param {number} first @param {number} count
-   * @param {{dtype?: string, signal?: AbortSignal}} [options] dtype as in decode()
-   * @returns {Promise<any>} count rows, row-major, a typed array as decode() gives it, the caller's
+   * @param {{dtype?: D, signal?: AbortSignal}} [options] dtype as in decode()
+   * @returns {Promise<ArrayOf<D>>} count rows, row-major, a typed array as decode() gives it, the caller's
    * @throws {HanselError} HANSEL_ERR_ARGUMENT for rows that are not there; HANSEL_ERR_TENSOR,
    *   _DTYPE, _CORRUPT, _ABORTED, _MEMORY; what the head and the source throw
    * @example
    * const vector = await model.rows('embed_tokens.weight', token, 1);
    */
-  async rows(name, first, count, { dtype, signal } = {}) {
+  async rows(name, first, count, { dtype, signal, ...rest } = {}) {
+    await refuse(rest, 'rows');
     const wanted = { dtype: this.#target(name, dtype), isHead: true, signal };
     const { readRows } = await import('./rows.js');
     return readRows(this.#reader(name, wanted), this.heads, first, count);
@@ -214,11 +237,12 @@ export class Model {
    * @param {string} name
    * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void}} [options] progress
    *   in weights
-   * @returns {Promise<Int8Array>} one a weight, row-major, the caller's
+   * @returns {Promise<Int8Array<ArrayBuffer>>} one a weight, row-major, the caller's
    * @throws {HanselError} HANSEL_ERR_DTYPE for a tensor without symbols: passed through, and its
    *   elements no bytes; as decode()
    */
-  async symbols(name, { signal, onProgress } = {}) {
+  async symbols(name, { signal, onProgress, ...rest } = {}) {
+    await refuse(rest, 'symbols');
     const { mode, dtype, weights } = this.tensor(name);
     if (mode === 'pass-through' && dtypeBits(dtype) !== 8) this.#target(name, 'I8'); // throws
     const out = allocate(weights, name);
@@ -238,7 +262,8 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE for weights that are no numbers to us (U8, F8, ...),
    *   HANSEL_ERR_ARGUMENT for a vector of the wrong type or length; as decode()
    */
-  async matvec(name, x, { bias, signal } = {}) {
+  async matvec(name, x, { bias, signal, ...rest } = {}) {
+    await refuse(rest, 'matvec');
     const { readProduct, wantedOf } = await import('./product.js');
     return readProduct(this.#reader(name, wantedOf(this.tensor(name), signal)), x, bias);
   }
@@ -249,7 +274,8 @@ export class Model {
    * @param {string} name @param {{signal?: AbortSignal}} [options]
    * @throws {HanselError} HANSEL_ERR_CHECKSUM, and as slices(); nothing if the tensor is sound
    */
-  async verify(name, { signal } = {}) {
+  async verify(name, { signal, ...rest } = {}) {
+    await refuse(rest, 'verify');
     const isCoded = this.tensor(name).mode !== 'pass-through';
     if (isCoded) await drain(this.#reader(name, { signal }).chunks());
     await drain(this.#reader(name, { isBrief: true, signal }).slices());
@@ -281,7 +307,8 @@ export class Model {
  * for (const [name, { shape, bits }] of model.tensors) console.log(name, shape, bits);
  * const weights = await model.decode('w'); // Float32Array
  */
-export async function open(from, { signal, onProgress, threads, simd, resumable } = {}) {
+export async function open(from, { signal, onProgress, threads, simd, resumable, ...rest } = {}) {
+  await refuse(rest, 'open');
   checkThreads(threads);
   const loading = Codec.create({ simd, decoder: true });
   loading.catch(() => {}); // reported below, if the source can be opened

@@ -4,7 +4,7 @@ import { dtypeBits, elementCount } from '../file/safetensors.js';
 
 /**
  * @typedef {object} Tensor
- * @property {string} dtype of the weights, before coding
+ * @property {import('../core/dtypes.js').Dtype} dtype of the weights, before coding
  * @property {number[]} shape
  * @property {'grid' | 'lossless' | 'pass-through'} mode
  * @property {number} step grid step; 0 unless mode is 'grid'

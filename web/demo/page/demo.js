@@ -146,7 +146,9 @@ async function checkTensor(name, signal) {
   const tensor = model.tensor(name);
   const exact = decoded.filter(({ kind }) => !differs.includes(kind));
   const weights = tensor.mode === 'grid' ? symbols : await model.decode(name, { signal });
-  await showSavings(model, name, new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength), exact, signal);
+  const { buffer, byteOffset, byteLength } = weights;
+  const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength);
+  await showSavings(model, name, bytes, exact, signal);
   return differs;
 }
 

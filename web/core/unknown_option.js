@@ -1,0 +1,58 @@
+/** What to say of an option that is none. */
+import { HanselError } from './errors.js';
+
+const READ = 'signal onProgress';
+const PRODUCT = 'bias';
+/** The options of each call. @type {Record<string, string>} */
+export const OPTIONS = {
+  open: `${READ} threads simd resumable`,
+  decode: `dtype shared into ${READ}`,
+  slices: `dtype ${READ}`,
+  symbols: READ,
+  rows: 'dtype signal',
+  matvec: 'bias signal',
+  head: 'signal',
+  payload: 'signal',
+  verify: 'signal',
+  encode: `step bits error lossless saturate include exclude streamLength precision weightsPerSymbol
+    always threads metadata ${READ}`,
+  estimate: `include exclude sample ${READ}`,
+  gpu: 'prefer measure',
+  webgpu: 'device gpu limits',
+  webgl: 'gl canvas limits',
+  load: `layout ${READ}`,
+  'w.decode': 'dtype',
+  'w.decodeRows': 'dtype',
+  'w.matvec': PRODUCT,
+  'w.matmul': PRODUCT,
+  'w.verify': 'signal',
+};
+
+/** Letters to add, leave out or change, to come from one word to the other.
+ * @param {string} a @param {string} b */
+function distance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...b].entries()) {
+      next.push(Math.min(row[j] + (letter === other ? 0 : 1), row[j + 1] + 1, next[j] + 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}
+
+/**
+ * @param {string} name @param {string} call of OPTIONS
+ * @returns {HanselError} HANSEL_ERR_ARGUMENT; names the nearest option, if one is near
+ */
+export function unknownOption(name, call) {
+  const known = OPTIONS[call].split(/\s+/);
+  const [nearest] = known.map((one) => ({ one, far: distance(name.toLowerCase(), one.toLowerCase()) }))
+    .sort((a, b) => a.far - b.far);
+  const isNear = nearest.far <= Math.max(1, name.length / 3);
+  return new HanselError('HANSEL_ERR_ARGUMENT',
+    `${call}() has no option of that name${isNear ? `; ${nearest.one}, perhaps?` : ''}`, {
+      expected: known.join(', '), got: JSON.stringify(name.slice(0, 80)),
+    });
+}
