@@ -46,7 +46,7 @@ export class Model {
     this.places = new Map();
     /** @type {Source[]} */
     this.sources = [];
-    /** Heads that rows() has read. @type {Map<string, ReadHead>} */
+    /** Heads that rows() has read. @type {Map<string, import('./rows.js').KnownHead>} */
     this.heads = new Map();
   }
 

@@ -139,7 +139,7 @@ export class TensorReader {
         });
       }
       head = head.subarray(0, blob.headBytes);
-      this.#head = { blob, head, cursors: codec.readCursors(blob, head) };
+      this.#head = { blob, head, get cursors() { return codec.readCursors(blob, head); } };
       trace('head', { tensor: name, bytes: blob.headBytes, streams: blob.streamCount });
       return this.#head;
     } catch (error) {
