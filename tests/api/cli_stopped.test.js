@@ -1,6 +1,7 @@
 /** The command line, stopped by signals: no output, no temporary file, the old file as it was. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanUp, folder, good, start, until } from './command.js';
@@ -61,14 +62,27 @@ describe('hansel, stopped', function () {
     assert.deepEqual(readdirSync(cwd), ['old']);
   });
 
+  for (const signal of /** @type {const} */ (['SIGHUP', 'SIGQUIT', 'SIGTERM'])) {
+    it(`${signal} cleans up as Ctrl-C does`, async () => {
+      for (const args of [['encode', input, '--bits', '4', '-o', 'new'], ['encode', '-', '-o', 'new']]) {
+        const cwd = folder();
+        const { code, stderr } = await stop(args, signal, cwd);
+        assert.equal(code, 128 + constants.signals[signal]);
+        assert.match(stderr, /^hansel: HANSEL_ERR_ABORTED: [^\n]*\n$/);
+        assert.deepEqual(readdirSync(cwd), ['old']);
+      }
+    });
+  }
+
   it('SIGKILL leaves the old file as it was', async () => {
     const cwd = folder();
     const { signal } = await stop(['encode', input, '--bits', '4', '-o', 'old', '--force'],
       'SIGKILL', cwd);
     assert.equal(signal, 'SIGKILL');
     assert.equal(readFileSync(join(cwd, 'old'), 'utf8'), 'precious');
-    assert.ok(!existsSync(join(cwd, 'new')));
+    assert.equal(readdirSync(cwd).length, 2, 'a temporary file is left');
     await good(['encode', input, '--step', '1/16', '-o', 'old', '--force'], { cwd });
     assert.ok(readFileSync(join(cwd, 'old')).equals(readFileSync(join(input, '..', 'coded'))));
+    assert.deepEqual(readdirSync(cwd), ['old'], 'the next run has swept it');
   });
 });

@@ -11,7 +11,7 @@ import { RandomState } from '../../web/cli/sample.js';
 import { serve } from '../../web/cli/serve.js';
 import { buildHeader } from '../../web/file/write_header.js';
 
-const CLI = fileURLToPath(new URL('../../web/cli.js', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../web/cli.js', import.meta.url));
 
 /** Running commands. @type {Set<import('node:child_process').ChildProcess>} */
 const children = new Set();
