@@ -1,7 +1,8 @@
 /** Files that the command line writes: their names, whose they are, what room they take. */
 import assert from 'node:assert/strict';
 import {
-  lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, utimesSync, writeFileSync,
+  lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, utimesSync,
+  writeFileSync,
 } from 'node:fs';
 import { open as openFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -12,7 +13,8 @@ import { bad, cleanUp, folder, good, start, until, withInput } from './command.j
 
 after(cleanUp);
 
-const isOurs = (/** @type {string} */ name) => /^\.hansel-[0-9a-f]{12}-\d+-\d+-[0-9a-f]{16}\.tmp$/.test(name);
+const isOurs = (/** @type {string} */ name) => (
+  /^\.hansel-[0-9a-f]{12}-\d+-\d+-[0-9a-f]{16}\.tmp$/.test(name));
 
 describe('temporary files', function () {
   this.timeout(60000);
@@ -40,7 +42,8 @@ describe('temporary files', function () {
     await handle.close();
     const [, here, pid, started] = /^\.hansel-(\w+)-(\d+)-(\d+)/.exec(basename(path));
     const elsewhere = here.replace(/./g, (c) => (c === 'a' ? 'b' : 'a'));
-    const name = (place, id, since, n) => `.hansel-${place}-${id}-${since}-${String(n).repeat(16)}.tmp`;
+    const name = (place, id, since, n) => (
+      `.hansel-${place}-${id}-${since}-${String(n).repeat(16)}.tmp`);
     const old = Date.now() / 1000 - 8 * 24 * 3600;
     const files = {
       [name(here, pid, started, 1)]: true, // this process is alive
@@ -102,7 +105,7 @@ describe('an output', function () {
       const path = join(cwd, `out${round}`);
       const files = await outputs(path, false);
       const results = await Promise.allSettled(files.map((file) => file.commit()));
-      const winners = results.flatMap(({ status }, i) => (status === 'fulfilled' ? [`${i + 1}`] : []));
+      const winners = ['1', '2', '3'].filter((_, i) => results[i].status === 'fulfilled');
       assert.deepEqual(winners, [readFileSync(path, 'utf8')]);
       for (const { reason } of results) {
         if (reason) assert.equal(reason.code, 'HANSEL_ERR_EXISTS');
@@ -129,9 +132,8 @@ describe('an output', function () {
     const links = { 'to-file': 'precious', 'dangling': 'none', 'loop': 'loop' };
     for (const [name, target] of Object.entries(links)) {
       symlinkSync(target, join(cwd, name));
-      for (const args of [['encode', 'in.safetensors', '-o', name], ['sample', name, '--rows', '1']]) {
-        await bad(args, 'HANSEL_ERR_EXISTS', 1, { cwd });
-      }
+      await bad(['encode', 'in.safetensors', '-o', name], 'HANSEL_ERR_EXISTS', 1, { cwd });
+      await bad(['sample', name, '--rows', '1'], 'HANSEL_ERR_EXISTS', 1, { cwd });
       assert.equal(readlinkSync(join(cwd, name)), target);
       await good(['encode', 'in.safetensors', '-o', name, '--force'], { cwd });
       assert.ok(lstatSync(join(cwd, name)).isFile());

@@ -2,16 +2,18 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import { progressLine } from '../../web/cli/terminal.js';
 import { open } from '../../web/hansel.js';
 import { claim } from './claims.js';
-import { bad, cleanUp, folder, gaussian, good, plain, run, start, until, withInput } from './command.js';
+import {
+  bad, cleanUp, folder, gaussian, good, plain, run, start, until, withInput,
+} from './command.js';
 
 after(cleanUp);
 
-/** Escapes, newlines, an 8-bit control sequence, text that runs backwards, a new line of Unicode's. */
+/** Escapes, newlines, an 8-bit control sequence, text that runs backwards, Unicode's new line. */
 const NAME = '\u001b[31mred\r\n\t\u0007\u009b2J\u007f\u202egpj.\u2028';
 const SHOWN = '\\x1b[31mred\\r\\n\\t\\x07\\x9b2J\\x7f\\u202egpj.\\u2028';
 const HARMFUL = /[^\P{Cc}\n]|[\p{Zl}\p{Zp}\p{Bidi_C}]/u;
@@ -33,8 +35,9 @@ describe('names that hold control characters', function () {
     for (const [args, exit] of [
       [['encode', file], 0], [['encode', file], 1], [['info', file], 0], [['info', coded, file], 0],
       [['verify', coded], 0], [['verify', coded, '--against', file], 0],
-      [['verify', coded, '--against', 'other'], 1], [['verify', file], 1], [['info', `no${NAME}`], 1],
-      [['decode', coded, '--dtype', 'I8', '-o', `${NAME}.plain`], 0], [['encode', 'nan', '--bits', '4'], 1],
+      [['verify', coded, '--against', 'other'], 1], [['verify', file], 1],
+      [['info', `no${NAME}`], 1], [['encode', 'nan', '--bits', '4'], 1],
+      [['decode', coded, '--dtype', 'I8', '-o', `${NAME}.plain`], 0],
       [['encode', file, '-o', `${NAME}/x`], 1], [['serve', NAME], 1], [[NAME], 2],
       [['encode', file, '--include', `(${NAME}`], 2],
     ]) {
@@ -68,7 +71,7 @@ describe('claims', function () {
     for (const args of [['huge.safetensors'], ['huge.safetensors', '-o', '-'],
       ['huge.safetensors', '--max-size', '1023G'], ['large', '-o', 'new', '--max-size', '2M']]) {
       const { stderr } = await bad(['decode', ...args], 'HANSEL_ERR_LIMIT', 1, { cwd });
-      assert.match(stderr, /--max-size allows them \(expected at most \d+, got \d+\)/);
+      assert.match(stderr, /--max-size allows \(expected at most \d+, got \d+\)/);
     }
     assert.deepEqual(readdirSync(cwd).sort(), ['huge.safetensors', 'large']);
     await good(['decode', 'large', '-o', 'new', '--max-size', '3m'], { cwd });
@@ -76,7 +79,8 @@ describe('claims', function () {
     const model = await open(join(cwd, 'new'));
     assert.ok((await model.decode('w')).every((w) => w === 5));
     await model.close();
-    const { child, result } = start(['decode', 'huge.safetensors', '-o', '-', '--max-size', '2T'], { cwd });
+    const { child, result } = start(
+      ['decode', 'huge.safetensors', '-o', '-', '--max-size', '2T'], { cwd });
     child.stdout.once('data', () => child.stdout.destroy()); // so it does begin
     assert.equal((await result).code, 0);
   });
@@ -91,12 +95,12 @@ describe('an index behind a URL', function () {
    */
   async function served(bodyOf) {
     const asked = [];
-    const server = createServer((request, response) => {
-      asked.push(request.url);
-      const body = bodyOf(request.url);
+    const server = createServer(({ url, headers }, response) => {
+      asked.push(url);
+      const body = bodyOf(url);
       if (body === undefined) return response.writeHead(404).end();
       const bytes = Buffer.from(body);
-      const [, from, to] = /=(\d+)-(\d+)/.exec(request.headers.range);
+      const [, from, to] = /=(\d+)-(\d+)/.exec(headers.range);
       const end = Math.min(Number(to) + 1, bytes.length);
       response.writeHead(206, { 'Content-Range': `bytes ${from}-${end - 1}/${bytes.length}` });
       return response.end(bytes.subarray(Number(from), end));
@@ -114,7 +118,8 @@ describe('an index behind a URL', function () {
     const { cwd, path } = withInput();
     const shard = readFileSync(path);
     const names = [...(await open(shard)).tensors.keys()];
-    const index = (to) => JSON.stringify({ weight_map: Object.fromEntries(names.map((n) => [n, to])) });
+    const index = (to) => JSON.stringify(
+      { weight_map: Object.fromEntries(names.map((n) => [n, to])) });
     const other = await served(() => shard);
     const AT = '/a/b/m.safetensors.index.json';
     const evil = ['null', '[]', '{', '', '<html>', '{"weight_map":null}', '{"weight_map":{"w":5}}',
@@ -159,13 +164,13 @@ describe('serve --allow-host', function () {
   this.timeout(60000);
 
   it('lets a name in', async () => {
-    const { child, result, stderr } = start(['serve', folder(), '--port', '0', '--allow-host', 'A.example',
-      '--allow-host', 'b.example']);
+    const { child, result, stderr } = start(['serve', folder(), '--port', '0',
+      '--allow-host', 'A.example', '--allow-host', 'b.example']);
     await until(() => /http:\S+/.test(stderr()), 'address');
     const { port } = new URL(/http:\S+/.exec(stderr())[0]);
-    const { request } = await import('node:http');
     for (const [host, status] of [['a.example', 200], ['b.example:7', 200], ['c.example', 403]]) {
-      const [answer] = await once(request({ host: '127.0.0.1', port, headers: { host } }).end(), 'response');
+      const asked = request({ host: '127.0.0.1', port, headers: { host } }).end();
+      const [answer] = await once(asked, 'response');
       assert.equal(answer.statusCode, status, host);
       answer.resume();
     }

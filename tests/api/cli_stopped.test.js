@@ -64,7 +64,8 @@ describe('hansel, stopped', function () {
 
   for (const signal of /** @type {const} */ (['SIGHUP', 'SIGQUIT', 'SIGTERM'])) {
     it(`${signal} cleans up as Ctrl-C does`, async () => {
-      for (const args of [['encode', input, '--bits', '4', '-o', 'new'], ['encode', '-', '-o', 'new']]) {
+      const more = ['--bits', '4', '-o', 'new'];
+      for (const args of [['encode', input, ...more], ['encode', '-', ...more]]) {
         const cwd = folder();
         const { code, stderr } = await stop(args, signal, cwd);
         assert.equal(code, 128 + constants.signals[signal]);

@@ -32,9 +32,10 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   process.exitCode = 1;
+  const { cause, where, stack = error } = /** @type {any} */ (error);
   if (!(error instanceof HanselError)) { // a bug: all that is known of it
-    say(`hansel: ${String(/** @type {Error} */ (error)?.stack ?? error).split('\n').map(visible).join('\n')}`);
-  } else if (/** @type {any} */ (error.cause)?.code === 'EPIPE' && error.where === 'standard output') {
+    say(`hansel: ${String(stack).split('\n').map(visible).join('\n')}`);
+  } else if (cause?.code === 'EPIPE' && where === 'standard output') {
     process.exitCode = 0; // to close a pipe is its reader's choice
   } else {
     complain(error);

@@ -1,7 +1,7 @@
 /**
- * A spool in the output file itself, which so needs its room on disk once. Heads are known after what
- * follows them, and the header last: they wait in memory, and at the end everything moves up, in
- * place, to let them in.
+ * A spool in the output file itself, which so needs its room on disk once. Heads are known after
+ * what follows them, and the header last: they wait in memory, and at the end everything moves up,
+ * in place, to let them in.
  */
 import { checkAborted } from '../core/errors.js';
 import { notWritten } from './terminal.js';

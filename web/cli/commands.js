@@ -15,11 +15,12 @@ import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../encode/encode.js').Report} Report */
-/** @typedef {(progress: {done: number, total: number, tensor: string, phase?: string}) => void} OnProgress */
+/** @typedef {import('./terminal.js').Progress} Progress */
+/** @typedef {(progress: Progress) => void} OnProgress */
 /** @typedef {{force: boolean, signal?: AbortSignal, onProgress?: OnProgress}} Common */
 
-/** Bytes that decode writes unless told: so many, or so many times the file's. Weights of a tenth of a
- * bit take 320 times their room as F32. */
+/** Bytes that decode writes unless told: so many, or so many times the file's. Weights of a tenth
+ * of a bit take 320 times their room as F32. */
 const DECODED_MIN = 2 ** 30;
 const DECODED_RATIO = 1000;
 
@@ -65,8 +66,8 @@ async function encodeFile(from, to, options) {
 /**
  * What an index says, and where its shards are: as open() finds them, and it alone.
  * @param {string} from @param {AbortSignal} [signal]
- * @returns {Promise<{files: Map<string, string>, weightMap: Map<string, string>, metadata: object}>}
- *   files: a shard's path or URL by its name in the index, sorted
+ * @returns {Promise<{files: Map<string, string>, weightMap: Map<string, string>,
+ *   metadata: object}>} files: a shard's path or URL by its name in the index, sorted
  */
 async function readShards(from, signal) {
   const source = await openSource(from, { signal });
@@ -91,7 +92,8 @@ async function readShards(from, signal) {
  * hansel encode: one file, or all shards of an index.
  * @param {string} from @param {string} to
  * @param {import('../encode/encode.js').EncodeOptions & Common} options
- * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}>}
+ * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number,
+ *   files: string[]}>}
  */
 export async function encodeCommand(from, to, options) {
   const { signal } = options;
@@ -177,7 +179,7 @@ export async function decodeCommand(from, to, {
     const size = plan.reduce((sum, { bytes }) => sum + bytes, header.length);
     const most = maxBytes ?? Math.max(DECODED_MIN, DECODED_RATIO * model.bytes);
     if (size > most) {
-      throw new HanselError('HANSEL_ERR_LIMIT', 'decodes to very many bytes; --max-size allows them', {
+      throw new HanselError('HANSEL_ERR_LIMIT', 'decodes to more than --max-size allows', {
         expected: `at most ${most}`, got: size, where: from,
       });
     }
@@ -259,12 +261,12 @@ async function compare(model, original, name, signal) {
     if (first >= 0) exact = false;
     if (a.mode !== 'grid') {
       throw new HanselError('HANSEL_ERR_MISMATCH', 'differs from the original', {
-        expected: theirs[first], got: `${bytes[first]} in weight ${start + Math.floor(first * 8 / dtypeBits(a.dtype))}`,
-        where: name,
+        expected: theirs[first], where: name,
+        got: `${bytes[first]} in weight ${start + Math.floor(first * 8 / dtypeBits(a.dtype))}`,
       });
     }
-    const x = typedArray('F32', /** @type {ArrayBuffer} */ (convert(bytes, a.dtype, 'F32').slice().buffer));
-    const y = typedArray('F32', /** @type {ArrayBuffer} */ (convert(theirs, a.dtype, 'F32').slice().buffer));
+    const [x, y] = [bytes, theirs].map((some) => typedArray('F32', /** @type {ArrayBuffer} */ (
+      convert(some, a.dtype, 'F32').slice().buffer)));
     for (let i = 0; i < x.length; i++) {
       const error = Math.abs(x[i] - y[i]);
       if (error > max) max = error;
@@ -297,7 +299,9 @@ export async function verifyCommand(from, { against, threads, signal, onProgress
     }
     for (const name of original?.tensors.keys() ?? []) {
       if (!model.tensors.has(name)) {
-        throw new HanselError('HANSEL_ERR_MISMATCH', 'a tensor of the original is missing', { where: name });
+        throw new HanselError('HANSEL_ERR_MISMATCH', 'a tensor of the original is missing', {
+          where: name,
+        });
       }
     }
     const total = [...model.tensors.values()].reduce((sum, { weights }) => sum + weights, 0);

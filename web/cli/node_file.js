@@ -132,17 +132,17 @@ export class OutputFile {
  * @returns {Promise<{path: string, remove: () => Promise<void>}>}
  */
 export async function spoolStdin(signal) {
+  const failed = (/** @type {unknown} */ cause) => notWritten(
+    `a copy of standard input in ${tmpdir()}`, cause);
   const { path, handle } = await createTemporary(tmpdir(), 0o600).catch((cause) => {
-    throw notWritten(tmpdir(), cause);
+    throw failed(cause);
   });
   alias(path, 'standard input');
   try {
     for await (const chunk of addAbortSignal(signal, process.stdin)) await handle.writeFile(chunk);
   } catch (cause) {
     checkAborted(signal);
-    throw new HanselError('HANSEL_ERR_SOURCE', 'cannot be copied to a temporary file', {
-      where: 'standard input', got: /** @type {Error} */ (cause).message, cause,
-    });
+    throw failed(cause);
   } finally {
     await handle.close();
   }

@@ -12,7 +12,8 @@ export const usage = (message, got) => new HanselError('HANSEL_ERR_USAGE',
 const OPTIONS = {
   encode: {
     output: 's', step: 's', bits: 's', error: 's', lossless: 'b', saturate: 'b', include: 's',
-    exclude: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b', json: 'b',
+    exclude: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b',
+    json: 'b',
   },
   decode: {
     output: 's', dtype: 's', 'max-size': 's', threads: 's', force: 'b', quiet: 'b', json: 'b',
@@ -47,8 +48,10 @@ export function parse(command, args) {
   }
   const { values, positionals: files } = parsed;
   const [least, most, what] = FILES[command] ?? [1, 1, 'one file'];
-  if (files.length < least || files.length > most) throw usage(`${command} takes ${what}`, files.length);
-  if (values.output === '' || (command === 'sample' && files[0] === '')) throw usage('OUT has no name');
+  const { length } = files;
+  if (length < least || length > most) throw usage(`${command} takes ${what}`, length);
+  const to = command === 'sample' ? files[0] : values.output;
+  if (to === '') throw usage('OUT has no name');
   return { values, files };
 }
 
@@ -84,7 +87,8 @@ export function size(text, name) {
 }
 
 /** @param {{threads?: any}} values */
-export const threadsOf = ({ threads }) => whole(threads, 'threads', 1, 256) ?? availableParallelism();
+export const threadsOf = ({ threads }) => (
+  whole(threads, 'threads', 1, 256) ?? availableParallelism());
 
 /** @param {any} text @param {string} name */
 export function pattern(text, name) {

@@ -3,16 +3,25 @@ import { fileURLToPath } from 'node:url';
 import { HanselError } from '../core/errors.js';
 import { spoolStdin } from './node_file.js';
 import { number, pattern, size, threadsOf, usage, whole } from './options.js';
-import { complain, errorJson, print, printJson, progressBar, say, table, visible } from './terminal.js';
+import {
+  complain, errorJson, print, printJson, progressBar, say, table, visible,
+} from './terminal.js';
 
 /** @param {number} n @param {number} [digits] keeps numbers right-aligned in tables */
 const fixed = (n, digits = 4) => Number(n.toPrecision(digits));
-const percent = (/** @type {number} */ part, /** @type {number} */ all) => (
-  all ? `${(100 * part / all).toFixed(2)} %` : '-');
 
-/** @param {string} file as given @returns {string} for people: queries may hold access tokens */
-const shown = (file) => (file === '-' ? 'standard input'
+/**
+ * A file for people. Queries may hold access tokens.
+ * @param {string} file as given @param {string} [standard] what - means
+ */
+const shown = (file, standard = 'standard input') => (file === '-' ? standard
   : visible(/^https?:/i.test(file) ? file.replace(/[?#].*$/s, '') : file));
+/** @param {string} file OUT, as given */
+const shownOutput = (file) => shown(file, 'standard output');
+
+/** @param {string} name for people @param {number} bytes @param {number} rawBytes */
+const sizeLine = (name, bytes, rawBytes) => (`${name}: ${bytes} bytes, ${
+  rawBytes ? `${(100 * bytes / rawBytes).toFixed(2)} %` : '-'} of ${rawBytes}`);
 
 /**
  * @param {Record<string, any>} values @param {string} from
@@ -38,7 +47,8 @@ function outputOf(values, from, byDefault) {
  * @property {(text: string) => void} report a line for people
  */
 
-/** @type {Record<string, (context: Context) => Promise<number | void>>} the exit status if it is not 0 */
+/** What they return is the exit status if it is not 0.
+ * @type {Record<string, (context: Context) => Promise<number | void>>} */
 const COMMANDS = {
   async encode({ values, files: [from], pathOf, signal, onProgress, report, end }) {
     const { encodeCommand, isIndex } = await import('./commands.js');
@@ -73,11 +83,12 @@ const COMMANDS = {
         bytes: result.bytes, raw_bytes: result.rawBytes, files: result.files,
       });
     }
-    report(table([['tensor', 'dtype', 'shape', 'mode', 'step', 'bits/weight', 'entropy', 'rel. error', 'note'],
+    report(table([
+      ['tensor', 'dtype', 'shape', 'mode', 'step', 'bits/weight', 'entropy', 'rel. error', 'note'],
       ...all.map(([name, r]) => [name, r.dtype, r.shape.join('x'), r.mode, fixed(r.step),
         fixed(r.weights ? r.bytes * 8 / r.weights : 0, 5), fixed(r.entropyBits, 5),
         fixed(r.relativeError), r.saturated ? `${r.saturated} saturated` : r.reason])]));
-    report(`${visible(to)}: ${result.bytes} bytes, ${percent(result.bytes, result.rawBytes)} of ${result.rawBytes}`);
+    report(sizeLine(shownOutput(to), result.bytes, result.rawBytes));
   },
 
   async decode({ values, files: [from], pathOf, signal, onProgress, report, end }) {
@@ -87,15 +98,17 @@ const COMMANDS = {
     const to = outputOf(values, from, () => (
       from.replace(/(\.hansel)?\.safetensors(\.index\.json)?$|$/, '.decoded.safetensors')));
     const options = {
-      dtype: values.dtype, maxBytes: size(values['max-size'], 'max-size'), force: Boolean(values.force),
-      threads: threadsOf(values), signal, onProgress,
+      dtype: values.dtype, maxBytes: size(values['max-size'], 'max-size'),
+      force: Boolean(values.force), threads: threadsOf(values), signal, onProgress,
     };
     const { decodeCommand } = await import('./commands.js');
     const { bytes, kept } = await decodeCommand(await pathOf(from), to, options);
     end();
     if (values.json) return printJson({ bytes, kept, files: [to] });
-    report(`${visible(to)}: ${bytes} bytes`);
-    if (kept.length) report(`in their own dtype, having no ${values.dtype}: ${kept.map(visible).join(', ')}`);
+    report(`${shownOutput(to)}: ${bytes} bytes`);
+    if (kept.length) {
+      report(`in their own dtype, having no ${values.dtype}: ${kept.map(visible).join(', ')}`);
+    }
   },
 
   async info({ values, files, pathOf, signal }) {
@@ -109,18 +122,21 @@ const COMMANDS = {
           t.shape.join('x') || 'scalar', t.mode, fixed(t.step), t.weights, t.bytes,
           fixed(t.bits_per_weight, 5),
           t.entropy_bits === null ? '-' : fixed(t.entropy_bits, 5).toString()])]));
-      await print(`${shown(file)}: ${info.bytes} bytes, ${percent(info.bytes, info.raw_bytes)} of ${info.raw_bytes}`);
+      await print(sizeLine(shown(file), info.bytes, info.raw_bytes));
     });
   },
 
   async verify({ values, files, pathOf, signal, onProgress, report, end }) {
     const { against } = values;
-    if (against !== undefined && files.length > 1) throw usage('--against takes one file', files.length);
+    if (against !== undefined && files.length > 1) {
+      throw usage('--against takes one file', files.length);
+    }
     const threads = threadsOf(values);
     const { verifyCommand } = await import('./commands.js');
     return eachFile(files, values, { ok: false }, async (file) => {
       const tensors = await verifyCommand(await pathOf(file), {
-        against: against === undefined ? undefined : await pathOf(against), threads, signal, onProgress,
+        against: against === undefined ? undefined : await pathOf(against),
+        threads, signal, onProgress,
       }).finally(end);
       if (values.json) {
         return printJson({ file, ok: true, tensors: Object.fromEntries(tensors) });
@@ -138,10 +154,12 @@ const COMMANDS = {
     if (to === '-' && values.json) throw usage('--json and - both want standard output');
     const rows = whole(values.rows, 'rows', 1, 1e6);
     const { sampleCommand } = await import('./commands.js');
-    const { bytes } = await sampleCommand(to, { rows, force: Boolean(values.force), signal, onProgress });
+    const { bytes } = await sampleCommand(to, {
+      rows, force: Boolean(values.force), signal, onProgress,
+    });
     end();
     if (values.json) return printJson({ bytes, files: [to] });
-    report(`${visible(to)}: ${bytes} bytes`);
+    report(`${shownOutput(to)}: ${bytes} bytes`);
   },
 
   async serve({ values, files: [dir = '.'], signal, report }) {
@@ -160,8 +178,8 @@ const COMMANDS = {
 
 /**
  * One file after the other; of several, one that is bad does not keep the others from their turn.
- * @param {string[]} files @param {Record<string, any>} values @param {object} failed what --json says
- *   of a bad file, besides its error
+ * @param {string[]} files @param {Record<string, any>} values @param {object} failed what --json
+ *   says of a bad file, besides its error
  * @param {(file: string) => Promise<void>} body
  * @returns {Promise<number>} the exit status
  */
@@ -175,7 +193,8 @@ async function eachFile(files, values, failed, body) {
         && error.where !== 'standard output';
       if (!isOwn) throw error;
       status = 1;
-      if (!visible(error.message).includes(shown(file))) error.message = `${shown(file)}: ${error.message}`;
+      const name = shown(file);
+      if (!visible(error.message).includes(name)) error.message = `${name}: ${error.message}`;
       complain(error);
       if (values.json) await printJson({ file, ...failed, ...errorJson(error) });
     }

@@ -150,7 +150,7 @@ async function mountOf(path, dir) {
  */
 async function answer(request, response, mounts, hosts, sent) {
   if (!isAllowed(request.headers.host, hosts)) {
-    throw new Refusal(403, '403: not a host name of this server; hansel serve --allow-host adds one');
+    throw new Refusal(403, '403: not a host name of this server; --allow-host adds one');
   }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('Allow', 'GET, HEAD');

@@ -18,11 +18,12 @@ const aliases = new Map();
 export const alias = (path, name) => void aliases.set(path, name);
 
 /** @param {string} text */
-const renamed = (text) => [...aliases].reduce((so, [path, name]) => so.replaceAll(path, name), text);
+const renamed = (text) => [...aliases].reduce(
+  (so, [path, name]) => so.replaceAll(path, name), text);
 
 /**
- * Untrusted text for a terminal, which must not take orders from names: one line, control characters
- * escaped.
+ * Untrusted text for a terminal, which must not take orders from names: one line, control
+ * characters escaped.
  * @param {unknown} text
  */
 export const visible = (text) => renamed(String(text)).replace(HIDDEN, (c) => SHORT[c]
@@ -34,8 +35,9 @@ export const visible = (text) => renamed(String(text)).replace(HIDDEN, (c) => SH
  */
 export function notWritten(path, cause) {
   if (cause instanceof HanselError) return cause;
-  const isFull = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(cause.code);
-  return new HanselError('HANSEL_ERR_SOURCE', isFull ? 'no room to write it' : 'cannot be written', {
+  const what = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(cause.code) ? 'no room to write it'
+    : 'cannot be written';
+  return new HanselError('HANSEL_ERR_SOURCE', what, {
     where: path === '-' ? 'standard output' : path, got: cause.message, cause,
   });
 }
@@ -43,7 +45,8 @@ export function notWritten(path, cause) {
 /** @param {Uint8Array | string} data @throws {HanselError} HANSEL_ERR_SOURCE */
 export async function writeOut(data) {
   await new Promise((resolve, reject) => {
-    process.stdout.write(data, (cause) => (cause ? reject(notWritten('-', cause)) : resolve(undefined)));
+    process.stdout.write(data, (cause) => (
+      cause ? reject(notWritten('-', cause)) : resolve(undefined)));
   });
 }
 
