@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 import { codedFile } from '../../web/cli/coded_file.js';
 import { OutputFile } from '../../web/cli/node_file.js';
 import { createTemporary, removeTemporary } from '../../web/cli/temporary.js';
-import { bad, cleanUp, folder, good, start, until, withInput } from './command.js';
+import { bad, cleanUp, folder, good, plain, start, until, withInput } from './command.js';
 
 after(cleanUp);
 
@@ -69,7 +69,7 @@ describe('temporary files', function () {
 
   it('of one that is at work are left to it', async () => {
     const { cwd } = withInput();
-    const { child, result } = start(['sample', 'slow', '--rows', '3000'], { cwd });
+    const { child, result } = start(['sample', 'slow', '--rows', '9000'], { cwd });
     await until(() => readdirSync(cwd).some(isOurs), 'temporary file');
     await good(['encode', 'in.safetensors', '-o', 'quick'], { cwd });
     assert.equal(child.exitCode, null, 'still at work');
@@ -124,6 +124,28 @@ describe('an output', function () {
     await good(['verify', 'out'], { cwd });
     await bad(['encode', 'in.safetensors', '-o', 'out'], 'HANSEL_ERR_EXISTS', 1, { cwd, node });
     assert.deepEqual(readdirSync(cwd).sort(), ['in.safetensors', 'out']);
+  });
+
+  it('of several files appears whole or not at all', async () => {
+    const cwd = folder();
+    const map = {};
+    for (const [i, rows] of [8, 2000].entries()) {
+      const tensors = { [`w${i}`]: { dtype: 'F32', shape: [rows, 4096],
+        data: Float32Array.from({ length: rows * 4096 }, (_, j) => Math.sin(j * j)) } };
+      writeFileSync(join(cwd, `${i}`), plain(tensors));
+      map[`w${i}`] = `${i}`;
+    }
+    const index = 'm.safetensors.index.json';
+    writeFileSync(join(cwd, index), JSON.stringify({ weight_map: map }));
+    const out = folder();
+    const { result } = start(['encode', join(cwd, index), '-o', index], { cwd: out });
+    await until(() => readdirSync(out).filter(isOurs).length === 2, 'second shard');
+    writeFileSync(join(out, 'm-00002-of-00002.safetensors'), 'precious');
+    const { code, stderr } = await result;
+    assert.equal(code, 1);
+    assert.match(stderr, /^hansel: HANSEL_ERR_EXISTS: m-00002-of-00002.safetensors: [^\n]*\n$/);
+    assert.deepEqual(readdirSync(out), ['m-00002-of-00002.safetensors']);
+    assert.equal(readFileSync(join(out, 'm-00002-of-00002.safetensors'), 'utf8'), 'precious');
   });
 
   it('takes a link for a file; --force replaces the link, not what it leads to', async () => {

@@ -87,7 +87,7 @@ describe('claims', function () {
 });
 
 describe('an index behind a URL', function () {
-  this.timeout(60000);
+  this.timeout(120000);
 
   /**
    * Serves what `bodyOf` gives for a path, whole or by ranges.

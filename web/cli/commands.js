@@ -48,9 +48,8 @@ async function encodeFile(from, to, options) {
   const { model, inputs } = await openPlain(from, options);
   const output = await orClose(model, () => OutputFile.create(to, force, true));
   try {
-    const { handle } = output;
-    if (!handle) throw new Error('no file to code to');
-    const file = codedFile(handle, to, signal);
+    const file = codedFile(/** @type {import('node:fs/promises').FileHandle} */ (output.handle),
+      to, signal);
     const { header, reports, bytes } = await encodeTo(inputs,
       { ...options, metadata: model.metadata }, file);
     await file.finish(header);
@@ -144,6 +143,9 @@ export async function encodeCommand(from, to, options) {
       `${JSON.stringify({ metadata: about, weight_map: Object.fromEntries(map) }, null, 2)}\n`));
     for (const done of outputs) await done.commit();
     return { ...total, files: [...total.files, to] };
+  } catch (error) {
+    for (const output of outputs) await output.takeBack();
+    throw error;
   } finally {
     for (const output of outputs) await output.discard();
   }

@@ -31,8 +31,8 @@ an http(s) URL, or - for standard input; OUT a file, or - for standard output.
   --allow-host NAME  answer requests for this host name too, besides addresses,
                      localhost and H (pages elsewhere could bring theirs here)
   --quiet            no progress, no summary
-  --json             the result as JSON on standard output, one object, and for
-                     info and verify one a file, on a line each; an error is
+  --json             the result as JSON on standard output, of info and verify
+                     a line for each file; an error is
                      {"error":{"code","message","expected","got","where"}}
 
 Exit status: 0 success, 1 bad data or what cannot be read or written, 2 wrong

@@ -2,9 +2,9 @@
  * Files that appear whole or not at all (Node). What is written goes to a temporary file beside its
  * destination and takes its name at the end, so a stop at any moment leaves the old file as it was.
  */
-import { link, lstat, open, rename, stat } from 'node:fs/promises';
+import { link, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, sep } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { createTemporary, removeTemporary } from './temporary.js';
@@ -29,7 +29,7 @@ export async function checkFree(path, force) {
     if (cause.code !== 'ENOENT') throw notWritten(path, cause);
   });
   const target = await stat(path).catch(() => null); // null for a link to nothing
-  if (/[/\\]$/.test(path) || (target && !target.isFile())) {
+  if (path.endsWith('/') || path.endsWith(sep) || (target && !target.isFile())) {
     throw new HanselError('HANSEL_ERR_SOURCE', 'not a regular file', { where: path });
   }
   if (found && !force) throw exists(path);
@@ -79,6 +79,7 @@ export class OutputFile {
 
   path = '';
   force = false;
+  isThere = false;
   temporary = '';
   /** @type {import('node:fs/promises').FileHandle | undefined} */
   handle;
@@ -115,7 +116,13 @@ export class OutputFile {
     } catch (cause) {
       throw cause instanceof HanselError ? cause : notWritten(path, cause);
     }
+    this.isThere = true;
     await removeTemporary(this.temporary);
+  }
+
+  /** Undoes commit(), unless that may have replaced a file. */
+  async takeBack() {
+    if (this.isThere && !this.force) await rm(this.path, { force: true });
   }
 
   /** Removes what was written; does nothing after commit(). */

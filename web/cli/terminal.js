@@ -38,7 +38,8 @@ export function notWritten(path, cause) {
   const what = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(cause.code) ? 'no room to write it'
     : 'cannot be written';
   return new HanselError('HANSEL_ERR_SOURCE', what, {
-    where: path === '-' ? 'standard output' : path, got: cause.message, cause,
+    where: path === '-' ? 'standard output' : path, cause,
+    got: cause.message.replace(/, \w+( '.*)?$/s, ''), // without the temporary file's name
   });
 }
 
