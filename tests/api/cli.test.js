@@ -1,130 +1,15 @@
 /** The command line as users run it: exit codes, streams, files that appear whole or not at all. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import {
-  existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync,
+  mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { RandomState } from '../../web/cli/sample.js';
-import { serve } from '../../web/cli/serve.js';
-import { buildHeader } from '../../web/file/write_header.js';
 import { encode, open } from '../../web/hansel.js';
+import {
+  METADATA, TENSORS, bad, cleanUp, folder, gaussian, good, plain, serving, start, until, withInput,
+} from './command.js';
 
-const CLI = fileURLToPath(new URL('../../web/cli.js', import.meta.url));
-const MIB = 2 ** 20;
-
-/** Running commands. @type {Set<import('node:child_process').ChildProcess>} */
-const children = new Set();
-let root = '';
-let folders = 0;
-const folder = () => {
-  const path = join(root, `${folders++}`);
-  mkdirSync(path);
-  return path;
-};
-
-/** @type {Awaited<ReturnType<typeof serve>>[]} */
-const servers = [];
-async function serving(dir) {
-  const server = await serve(dir);
-  servers.push(server);
-  return server.url;
-}
-
-before(() => { root = mkdtempSync(join(tmpdir(), 'hansel-cli-')); });
-after(async () => {
-  for (const server of servers) await server.close();
-  for (const child of children) child.kill('SIGKILL');
-  rmSync(root, { recursive: true, force: true });
-});
-
-/**
- * @typedef {{cwd?: string, input?: Uint8Array, env?: Record<string, string>, node?: string[]}} How
- *   node: options for node itself
- */
-
-/** A running command; result is what it left. @param {string[]} args @param {How} [how] */
-function start(args, { cwd = root, input, env = {}, node = [] } = {}) {
-  const child = spawn(process.execPath, [...node, CLI, ...args],
-    { cwd, env: { ...process.env, ...env } });
-  children.add(child);
-  child.once('close', () => children.delete(child));
-  const out = [];
-  const err = [];
-  child.stdout.on('data', (chunk) => out.push(chunk));
-  child.stderr.on('data', (chunk) => err.push(chunk));
-  child.stdin.on('error', () => {}); // it may end without reading
-  if (input) child.stdin.end(input);
-  const result = once(child, 'close').then(([code, signal]) => ({
-    code, signal, bytes: Buffer.concat(out), stdout: Buffer.concat(out).toString(),
-    stderr: Buffer.concat(err).toString(),
-  }));
-  return { child, result, stderr: () => Buffer.concat(err).toString() };
-}
-
-/** @param {string[]} args @param {How} [how] */
-const run = (args, how) => start(args, { input: new Uint8Array(0), ...how }).result;
-
-/** A run that must succeed. @param {string[]} args @param {How} [how] */
-async function good(args, how) {
-  const result = await run(args, how);
-  assert.equal(result.code, 0, `${args.join(' ')}: ${result.stderr}`);
-  return result;
-}
-
-/** A run that must fail, with one line that names the error. */
-async function bad(args, code, exit = 1, how = undefined) {
-  const result = await run(args, how);
-  assert.match(result.stderr, new RegExp(`^hansel: ${code}: [^\n]+\n$`), args.join(' '));
-  assert.equal(result.code, exit, args.join(' '));
-  assert.equal(result.stdout, '', args.join(' '));
-  return result;
-}
-
-async function until(condition, what) {
-  for (let i = 0; i < 1000; i++) {
-    if (condition()) return;
-    await sleep(10);
-  }
-  assert.fail(`no ${what} in 10 seconds`);
-}
-
-const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-
-function gaussian(shape, seed, sigma = 1) {
-  const random = new RandomState(seed);
-  const n = shape.reduce((a, b) => a * b, 1);
-  const data = Float32Array.from({ length: n }, () => sigma * random.gauss());
-  return { dtype: 'F32', shape, data };
-}
-
-/** A plain safetensors file. */
-function plain(tensors, metadata = []) {
-  const entries = Object.entries(tensors);
-  const header = buildHeader(entries.map(([name, { dtype, shape, data }]) => (
-    [name, { dtype, shape, bytes: data.byteLength }])), metadata);
-  return Buffer.concat([header, ...entries.map(([, { data }]) => bytesOf(data))]);
-}
-
-const TENSORS = {
-  'model.w': gaussian([200, 301], 1, 0.05), 'model.v': gaussian([64, 64], 2, 3),
-  'norm': gaussian([64], 3), 'ids': { dtype: 'I64', shape: [3],
-    data: BigInt64Array.of(1n, -2n, 3n) },
-  'scalar': gaussian([], 4), '__proto__x': gaussian([32, 65], 5),
-};
-const METADATA = [['format', 'pt'], ['note', 'héllo']];
-
-/** A folder with in.safetensors. */
-function withInput() {
-  const cwd = folder();
-  const path = join(cwd, 'in.safetensors');
-  writeFileSync(path, plain(TENSORS, METADATA));
-  return { cwd, path };
-}
+after(cleanUp);
 
 describe('hansel', function () {
   this.timeout(60000);
@@ -183,6 +68,11 @@ describe('hansel', function () {
       ['serve', '--port', '65536'],
       ['serve', '--port', 'x'], ['encode', 'm.safetensors.index.json', '-o', '-'],
       ['encode', 'm.safetensors.index.json', '-o', 'm.safetensors'],
+      ['encode', 'in.safetensors', '-o', ''], ['encode', 'in.safetensors', '--output=', '--force'],
+      ['decode', 'in.safetensors', '-o', ''], ['sample', ''], ['sample', '-', '--json'],
+      ...['', 'x', '1.5', '-1', '1P', '9000000T'].map((size) => (
+        ['decode', 'in.safetensors', `--max-size=${size}`])),
+      ['verify', 'a', 'b', '--against', 'c'], ['verify', 'a', '--frobnicate', '--json'],
     ];
     const before = readdirSync(cwd);
     for (let i = 0; i < wrong.length; i += 4) {
@@ -240,7 +130,8 @@ describe('hansel', function () {
       [['encode', 'in.safetensors', '-o', 'none/out.safetensors'], 'HANSEL_ERR_SOURCE'],
       [['encode', 'in.safetensors', '-o', 'dir'], 'HANSEL_ERR_SOURCE'],
       [['encode', 'in.safetensors', '-o', 'dir', '--force'], 'HANSEL_ERR_SOURCE'],
-      [['encode', 'in.safetensors', '-o', '', '--force'], 'HANSEL_ERR_SOURCE'],
+      [['encode', 'in.safetensors', '-o', 'new/'], 'HANSEL_ERR_SOURCE'],
+      [['encode', 'in.safetensors', '-o', 'x'.repeat(256)], 'HANSEL_ERR_SOURCE'],
       [['decode', 'ok.safetensors', '-o', 'dir', '--force'], 'HANSEL_ERR_SOURCE'],
       [['sample', 'none/x.safetensors', '--rows', '1'], 'HANSEL_ERR_SOURCE'],
       [['encode', 'm.safetensors.index.json'], 'HANSEL_ERR_SOURCE'],
@@ -338,7 +229,8 @@ describe('hansel', function () {
       const { stdout, stderr } = await good(['info', name, '--json'], { cwd });
       assert.equal(stderr, '');
       const info = JSON.parse(stdout);
-      assert.deepEqual(Object.keys(info), ['tensors', 'bytes', 'raw_bytes']);
+      assert.deepEqual(Object.keys(info), ['file', 'tensors', 'bytes', 'raw_bytes']);
+      assert.equal(info.file, name);
       assert.equal(info.bytes, statSync(join(cwd, name)).size);
       assert.equal(info.raw_bytes, raw);
       assert.deepEqual(Object.keys(info.tensors).sort(), Object.keys(TENSORS).sort());
@@ -389,12 +281,14 @@ describe('hansel', function () {
       assert.equal(stdout, '');
       assert.match(stderr, /6 tensors verified/);
       const alone = JSON.parse((await good(['verify', name, '--json'], { cwd })).stdout);
-      assert.deepEqual(alone, { ok: true,
-        tensors: Object.fromEntries(Object.keys(TENSORS).map((t) => [t, null])) });
+      const model = await open(join(cwd, name));
+      assert.deepEqual(alone, { file: name, ok: true, tensors: Object.fromEntries([...model.tensors]
+        .map(([tensor, { mode, weights, bytes }]) => [tensor, { mode, weights, bytes }])) });
+      await model.close();
     }
     const against = ['--against', 'in.safetensors', '--json'];
     const lossless = JSON.parse((await good(['verify', 'l', ...against], { cwd })).stdout);
-    for (const d of Object.values(lossless.tensors)) {
+    for (const { mode: _, weights: __, bytes: ___, ...d } of Object.values(lossless.tensors)) {
       assert.deepEqual(d, { max: 0, rms: 0, relative: 0, exact: true });
     }
     const grid = JSON.parse((await good(['verify', 'g', ...against], { cwd })).stdout);
@@ -543,147 +437,5 @@ describe('hansel', function () {
     assert.equal(code, 0);
     assert.equal(stdout, '');
     await assert.rejects(fetch(url));
-  });
-});
-
-describe('hansel, stopped', function () {
-  this.timeout(60000);
-  let input = '';
-
-  before(async () => {
-    const cwd = folder();
-    input = join(cwd, 'big.safetensors');
-    await good(['sample', input, '--rows', '4000']);
-    await good(['encode', input, '-o', join(cwd, 'coded'), '--step', '1/16']);
-  });
-
-  /** Stops a command when it has written for a while; its folder holds a file `old`. */
-  async function stop(args, signal, cwd) {
-    writeFileSync(join(cwd, 'old'), 'precious');
-    const { child, result } = start(args, { cwd, env: { TMPDIR: cwd } });
-    await until(() => readdirSync(cwd).length > 1 || child.exitCode !== null, 'temporary file');
-    await sleep(150);
-    assert.equal(child.exitCode, null, 'still at work');
-    child.kill(signal);
-    const killed = performance.now();
-    const ended = await result;
-    assert.ok(performance.now() - killed < 3000, 'ends at once');
-    return ended;
-  }
-
-  for (const threads of ['1', '3']) {
-    for (const output of [['-o', 'new'], ['-o', 'old', '--force']]) {
-      it(`Ctrl-C while encoding, ${threads} threads, ${output.join(' ')}`, async () => {
-        const cwd = folder();
-        const { code, stderr } = await stop(['encode', input, '--bits', '4', '--threads', threads,
-          ...output], 'SIGINT', cwd);
-        assert.equal(code, 130);
-        assert.match(stderr, /^hansel: HANSEL_ERR_ABORTED: [^\n]*\n$/);
-        assert.deepEqual(readdirSync(cwd), ['old'], 'no output, no temporary file');
-        assert.equal(readFileSync(join(cwd, 'old'), 'utf8'), 'precious');
-      });
-    }
-  }
-
-  it('Ctrl-C while sampling and while reading standard input', async () => {
-    for (const args of [['sample', 'old', '--force'], ['sample', 'new']]) {
-      const cwd = folder();
-      const { code, stderr } = await stop(args, 'SIGINT', cwd);
-      assert.equal(code, 130, stderr);
-      assert.match(stderr, /^hansel: HANSEL_ERR_ABORTED: /);
-      assert.deepEqual(readdirSync(cwd), ['old']);
-      assert.equal(readFileSync(join(cwd, 'old'), 'utf8'), 'precious');
-    }
-    const cwd = folder(); // nobody ever writes to its standard input
-    const { code, stderr } = await stop(['encode', '-', '-o', 'new'], 'SIGINT', cwd);
-    assert.equal(code, 130, stderr);
-    assert.deepEqual(readdirSync(cwd), ['old']);
-  });
-
-  it('SIGKILL leaves the old file as it was', async () => {
-    const cwd = folder();
-    const { signal } = await stop(['encode', input, '--bits', '4', '-o', 'old', '--force'],
-      'SIGKILL', cwd);
-    assert.equal(signal, 'SIGKILL');
-    assert.equal(readFileSync(join(cwd, 'old'), 'utf8'), 'precious');
-    assert.ok(!existsSync(join(cwd, 'new')));
-    await good(['encode', input, '--step', '1/16', '-o', 'old', '--force'], { cwd });
-    assert.ok(readFileSync(join(cwd, 'old')).equals(readFileSync(join(input, '..', 'coded'))));
-  });
-});
-
-describe('the reference matrix', function () {
-  this.timeout(90000);
-  let cwd = '';
-  // Not resourceUsage().maxRSS: a process begins with that of the one that started it.
-  const REPORT = 'data:text/javascript,import{readFileSync}from"node:fs";process.on("exit",()=>'
-    + 'process.stderr.write(readFileSync("/proc/self/status","utf8")))';
-
-  /** Largest resident size in MiB. */
-  async function memoryOf(args) {
-    const { stderr } = await good(args, { cwd, node: ['--import', REPORT] });
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(stderr)[1]) / 1024;
-  }
-
-  before(async () => {
-    cwd = folder();
-    await good(['sample', 'w.safetensors'], { cwd });
-    await good(['sample', '4096.safetensors', '--rows', '4096'], { cwd });
-  });
-
-  it('is 14336 x 4096 F32; a sample of 8 rows is its beginning', async () => {
-    const size = statSync(join(cwd, 'w.safetensors')).size;
-    await good(['sample', '8', '--rows', '8'], { cwd });
-    const [all, few] = [await open(join(cwd, 'w.safetensors')), await open(join(cwd, '8'))];
-    assert.deepEqual(all.tensor('w').shape, [14336, 4096]);
-    assert.deepEqual(few.tensor('w').shape, [8, 4096]);
-    const { source, start } = all.place('w');
-    assert.deepEqual(Buffer.from(await source.read(start, start + 131072)),
-      Buffer.from((await few.decode('w')).buffer));
-    assert.equal(size - start, 4 * 14336 * 4096);
-    await Promise.all([all.close(), few.close()]);
-  });
-
-  for (const [name, step, length, most] of /** @type {const} */ ([
-    ['w', '1/52', '4096', 0.25], ['w', '1/52', '1024', 0.85], ['4096', '0.25', '4096', 0.7],
-    ['4096', '0.25', '1024', 2.3]])) {
-    it(`step ${step}, streams of ${length}: at most ${most} % over the entropy`, async () => {
-      const { stdout } = await good(['encode', `${name}.safetensors`, '-o', 'out', '--force',
-        '--json', '--step', step,
-        '--saturate', '--stream-length', length], { cwd });
-      const { tensors: { w }, bytes } = JSON.parse(stdout);
-      assert.equal(bytes, statSync(join(cwd, 'out')).size);
-      const model = await open(join(cwd, 'out'));
-      const symbols = await model.symbols('w');
-      await model.close();
-      const counts = new Float64Array(256);
-      for (const q of symbols) counts[q & 255]++;
-      const shares = counts.filter((c) => c > 0).map((c) => c / symbols.length);
-      const entropy = shares.reduce((sum, share) => sum - share * Math.log2(share), 0);
-      assert.ok(Math.abs(entropy - w.entropy_bits) < 1e-6, `${entropy}, ${w.entropy_bits}`);
-      const bits = 8 * bytes / w.weights;
-      const over = 100 * (bits / entropy - 1);
-      console.log(`      ${bits.toFixed(5)} bits per weight, entropy ${entropy.toFixed(5)}: +${
-        over.toFixed(3)} %`);
-      assert.ok(over > 0 && over <= most, `+${over} %`);
-    });
-  }
-
-  it('memory stays far below the size of the file', async () => {
-    const size = statSync(join(cwd, 'w.safetensors')).size / MIB;
-    const runs = {
-      'encode --bits 4 --threads 1': ['encode', 'w.safetensors', '-o', 'b4', '--bits', '4',
-        '--threads', '1'],
-      'encode --lossless --threads 2': ['encode', 'w.safetensors', '-o', 'l', '--lossless',
-        '--threads', '2'],
-      'decode': ['decode', 'b4', '-o', 'd'],
-      'verify': ['verify', 'b4'],
-    };
-    for (const [name, args] of Object.entries(runs)) {
-      const peak = await memoryOf(args);
-      console.log(`      ${name}: ${peak.toFixed(0)} MiB at most, the file has ${
-        size.toFixed(0)} MiB`);
-      assert.ok(peak > 20 && peak < 200, `${peak} MiB`);
-    }
   });
 });

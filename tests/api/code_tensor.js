@@ -20,8 +20,8 @@ export async function codeTensor(codec, { dtype, shape, data }, options, lossles
   const parts = [];
   const { head, state } = await encoder.code(planned, {
     write: (bytes) => void parts.push(bytes),
-    chunks: () => parts,
     clear: () => void parts.splice(0),
+    keep: () => {},
   });
   return { head, parts, bytes: state.blob.blobBytes };
 }

@@ -1,6 +1,7 @@
 /** The manifest must notice any single flipped bit of the header it stands in. */
 import assert from 'node:assert/strict';
-import { MANIFEST_KEY, formatCrc, readManifest } from '../../web/file/manifest.js';
+import { MANIFEST_KEY, formatCrc } from '../../web/file/header_crc.js';
+import { readManifest } from '../../web/file/manifest.js';
 import { readHeader } from '../../web/file/safetensors.js';
 import { buildHeader, formatManifest, stampHeader } from '../../web/file/write_header.js';
 import { encode, open } from '../../web/hansel.js';

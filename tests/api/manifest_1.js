@@ -1,5 +1,5 @@
 /** Writes manifests of version 1, which the package only reads: FORMAT.md section 7.1. */
-import { formatCrc } from '../../web/file/manifest.js';
+import { formatCrc } from '../../web/file/header_crc.js';
 
 const OPENING = '{"version":1,"header_crc32c":"';
 

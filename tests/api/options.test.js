@@ -31,7 +31,6 @@ describe('options', function () {
     rows: (options) => model.rows('w', 0, 1, options),
     matvec: (options) => model.matvec('w', x, options),
     head: (options) => model.head('w', options),
-    payload: async (options) => (await model.payload('w', options)).chunks.return(),
     verify: (options) => model.verify('w', options),
     encode: (options) => encode({}, options),
     estimate: (options) => estimate(plain, options),

@@ -1,12 +1,14 @@
 /** model.rows() and WasmMatrix.decodeRows(): some rows, as the whole tensor has them. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { serve } from '../../web/cli/serve.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { encode, open } from '../../web/hansel.js';
 import { makeCase, random } from '../gpu/cases.js';
+import { claim } from './claims.js';
 
 /** Row ranges worth trying. @param {number} rows @returns {[number, number][]} */
 const ranges = (rows) => [[0, 1], [0, rows], [rows - 1, 1], [Math.floor(rows / 3), 2], [rows, 0], [0, 0]]
@@ -140,6 +142,30 @@ describe('rows', () => {
     const model = await open(bad);
     assert.deepEqual(await model.rows('w', 0, 5), await good.rows('w', 0, 5));
     await assert.rejects(model.rows('w', 30, 10), { code: 'HANSEL_ERR_CORRUPT' });
+  });
+
+  it('of a head that claims 2^27 streams take no memory by their number', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'hansel-rows-'));
+    const path = join(folder, 'claim.safetensors');
+    try {
+      const { start, size } = await claim([2 ** 27, 8], false);
+      assert.ok(start.length < 500 && size > 2 ** 31);
+      await writeFile(path, start);
+      await truncate(path, size); // zeros that take no room
+      const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', `
+        import { readFileSync } from 'node:fs';
+        import { open } from './web/hansel.js';
+        const model = await open(process.argv[1]);
+        const error = await model.rows('w', 2 ** 27 - 2, 2).catch((e) => e);
+        await model.head('w');
+        console.log(error.code, /VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status'))[1]);`,
+      path], { cwd: new URL('../..', import.meta.url).pathname, encoding: 'utf8' });
+      const [, code, kib] = /^(\w+) (\d+)\n$/.exec(stdout) ?? assert.fail(stderr);
+      assert.equal(code, 'HANSEL_ERR_CORRUPT');
+      assert.ok(Number(kib) < 300 * 1024, `${kib} KiB`);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   for (const shape of [[4000, 512], [4, 70000, 7]]) it(`fetches no more than the head and the streams that hold them: ${shape}`, async () => {

@@ -272,6 +272,24 @@ describe('safetensors: the strict JSON parser', function () {
     assert.ok(accepted > 1000, `only ${accepted} accepted`);
   });
 
+  it('takes any number of blanks as one step', () => {
+    const { includes } = String.prototype;
+    let calls = 0;
+    String.prototype.includes = function count(...args) {
+      calls++;
+      return includes.apply(this, args);
+    };
+    try {
+      const blanks = ' \n\t\r'.repeat(1e5);
+      assert.deepEqual(parseJson(`${blanks}{${blanks}"a"${blanks}:${blanks}1${blanks}}   `, rules),
+        new Map([['a', 1]]));
+      assert.throws(() => parseJson(`{${blanks}`, { ...rules, header: true }), { code: rules.code });
+    } finally {
+      String.prototype.includes = includes;
+    }
+    assert.ok(calls < 1000, `${calls} calls`);
+  });
+
   it('limits depth and number size', () => {
     assert.deepEqual(parseJson('[[1]]', { ...rules, maxDepth: 2 }), [[1]]);
     assert.throws(() => parseJson('[[[1]]]', { ...rules, maxDepth: 2 }), { code: rules.code });

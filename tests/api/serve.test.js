@@ -77,6 +77,7 @@ describe('serve', () => {
     execFileSync('mkfifo', [join(root, 'pipe')]);
     server = await serve(root, {
       mounts: { '/lib/': join(temporary, 'lib'), '/sub/deep/': join(temporary, 'lib') },
+      allowedHosts: ['allowed.example'],
       onRequest: (served) => log.push(served),
     });
   });
@@ -335,6 +336,23 @@ describe('serve', () => {
         assert.doesNotMatch(answer.text, /secret/);
       });
     }
+
+    it('host names that are not its own, which a foreign page could lead here', async () => {
+      const status = (/** @type {string} */ host) => statusOf('/data.safetensors', { headers: { host } });
+      for (const host of ['localhost', 'LocalHost:8080', 'localhost.', 'a.localhost:1', '127.0.0.1',
+        '192.168.1.7:80', '[::1]', '[fe80::1]:8080', 'allowed.example', 'Allowed.example:99']) {
+        assert.equal(await status(host), 200, host);
+      }
+      for (const host of ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example', '[evil]',
+        'notlocalhost', ' ', 'allowed.example.evil', '[::1', '::1']) {
+        assert.equal(await status(host), 403, host);
+      }
+      const { text } = await ask('/', { headers: { host: 'evil.example' } });
+      assert.match(text, /^403: .*--allow-host/);
+      const named = await serve(root, { host: 'localhost' });
+      assert.equal((await fetch(named.url)).status, 200);
+      await named.close();
+    });
 
     it('a second decoding: %25 stands for a percent sign', async () => {
       assert.equal((await ask(`/sub/${encodeURIComponent('a%41 ü#?.txt')}`)).text, 'name');

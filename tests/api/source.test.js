@@ -366,11 +366,13 @@ describe('source: URLs', function () {
     await assert.rejects(open(), code('SOURCE'));
   });
 
-  it('names HTTP errors', async () => {
-    for (const status of [404, 403, 500, 503, 416, 204]) {
+  it('names HTTP errors, in a line with their status', async () => {
+    for (const [status, why] of [[404, 'not found'], [401, 'refused'], [403, 'refused'],
+      [416, 'refused'], [204, 'refused'], [500, 'the server failed'], [503, 'the server failed']]) {
       on.answer = (req, res) => res.writeHead(status).end();
       await assert.rejects(open(), {
         ...code('HTTP'), got: status, where: `${base}/dir/w.bin`,
+        message: `${base}/dir/w.bin: ${why} (${status})`,
       });
     }
     on.answer = null;
@@ -437,12 +439,33 @@ describe('source: URLs', function () {
 
   it('gives up after three attempts without progress', async () => {
     const source = await open();
-    on.breaksAfter = () => 10;
+    on.breaksAfter = () => 0;
     log = [];
     await assert.rejects(source.read(100000, 200000), {
       ...code('SOURCE'), expected: 'bytes up to 200000',
     });
     assert.equal(log.length, 4);
+  });
+
+  it('does not give up while any attempt brings something', async () => {
+    const source = await open();
+    on.breaksAfter = () => 50000;
+    log = [];
+    same(await source.read(100000, 500000), 100000, 500000);
+    assert.ok(log.length >= 8, `${log.length} requests`);
+  });
+
+  it('does not wait for the end of an answer whose range is there', async () => {
+    on.answer = (req, res) => { // chunked, and never ended
+      const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(req.headers.range);
+      const end = Math.min(Number(to) + 1, SIZE);
+      res.writeHead(206, { 'Content-Range': `bytes ${from}-${end - 1}/${SIZE}`, ETag: '"v1"' });
+      res.write(bytes.subarray(Number(from), end));
+      return true;
+    };
+    const source = await open();
+    same(await source.read(0, 65536), 0, 65536);
+    same((await collect(source, 60000, 700000)).all, 60000, 700000);
   });
 
   it('does not resume into a changed file', async () => {

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { encode, open } from '../../web/hansel.js';
+import { claim } from './claims.js';
 import { as, f32, gaussian } from './tensors.js';
 
 describe('stopping', function () {
@@ -63,6 +64,12 @@ describe('stopping', function () {
           { signal: called.signal, onProgress: () => called.abort() }), ABORTED);
       }
     }
+  });
+
+  it('amid 2^40 multiplications that 80 bytes ask for', async () => {
+    const model = await open((await claim([2 ** 20, 2 ** 20], true)).start);
+    const x = new Float32Array(2 ** 20).fill(1);
+    await assert.rejects(model.matvec('w', x, { signal: AbortSignal.timeout(100) }), ABORTED);
   });
 
   it('leaves no thread behind', async () => {

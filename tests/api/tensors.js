@@ -29,9 +29,7 @@ export async function encodeWithReports(tensors, options = {}) {
   const inputs = Object.entries(tensors).map(([name, { dtype, shape, data }]) => ({
     name, dtype, shape, read: async (start, end) => bytesOf(data).subarray(start, end),
   }));
-  const { reports } = await encodeTo(inputs, options, {
-    data: memorySpool(), payload: memorySpool(),
-  });
+  const { reports } = await encodeTo(inputs, options, memorySpool());
   return { file: await encode(tensors, options), reports };
 }
 

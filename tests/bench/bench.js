@@ -151,10 +151,9 @@ function streamed({ data }, weights) {
     async round() {
       const spool = memorySpool();
       const started = performance.now();
-      const { header } = await encodeTo([input], { lossless: true },
-        { data: spool, payload: memorySpool() });
+      const { header } = await encodeTo([input], { lossless: true }, spool);
       const coded = performance.now();
-      const file = Buffer.concat([header, .../** @type {Uint8Array[]} */ (spool.chunks())]);
+      const file = Buffer.concat([header, ...spool.chunks]);
       const joined = performance.now();
       const model = await open(file);
       for await (const { start, bytes } of model.slices('w')) {

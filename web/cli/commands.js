@@ -1,30 +1,34 @@
-/** What the command line's commands do; web/cli.js parses and prints. Node only. */
+/** What the command line's commands do; web/cli/run.js prints. Node only. */
 import { basename, dirname, join } from 'node:path';
 import { convert } from '../core/convert.js';
 import { isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { encodeTo, inputsOf } from '../encode/encode.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
+import { readIndex } from '../file/shards.js';
+import { openSource } from '../file/source.js';
 import { buildHeader } from '../file/write_header.js';
 import { open } from '../model/model.js';
-import { OutputFile, checkFree, fileSpool, readJson } from './node_file.js';
+import { codedFile } from './coded_file.js';
+import { OutputFile, checkFree } from './node_file.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../encode/encode.js').Report} Report */
-/** @typedef {(progress: {done: number, total: number, tensor: string, phase?: string}) => void} OnProgress */
+/** @typedef {import('./terminal.js').Progress} Progress */
+/** @typedef {(progress: Progress) => void} OnProgress */
 /** @typedef {{force: boolean, signal?: AbortSignal, onProgress?: OnProgress}} Common */
+
+/** Bytes that decode writes unless told: so many, or so many times the file's. Weights of a tenth
+ * of a bit take 320 times their room as F32. */
+const DECODED_MIN = 2 ** 30;
+const DECODED_RATIO = 1000;
 
 const isUrl = (/** @type {string} */ from) => /^https?:/i.test(from);
 
 /** Whether a path or URL is a sharded checkpoint's index. @param {string} from */
 export const isIndex = (from) => (isUrl(from) ? new URL(from).pathname : from)
   .endsWith('.safetensors.index.json');
-
-/** A shard's path or URL. @param {string} index @param {string} shard */
-const beside = (index, shard) => (isUrl(index)
-  ? new URL(shard.split('/').map(encodeURIComponent).join('/'), index).href
-  : join(dirname(index), shard));
 
 /** @param {string} path @param {Common} options */
 async function openPlain(path, { signal }) {
@@ -40,24 +44,46 @@ async function openPlain(path, { signal }) {
  *   bytes: number}>} output is written, but not committed
  */
 async function encodeFile(from, to, options) {
+  const { signal, force } = options;
   const { model, inputs } = await openPlain(from, options);
-  const output = await orClose(model, () => OutputFile.create(to, options.force));
-  const data = await fileSpool(to);
-  const payload = await fileSpool(to);
+  const output = await orClose(model, () => OutputFile.create(to, force, true));
   try {
+    const file = codedFile(/** @type {import('node:fs/promises').FileHandle} */ (output.handle),
+      to, signal);
     const { header, reports, bytes } = await encodeTo(inputs,
-      { ...options, metadata: model.metadata }, { data, payload });
-    await output.append(header);
-    for await (const chunk of data.chunks()) {
-      checkAborted(options.signal);
-      await output.append(chunk);
-    }
+      { ...options, metadata: model.metadata }, file);
+    await file.finish(header);
     return { output, reports, rawBytes: model.bytes, bytes };
   } catch (error) {
     await output.discard();
     throw error;
   } finally {
-    await Promise.all([data.close(), payload.close(), model.close()]);
+    await model.close();
+  }
+}
+
+/**
+ * What an index says, and where its shards are: as open() finds them, and it alone.
+ * @param {string} from @param {AbortSignal} [signal]
+ * @returns {Promise<{files: Map<string, string>, weightMap: Map<string, string>,
+ *   metadata: object}>} files: a shard's path or URL by its name in the index, sorted
+ */
+async function readShards(from, signal) {
+  const source = await openSource(from, { signal });
+  try {
+    const { shards, weightMap } = await readIndex(source, signal);
+    const { metadata } = JSON.parse(new TextDecoder().decode(
+      await source.read(0, source.size, { signal })));
+    /** @type {Map<string, string>} */
+    const files = new Map();
+    for (const shard of shards.sort()) {
+      const beside = await source.resolve(shard, { signal });
+      files.set(shard, beside.name);
+      await beside.close();
+    }
+    return { files, weightMap, metadata };
+  } finally {
+    await source.close();
   }
 }
 
@@ -65,65 +91,83 @@ async function encodeFile(from, to, options) {
  * hansel encode: one file, or all shards of an index.
  * @param {string} from @param {string} to
  * @param {import('../encode/encode.js').EncodeOptions & Common} options
- * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}>}
+ * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number,
+ *   files: string[]}>}
  */
 export async function encodeCommand(from, to, options) {
+  const { signal } = options;
   if (!isIndex(from)) {
     const { output, ...result } = await encodeFile(from, to, options);
-    await output.commit();
+    try {
+      await output.commit(signal);
+    } finally {
+      await output.discard();
+    }
     return { ...result, files: [to] };
   }
   await checkFree(to, options.force);
-  const index = await readJson(from).catch((cause) => {
-    throw new HanselError('HANSEL_ERR_INDEX', 'the index cannot be read', {
-      where: from, got: cause.message, cause,
-    });
-  });
-  (await open(from, options)).close(); // the shards are there and match
-  const shards = [...new Set(Object.values(index.weight_map))].sort();
+  const { files, weightMap, metadata } = await readShards(from, signal);
+  await (await open(from, { signal })).close(); // the shards match
   const stem = basename(to).replace(/\.safetensors\.index\.json$|\.json$/, '');
   const number = (/** @type {number} */ n) => String(n).padStart(5, '0');
-  const named = shards.map((_, i) => `${stem}-${number(i + 1)}-of-${number(shards.length)}.safetensors`);
   /** @type {OutputFile[]} */
   const outputs = [];
   const total = { reports: new Map(), rawBytes: 0, bytes: 0, files: /** @type {string[]} */ ([]) };
+  /** By the old shards' names. @type {Map<string, string>} */
+  const names = new Map();
   try {
-    for (const [i, shard] of shards.entries()) {
-      const path = join(dirname(to), named[i]);
-      const { output, reports, rawBytes, bytes } = await encodeFile(beside(from, shard), path, options);
+    for (const [shard, file] of files) {
+      const name = `${stem}-${number(names.size + 1)}-of-${number(files.size)}.safetensors`;
+      const path = join(dirname(to), name);
+      const { output, reports, rawBytes, bytes } = await encodeFile(file, path, options);
       outputs.push(output);
-      for (const [name, report] of reports) total.reports.set(name, report);
+      names.set(shard, name);
+      for (const [tensor, report] of reports) {
+        if (weightMap.get(tensor) !== shard) {
+          throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
+            expected: weightMap.get(tensor) ?? 'not indexed', got: shard, where: tensor,
+          });
+        }
+        total.reports.set(tensor, report);
+      }
       total.rawBytes += rawBytes;
       total.bytes += bytes;
       total.files.push(path);
     }
     const output = await OutputFile.create(to, options.force);
     outputs.push(output);
-    const map = Object.entries(index.weight_map).map(([k, v]) => [k, named[shards.indexOf(v)]]);
-    const metadata = { ...index.metadata, total_size: [...total.reports.values()]
+    const map = [...weightMap].map(([tensor, shard]) => [tensor, names.get(shard)]);
+    const about = { ...metadata, total_size: [...total.reports.values()]
       .reduce((sum, { bytes }) => sum + bytes, 0) };
     await output.append(new TextEncoder().encode(
-      `${JSON.stringify({ metadata, weight_map: Object.fromEntries(map) }, null, 2)}\n`));
+      `${JSON.stringify({ metadata: about, weight_map: Object.fromEntries(map) }, null, 2)}\n`));
     for (const done of outputs) await done.commit();
     return { ...total, files: [...total.files, to] };
   } catch (error) {
-    for (const output of outputs) await output.discard();
+    for (const output of outputs) await output.takeBack();
     throw error;
+  } finally {
+    for (const output of outputs) await output.discard();
   }
 }
 
 /**
  * hansel decode: a plain safetensors file.
  * @param {string} from @param {string} to
- * @param {Common & {dtype?: string, threads?: number}} options
+ * @param {Common & {dtype?: string, maxBytes?: number, threads?: number}} options maxBytes: by
+ *   default what is no tiny file's claim of terabytes
  * @returns {Promise<{bytes: number, kept: string[]}>} kept: tensors that have no such dtype and
  *   were written in their own
+ * @throws {HanselError} HANSEL_ERR_LIMIT, and nothing is written
  */
-export async function decodeCommand(from, to, { force, dtype, threads, signal, onProgress }) {
+export async function decodeCommand(from, to, {
+  force, dtype, maxBytes, threads, signal, onProgress,
+}) {
   const model = await open(from, { threads, signal });
   /** @type {string[]} */
   const kept = [];
-  const output = await orClose(model, () => OutputFile.create(to, force));
+  /** @type {OutputFile | undefined} */
+  let output;
   try {
     const plan = [...model.tensors].map(([name, { dtype: own, shape, mode, weights }]) => {
       const can = dtype === undefined || dtype === own || (mode === 'grid' && dtype === 'I8')
@@ -134,6 +178,14 @@ export async function decodeCommand(from, to, { force, dtype, threads, signal, o
     });
     plan.sort((a, b) => dtypeBits(b.dtype) - dtypeBits(a.dtype));
     const header = buildHeader(plan.map(({ name, ...rest }) => [name, rest]), model.metadata);
+    const size = plan.reduce((sum, { bytes }) => sum + bytes, header.length);
+    const most = maxBytes ?? Math.max(DECODED_MIN, DECODED_RATIO * model.bytes);
+    if (size > most) {
+      throw new HanselError('HANSEL_ERR_LIMIT', 'decodes to more than --max-size allows', {
+        expected: `at most ${most}`, got: size, where: from,
+      });
+    }
+    output = await OutputFile.create(to, force);
     await output.append(header);
     const total = plan.reduce((sum, { weights }) => sum + weights, 0);
     let done = 0;
@@ -146,9 +198,9 @@ export async function decodeCommand(from, to, { force, dtype, threads, signal, o
       done += tensor.weights;
     }
     await output.commit();
-    return { bytes: plan.reduce((sum, { bytes }) => sum + bytes, header.length), kept };
+    return { bytes: size, kept };
   } finally {
-    await output.discard();
+    await output?.discard();
     await model.close();
   }
 }
@@ -211,12 +263,12 @@ async function compare(model, original, name, signal) {
     if (first >= 0) exact = false;
     if (a.mode !== 'grid') {
       throw new HanselError('HANSEL_ERR_MISMATCH', 'differs from the original', {
-        expected: theirs[first], got: `${bytes[first]} in weight ${start + Math.floor(first * 8 / dtypeBits(a.dtype))}`,
-        where: name,
+        expected: theirs[first], where: name,
+        got: `${bytes[first]} in weight ${start + Math.floor(first * 8 / dtypeBits(a.dtype))}`,
       });
     }
-    const x = typedArray('F32', /** @type {ArrayBuffer} */ (convert(bytes, a.dtype, 'F32').slice().buffer));
-    const y = typedArray('F32', /** @type {ArrayBuffer} */ (convert(theirs, a.dtype, 'F32').slice().buffer));
+    const [x, y] = [bytes, theirs].map((some) => typedArray('F32', /** @type {ArrayBuffer} */ (
+      convert(some, a.dtype, 'F32').slice().buffer)));
     for (let i = 0; i < x.length; i++) {
       const error = Math.abs(x[i] - y[i]);
       if (error > max) max = error;
@@ -233,13 +285,13 @@ async function compare(model, original, name, signal) {
  * @param {string} from
  * @param {{against?: string, threads?: number, signal?: AbortSignal, onProgress?: OnProgress}}
  *   options
- * @returns {Promise<Map<string, Difference | null>>} null without an original
+ * @returns {Promise<Map<string, {mode: string, weights: number, bytes: number}
+ *   & Partial<Difference>>>} what was verified; without an original there is no difference
  */
 export async function verifyCommand(from, { against, threads, signal, onProgress }) {
   const model = await open(from, { threads, signal });
   const original = against === undefined ? null
     : await orClose(model, () => open(against, { signal }));
-  /** @type {Map<string, Difference | null>} */
   const results = new Map();
   try {
     if (!model.isCoded) {
@@ -249,15 +301,18 @@ export async function verifyCommand(from, { against, threads, signal, onProgress
     }
     for (const name of original?.tensors.keys() ?? []) {
       if (!model.tensors.has(name)) {
-        throw new HanselError('HANSEL_ERR_MISMATCH', 'a tensor of the original is missing', { where: name });
+        throw new HanselError('HANSEL_ERR_MISMATCH', 'a tensor of the original is missing', {
+          where: name,
+        });
       }
     }
     const total = [...model.tensors.values()].reduce((sum, { weights }) => sum + weights, 0);
     let done = 0;
-    for (const [name, { weights }] of model.tensors) {
+    for (const [name, { mode, weights, bytes }] of model.tensors) {
       onProgress?.({ done, total, tensor: name });
       await model.verify(name, { signal });
-      results.set(name, original && await compare(model, original, name, signal));
+      const difference = original && await compare(model, original, name, signal);
+      results.set(name, { mode, weights, bytes, ...difference });
       done += weights;
     }
     onProgress?.({ done, total, tensor: '' });

@@ -1,7 +1,8 @@
 /** `hansel assets`: what a page fetches besides modules, for bundlers that copy no files. */
-import { copyFile, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HanselError } from '../core/errors.js';
+import { OutputFile } from './node_file.js';
+import { notWritten } from './terminal.js';
 
 const DIST = new URL('../../dist/', import.meta.url);
 
@@ -9,27 +10,19 @@ const DIST = new URL('../../dist/', import.meta.url);
  * Copies the wasm modules and worker.js; those that are there already are replaced.
  * @param {string} dir made if need be
  * @returns {Promise<string[]>} the files' paths
- * @throws {HanselError} HANSEL_ERR_SOURCE
+ * @throws {import('../core/errors.js').HanselError} HANSEL_ERR_SOURCE
  */
 export async function copyAssets(dir) {
-  /** @type {string[]} */
-  const files = [];
-  try {
-    await mkdir(dir, { recursive: true });
-    for (const name of (await readdir(DIST)).filter((one) => /\.wasm$|^worker\.js$/.test(one))) {
-      const path = join(dir, name);
-      const beside = `${path}.${process.pid}.new`;
-      await copyFile(new URL(name, DIST), beside);
-      await rename(beside, path).catch(async (error) => {
-        await rm(beside, { force: true });
-        throw error;
-      });
-      files.push(path);
+  await mkdir(dir, { recursive: true }).catch((cause) => { throw notWritten(dir, cause); });
+  const names = (await readdir(DIST)).filter((name) => /\.wasm$|^worker\.js$/.test(name));
+  for (const name of names) {
+    const output = await OutputFile.create(join(dir, name), true);
+    try {
+      await output.append(await readFile(new URL(name, DIST)));
+      await output.commit();
+    } finally {
+      await output.discard();
     }
-  } catch (cause) {
-    throw new HanselError('HANSEL_ERR_SOURCE', 'cannot be written', {
-      where: dir, got: /** @type {Error} */ (cause).message, cause,
-    });
   }
-  return files;
+  return names.map((name) => join(dir, name));
 }

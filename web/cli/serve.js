@@ -5,6 +5,7 @@
 import { constants } from 'node:fs';
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { isIP } from 'node:net';
 import { extname, join, relative, resolve, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { HanselError } from '../core/errors.js';
@@ -52,9 +53,9 @@ const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants
 
 /** An answer that is an error. */
 class Refusal extends Error {
-  /** @param {number} status */
-  constructor(status) {
-    super(`status ${status}`);
+  /** @param {number} status @param {string} [text] */
+  constructor(status, text = String(status)) {
+    super(text);
     this.status = status;
   }
 }
@@ -68,6 +69,8 @@ class Refusal extends Error {
  * @param {object} [options]
  * @param {number} [options.port] 0 takes any free one
  * @param {string} [options.host] 127.0.0.1 is reached from this machine only
+ * @param {string[]} [options.allowedHosts] names that requests may ask for, besides host, localhost
+ *   and addresses. Any other could be a foreign page's own, led here by its DNS
  * @param {(served: Served) => void} [options.onRequest] must not throw
  * @param {Record<string, string>} [options.mounts] further directories by path: { '/lib/': dir }
  * @returns {Promise<{ url: string, port: number, close: () => Promise<void> }>} url ends in a
@@ -75,7 +78,9 @@ class Refusal extends Error {
  * @throws {HanselError} HANSEL_ERR_SOURCE when the port is taken or dir is no directory,
  *   HANSEL_ERR_ARGUMENT
  */
-export async function serve(dir, { port = 0, host = '127.0.0.1', onRequest, mounts = {} } = {}) {
+export async function serve(dir, {
+  port = 0, host = '127.0.0.1', allowedHosts = [], onRequest, mounts = {},
+} = {}) {
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'not a port', {
       expected: 'an integer from 0 to 65535', got: port,
@@ -87,15 +92,16 @@ export async function serve(dir, { port = 0, host = '127.0.0.1', onRequest, moun
   mounted.push(await mountOf('/', dir));
   mounted.sort((a, b) => b.segments.length - a.segments.length); // the closest mount comes first
 
+  const hosts = ['localhost', host, ...allowedHosts].map((name) => name.toLowerCase());
   const server = createServer((request, response) => {
     const { method = '', url = '' } = request;
     const sent = { bytes: 0 };
     response.once('close', () => onRequest?.({
       method, url, range: request.headers.range, status: response.statusCode, bytes: sent.bytes,
     }));
-    answer(request, response, mounted, sent).catch((error) => {
+    answer(request, response, mounted, hosts, sent).catch((error) => {
       if (response.headersSent) response.destroy(); // nothing else tells that the body is cut
-      else sendText(request, response, statusOf(error), sent);
+      else sendText(request, response, statusOf(error), sent, {}, `${textOf(error)}\n`);
     });
   });
   await new Promise((done, fail) => {
@@ -139,9 +145,13 @@ async function mountOf(path, dir) {
  * @param {Request} request
  * @param {Response} response
  * @param {Mount[]} mounts the first that fits is used
+ * @param {string[]} hosts
  * @param {{ bytes: number }} sent
  */
-async function answer(request, response, mounts, sent) {
+async function answer(request, response, mounts, hosts, sent) {
+  if (!isAllowed(request.headers.host, hosts)) {
+    throw new Refusal(403, '403: not a host name of this server; --allow-host adds one');
+  }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('Allow', 'GET, HEAD');
     throw new Refusal(405);
@@ -169,6 +179,13 @@ async function answer(request, response, mounts, sent) {
   const rows = await list(mount.dir, real, below.map((m) => m.segments[segments.length]));
   return sendText(request, response, 200, sent, { 'Content-Type': TYPES['.html'] },
     listing(`/${segments.map((segment) => `${segment}/`).join('')}`, rows));
+}
+
+/** @type {(header: string | undefined, hosts: string[]) => boolean} */
+function isAllowed(header, hosts) {
+  if (header === undefined) return true; // HTTP/1.0: no browser
+  const [, literal, name] = /^(?:\[(.*)\]|([^:]*?)\.?)(?::\d*)?$/.exec(header.toLowerCase()) ?? [];
+  return isIP(literal ?? name ?? '') > 0 || hosts.includes(name) || /\.localhost$/.test(name ?? '');
 }
 
 /** @type {(target: string) => string} */
@@ -317,6 +334,9 @@ function sendText(request, response, status, sent, headers = {}, text = `${statu
   sent.bytes = body.length;
   response.end(body);
 }
+
+/** @type {(error: Error) => string} */
+const textOf = (error) => (error instanceof Refusal ? error.message : String(statusOf(error)));
 
 /** @type {(error: Error & { status?: number, code?: string }) => number} */
 function statusOf({ status, code = '' }) {

@@ -74,7 +74,7 @@ const MEANING = {
   HANSEL_ERR_VERSION: 'a format version this library does not know',
   HANSEL_ERR_RESERVED: 'a reserved field or padding byte is set',
   HANSEL_ERR_HEADER: 'the head is out of range or contradicts itself',
-  HANSEL_ERR_CHECKSUM: 'the checksum does not match: the bytes are damaged',
+  HANSEL_ERR_CHECKSUM: 'the bytes are damaged: their CRC-32C is wrong',
   HANSEL_ERR_TABLE: 'the frequencies do not add up',
   HANSEL_ERR_DIRECTORY: 'the stream lengths do not fill the payload',
   HANSEL_ERR_CORRUPT: 'a stream does not end as it must',

@@ -38,7 +38,7 @@ export const CODES = /* @__PURE__ */ Object.freeze({
   HANSEL_ERR_ADAPTER: 'no such GPU interface here, or it gave no device',
   HANSEL_ERR_LOST: 'the GPU was lost; load again',
   HANSEL_ERR_SHADER: 'a shader was not accepted',
-  HANSEL_ERR_LIMIT: 'more than the GPU allows',
+  HANSEL_ERR_LIMIT: 'more than a GPU, or --max-size, allows',
   HANSEL_ERR_GPU: 'the GPU reported an error',
   HANSEL_ERR_DESTROYED: 'the matrix was destroyed',
   HANSEL_ERR_CONFIG: 'a model configuration that is malformed, not supported, or contradicts its file',

@@ -12,7 +12,6 @@ export const OPTIONS = {
   rows: 'dtype signal',
   matvec: 'bias signal',
   head: 'signal',
-  payload: 'signal',
   verify: 'signal',
   encode: `step bits error lossless saturate include exclude streamLength precision weightsPerSymbol
     always threads metadata ${READ}`,

@@ -50,10 +50,11 @@ const MIN_THREADED = 1 << 19;
  *   modified
  */
 /**
- * @typedef {object} Spool
+ * @typedef {object} Spool where a file's bytes gather, all but its header
  * @property {(bytes: Uint8Array) => Promise<void> | void} write appends; keeps what it is given
- * @property {() => AsyncIterable<Uint8Array> | Iterable<Uint8Array>} chunks all bytes, in order
- * @property {() => Promise<void> | void} clear forgets them
+ * @property {() => Promise<void> | void} clear forgets what was written since keep()
+ * @property {(head?: Uint8Array) => Promise<void> | void} keep what was written since the last time,
+ *   behind a head
  */
 /**
  * What became of a tensor.
@@ -71,14 +72,21 @@ const MIN_THREADED = 1 << 19;
  * @property {number} maxError
  */
 
-/** A spool in memory. @returns {Spool} */
+/** A spool in memory. @returns {Spool & {chunks: Uint8Array[]}} chunks: what is kept, in order */
 export function memorySpool() {
+  /** @type {Uint8Array[]} */
+  const chunks = [];
   /** @type {Uint8Array[]} */
   let parts = [];
   return {
+    chunks,
     write: (bytes) => void parts.push(bytes),
-    chunks: () => parts,
     clear: () => { parts = []; },
+    keep(head) {
+      if (head) chunks.push(head);
+      for (const part of parts) chunks.push(part);
+      parts = [];
+    },
   };
 }
 
@@ -189,27 +197,27 @@ async function encodeTensor(encoder, spool) {
 }
 
 /**
- * Codes tensors into a file: returns its header; the rest is in the data spool.
+ * Codes tensors into a file: returns its header; the rest is in the spool.
  * Coded tensors come first, each a multiple of 16 bytes, so that all of them
  * start on 16-byte boundaries of the file.
  *
  * @param {Iterable<Input>} inputs @param {EncodeOptions} options
- * @param {{data: Spool, payload: Spool}} spools empty ones
+ * @param {Spool} spool an empty one
  * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
  *   bytes of the whole file
  * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
  */
-export async function encodeTo(inputs, options, spools) {
+export async function encodeTo(inputs, options, spool) {
   checkOptions(options);
   const codec = await Encoder.create();
-  return encodeAll(inputs, options, spools, codec);
+  return encodeAll(inputs, options, spool, codec);
 }
 
 /**
  * @param {Iterable<Input>} inputs @param {EncodeOptions} options
- * @param {{data: Spool, payload: Spool}} spools @param {Encoder} core
+ * @param {Spool} spool @param {Encoder} core
  */
-async function encodeAll(inputs, options, { data, payload }, core) {
+async function encodeAll(inputs, options, spool, core) {
   const pools = [createPool(core), createPool(core, options.threads)];
   const all = [...inputs];
   const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
@@ -222,7 +230,7 @@ async function encodeAll(inputs, options, { data, payload }, core) {
   let done = 0;
   const write = async (/** @type {string} */ name, /** @type {Uint8Array} */ bytes) => {
     crcs.set(name, core.crc32c(bytes, crcs.get(name) ?? 0));
-    await data.write(bytes);
+    await spool.write(bytes);
   };
   for (const input of all) {
     checkAborted(options.signal);
@@ -235,17 +243,11 @@ async function encodeAll(inputs, options, { data, payload }, core) {
     const isLarge = elementCount(input.shape, name) >= MIN_THREADED;
     const encoder = new TensorEncoder(pools[isLarge ? 1 : 0], input, options, progress);
     try {
-      const { report, head, crc } = await encodeTensor(encoder, payload);
+      const { report, head, crc } = await encodeTensor(encoder, spool);
       reports.set(name, report);
       if (head) {
         crcs.set(name, core.crc32cCombine(core.crc32c(head), crc, report.bytes - head.length));
-        await data.write(head);
-        for await (const chunk of payload.chunks()) {
-          await takeTurn();
-          checkAborted(options.signal);
-          await data.write(chunk);
-        }
-        await payload.clear();
+        await spool.keep(head);
       } else {
         passed.push(input);
       }
@@ -269,6 +271,7 @@ async function encodeAll(inputs, options, { data, payload }, core) {
       await write(name, (await read(at, Math.min(at + (1 << 20), size))).slice());
     }
   }
+  await spool.keep();
   return { ...layOut(reports, crcs, passed, options, core), reports };
 }
 
@@ -354,12 +357,12 @@ export async function encode(tensors, options = {}) {
   const inputs = model ? inputsOf(model)
     : entries.map(([name, tensor]) => toInput(name, tensor));
   const all = model ? { metadata: model.metadata, ...options } : options;
-  const data = memorySpool();
-  const { header, bytes } = await encodeTo(inputs, all, { data, payload: memorySpool() });
+  const spool = memorySpool();
+  const { header, bytes } = await encodeTo(inputs, all, spool);
   const file = allocate(bytes, 'the coded file');
   file.set(header);
   let at = header.length;
-  for await (const chunk of data.chunks()) {
+  for (const chunk of spool.chunks) {
     await takeTurn();
     file.set(chunk, at);
     at += chunk.length;

@@ -4,11 +4,10 @@ import { allocate, fill } from '../core/memory.js';
 
 /** Bytes that the first request brings and keeps, so that a header needs no second. */
 const HEAD = 2 ** 16;
-/** Attempts to resume a broken transfer, and the pause before the first, doubled each time. */
+/** Attempts to resume a transfer that breaks without progress, and the pause before the first,
+ * doubled each time. */
 const RETRIES = 3;
 const PAUSE_MS = 200;
-/** Progress after which a transfer that breaks again has all its attempts again. */
-const PROGRESS = 2 ** 20;
 
 /**
  * @typedef {object} RangeReader ranges must lie within size
@@ -35,13 +34,13 @@ export async function openUrl(href, name, signal) {
   /** @type {(start: number, end: number, signal?: AbortSignal, answer?: Answer) =>
    *   AsyncGenerator<Uint8Array, void>} */
   async function* transfer(start, end, signal, answer) {
-    let tries = 0;
+    let tries = 0; // since the last progress
     let resumedAt = start;
     /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
     let reader;
     let stop = start;
     try {
-      while (start < end || reader) {
+      while (start < end) {
         let chunk;
         try {
           if (!reader) {
@@ -50,16 +49,14 @@ export async function openUrl(href, name, signal) {
             stop = answer.end;
             answer = undefined;
           }
-          const { done, value } = await reader?.read() ?? { done: true, value: undefined };
-          if (done && start < stop) throw new Error('the answer ended early');
-          chunk = value;
+          chunk = (await reader?.read())?.value;
+          if (!chunk) throw new Error('the answer ended early');
         } catch (cause) {
           reader?.cancel().catch(() => {});
           reader = undefined;
           checkAborted(signal);
           if (cause instanceof HanselError) throw cause;
-          if (start === end) return; // all bytes are here; how the connection ended is no matter
-          if (start - resumedAt >= PROGRESS) tries = 0;
+          if (start > resumedAt) tries = 0;
           resumedAt = start;
           if (tries === RETRIES) {
             throw new HanselError('HANSEL_ERR_SOURCE', `the transfer broke ${tries + 1} times`, {
@@ -69,16 +66,17 @@ export async function openUrl(href, name, signal) {
           await pause(PAUSE_MS * 2 ** tries++, signal);
           continue;
         }
-        if (chunk === undefined) {
-          reader = undefined; // a server may answer with less than was asked: ask for the rest
-        } else if (chunk.length > stop - start) {
+        if (chunk.length > stop - start) {
           throw new HanselError('HANSEL_ERR_HTTP', 'more bytes than the range has', {
             expected: stop - start, got: chunk.length, where: name,
           });
-        } else if (chunk.length > 0) {
-          start += chunk.length;
-          yield chunk;
         }
+        start += chunk.length;
+        if (start === stop) { // the range is here, whether or not the answer ends
+          reader?.cancel().catch(() => {});
+          reader = undefined; // a server may answer with less than was asked: ask for the rest
+        }
+        yield chunk;
       }
     } finally {
       reader?.cancel().catch(() => {});
@@ -147,7 +145,7 @@ async function request(href, start, end, known, name, signal) {
     : tryFetch(href, { headers, signal }, name));
   const { status, body } = response;
   const fail = (/** @type {string} */ code, /** @type {string} */ message,
-    /** @type {unknown} */ expected, /** @type {unknown} */ got) => {
+    /** @type {any} */ expected = undefined, /** @type {any} */ got = undefined) => {
     body?.cancel().catch(() => {});
     return new HanselError(code, message, { expected, got, where: name });
   };
@@ -173,7 +171,10 @@ async function request(href, start, end, known, name, signal) {
         header('ETag') ?? header('Last-Modified') ?? 'no validator');
     }
   }
-  if (status !== 206) throw fail('HANSEL_ERR_HTTP', 'no use for this answer', 206, status);
+  if (status !== 206) {
+    const why = status === 404 ? 'not found' : status > 499 ? 'the server failed' : 'refused';
+    throw Object.assign(fail('HANSEL_ERR_HTTP', `${why} (${status})`), { got: status });
+  }
 
   const range = header('Content-Range');
   const [, from, last, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(range ?? '') ?? [];

@@ -1,8 +1,8 @@
 /** Version 1 of the manifest: JSON in the header's JSON (FORMAT.md section 7.1). */
 import { HanselError } from '../core/errors.js';
+import { MANIFEST_KEY, checkHeaderCrc, malformed, prefixOf } from './header_crc.js';
 import { parseJson, quote } from './json.js';
-import { MANIFEST_KEY, checkHeaderCrc, malformed, prefixOf } from './manifest.js';
-import { isCount } from './safetensors.js';
+import { dtypeBits, isCount } from './safetensors.js';
 
 /** @typedef {import('./json.js').JsonValue} JsonValue */
 /** @typedef {import('./manifest.js').ManifestEntry} ManifestEntry */
@@ -46,6 +46,7 @@ export function readManifest1({ metadata, tensors, headerBytes }, crc32c) {
       throw malformed('a coded tensor\'s entry is malformed',
         'mode, dtype, shape, step and entropy_bits', JSON.stringify(fields), name);
     }
+    if (fields.mode) dtypeBits(fields.dtype, name); // is there such a dtype?
     result.set(name, { ...fields, crc32c: parseInt(parseCrc(entry.get('crc32c'), name), 16) });
   }
   return { version, tensors: result };

@@ -161,14 +161,12 @@ function readTensor(name, value, dataStart) {
   const keys = value instanceof Map ? [...value.keys()] : [];
   if (!(value instanceof Map) || keys.sort().join() !== 'data_offsets,dtype,shape') {
     throw fail('bad tensor entry', 'exactly dtype, shape, data_offsets',
-      value instanceof Map ? keys.map(quote).join(', ') : quote(value));
+      keys.map(quote).join(', ') || quote(value));
   }
-  const dtype = value.get('dtype');
+  const dtype = /** @type {string} */ (value.get('dtype'));
   const shape = value.get('shape');
   const offsets = value.get('data_offsets');
-  if (typeof dtype !== 'string' || !DTYPE_BITS.has(dtype)) {
-    throw fail('unknown dtype', undefined, quote(dtype));
-  }
+  dtypeBits(dtype, name); // is there such a dtype?
   if (!isCounts(shape)) throw fail('bad shape', 'a list of integers', quote(shape));
   if (!isCounts(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
     throw fail('bad data_offsets', '[begin, end], begin <= end', quote(offsets));

@@ -1,10 +1,9 @@
 /** Headers of safetensors files, written canonically, and the Hansel manifest in them. */
 import { DTYPES, MODES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
+import { formatCrc, hasPrefix } from './header_crc.js';
 import { hasLoneSurrogate, quote } from './json.js';
-import {
-  DIGITS_AT, MANY, PLACEHOLDER, VERSION, formatCrc, hasPrefix, rawBytes,
-} from './manifest.js';
+import { DIGITS_AT, MANY, PLACEHOLDER, PREFIX, VERSION, rawBytes } from './manifest.js';
 import { HEADER_CAP, METADATA, byteSize, isCount } from './safetensors.js';
 
 /** @typedef {import('./manifest.js').ManifestEntry} ManifestEntry */
@@ -125,7 +124,7 @@ function toBase85(bytes) {
  */
 export function stampHeader(headerBytes, crc32c) {
   const digits = headerBytes.subarray(DIGITS_AT, DIGITS_AT + 8);
-  if (!hasPrefix(headerBytes) || digits.some((digit) => digit !== 48)) {
+  if (!hasPrefix(headerBytes, PREFIX) || digits.some((digit) => digit !== 48)) {
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'no manifest placeholder at the header\'s start');
   }
   digits.set(new TextEncoder().encode(formatCrc(crc32c(headerBytes))));

@@ -53,7 +53,7 @@ export class Model {
     this.places = new Map();
     /** @type {Source[]} */
     this.sources = [];
-    /** Heads that rows() has read. @type {Map<string, ReadHead>} */
+    /** Heads that rows() has read. @type {Map<string, import('./rows.js').KnownHead>} */
     this.heads = new Map();
   }
 
@@ -147,8 +147,7 @@ export class Model {
    * @throws {HanselError} HANSEL_ERR_DTYPE if the tensor is not coded; HANSEL_ERR_CHECKSUM, and
    *   what the source and the C core throw
    */
-  async payload(name, { signal, ...rest } = {}) {
-    await refuse(rest, 'payload');
+  async payload(name, { signal } = {}) {
     const reader = this.#codedReader(name, { signal });
     return { ...await reader.readHead(), chunks: reader.chunks() };
   }

@@ -14,8 +14,13 @@ import { locate } from './tensor_reader.js';
 
 /** Weights of a slice, unless one stream has more. */
 const SLICE = 1 << 20;
+/** Streams between two whose first word is kept: a head of a hundred bytes can claim 2^27 streams. */
+const STRIDE = 1 << 12;
 
 /** @typedef {import('../core/codec.js').Blob} Blob */
+/** @typedef {{slice: (first: number, end: number) => Uint32Array}} Cursors some of those of
+ *   Codec.readCursors(), which gives all */
+/** @typedef {{blob: Blob, cursors: Cursors}} KnownHead */
 
 /**
  * @param {number} first @param {number} count @param {number} rows @param {string} where
@@ -33,7 +38,7 @@ export function checkRows(first, count, rows, where) {
  * @param {object} coded a coded tensor
  * @param {import('../core/codec.js').Codec} coded.codec
  * @param {Blob} coded.blob
- * @param {Uint32Array} coded.cursors as Codec.readCursors()
+ * @param {Cursors} coded.cursors
  * @param {(from: number, to: number) => Promise<Uint8Array> | Uint8Array} coded.read bytes of the
  *   payload; not modified
  * @param {number} from first weight @param {number} to behind the last
@@ -48,8 +53,9 @@ export async function readWeights({ codec, blob, cursors, read }, from, to, dtyp
   const out = allocate((to - from) * size, 'rows');
   for (const { first, last, start, end } of streamRanges(codec, blob, SLICE, { from, to })) {
     await takeTurn();
-    const words = await read(2 * cursors[first], 2 * cursors[last]);
-    let bytes = codec.decodeStreams(blob, cursors.slice(first, last + 1), first, words, end - start,
+    const some = cursors.slice(first, last + 1);
+    const words = await read(2 * some[0], 2 * some[last - first]);
+    let bytes = codec.decodeStreams(blob, some, first, words, end - start,
       isGrid && dtype !== 'I8' ? dtype : undefined);
     if (rawBytes) {
       bytes = codec.join(own, bytes, await read(rawStart + start * rawBytes,
@@ -63,9 +69,35 @@ export async function readWeights({ codec, blob, cursors, read }, from, to, dtyp
 }
 
 /**
+ * @param {import('../core/codec.js').Codec} codec
+ * @param {import('./tensor_reader.js').ReadHead} read
+ * @returns {Cursors} which takes a 500th of the memory of all
+ */
+function sparseCursors(codec, { blob, head }) {
+  /** The first word of every STRIDEth stream. */
+  const starts = [0];
+  const { wasm } = codec;
+  const upTo = (/** @type {number} */ stream, /** @type {number} */ end) => wasm.scoped(() => {
+    const at = wasm.alloc(4 * (end - stream + 1));
+    wasm.call.hansel_read_cursors(at, wasm.put(blob.struct), wasm.put(head), stream, end - stream,
+      starts[stream / STRIDE]);
+    return new Uint32Array(wasm.get(at, 4 * (end - stream + 1)).buffer);
+  });
+  for (let stream = 0; stream + STRIDE <= blob.streamCount; stream += STRIDE) {
+    starts.push(upTo(stream, stream + STRIDE)[STRIDE]);
+  }
+  return {
+    slice(first, end) {
+      const from = first - first % STRIDE;
+      return upTo(from, end - 1).slice(first - from);
+    },
+  };
+}
+
+/**
  * Model.rows().
  * @param {import('./tensor_reader.js').TensorReader} reader of the head; its dtype is the result's
- * @param {Map<string, import('./tensor_reader.js').ReadHead>} heads those already read; added to
+ * @param {Map<string, KnownHead>} heads those already read; added to
  * @param {number} first @param {number} count
  * @returns {Promise<any>}
  */
@@ -87,8 +119,12 @@ export async function readRows(reader, heads, first, count) {
       const { buffer } = convert(bytes, own, dtype).slice();
       return typedArray(dtype, /** @type {ArrayBuffer} */ (buffer));
     }
-    const known = heads.get(name) ?? await reader.readHead();
-    heads.set(name, known);
+    let known = heads.get(name);
+    if (!known) {
+      const read = await reader.readHead();
+      known = { blob: read.blob, cursors: sparseCursors(codec, read) };
+      heads.set(name, known);
+    }
     const { blob, cursors } = known;
     const payload = start + blob.headBytes;
     const bytes = await readWeights({

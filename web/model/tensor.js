@@ -1,6 +1,6 @@
 /** What a file's header and manifest say of a tensor, and where it is. */
 import { HanselError } from '../core/errors.js';
-import { dtypeBits, elementCount } from '../file/safetensors.js';
+import { elementCount } from '../file/safetensors.js';
 
 /**
  * @typedef {object} Tensor
@@ -40,7 +40,6 @@ export function describeTensor(name, stored, entry) {
       expected: 'U8, one dimension', got: `${stored.dtype} [${stored.shape}]`, where: name,
     });
   }
-  dtypeBits(dtype, name); // is there such a dtype?
   const bytes = stored.end - stored.start;
   const weights = elementCount(shape, name);
   return {

@@ -10,7 +10,7 @@ import { streamRanges } from '../core/ranges.js';
 import { trace } from '../core/trace.js';
 import { takeTurn } from '../core/turn.js';
 import { ByteReader } from '../file/byte_reader.js';
-import { formatCrc } from '../file/manifest.js';
+import { formatCrc } from '../file/header_crc.js';
 import { dtypeBits } from '../file/safetensors.js';
 import { mapOrdered } from '../workers/pool.js';
 
@@ -139,7 +139,7 @@ export class TensorReader {
         });
       }
       head = head.subarray(0, blob.headBytes);
-      this.#head = { blob, head, cursors: codec.readCursors(blob, head) };
+      this.#head = { blob, head, get cursors() { return codec.readCursors(blob, head); } };
       trace('head', { tensor: name, bytes: blob.headBytes, streams: blob.streamCount });
       return this.#head;
     } catch (error) {
@@ -277,7 +277,7 @@ export class TensorReader {
   async #readPadding(bytes) {
     const padding = await this.#bytes.take(-bytes & 15);
     if (padding.some((byte) => byte !== 0)) {
-      throw new HanselError('HANSEL_ERR_RESERVED', 'a padding byte is set', {
+      throw new HanselError('HANSEL_ERR_RESERVED', 'a reserved field or padding byte is set', {
         expected: 0, got: padding.join(),
       });
     }

@@ -1,0 +1,40 @@
+/** What hansel --help prints. */
+export const HELP = `hansel - entropy-coded neural-network weights in safetensors files
+
+  hansel encode IN [-o OUT] [--step D | --bits B | --error E | --lossless]
+         [--saturate] [--include RE] [--exclude RE] [--stream-length S]
+         [--precision P] [--threads N] [--force] [--quiet] [--json]
+  hansel decode IN [-o OUT] [--dtype T] [--max-size M] [--threads N]
+         [--force] [--quiet] [--json]
+  hansel info   IN... [--json]
+  hansel verify IN... [--against ORIGINAL] [--threads N] [--quiet] [--json]
+  hansel sample OUT [--rows N] [--force] [--quiet] [--json]
+  hansel serve  [DIR] [--port P] [--host H] [--allow-host NAME]... [--quiet]
+  hansel assets DIR   (the wasm modules and the worker, for pages)
+
+IN is a safetensors file, a model.safetensors.index.json (with its shards),
+an http(s) URL, or - for standard input; OUT a file, or - for standard output.
+
+  --step D           grid step, the same for all tensors (1/52 is understood)
+  --bits B           coded bits per weight to stay below: finest step that does
+  --error E          relative RMS error to stay below: coarsest step that does
+  --lossless         no loss; the default
+  --saturate         with --step: clamp, and count, what 256 levels do not hold
+  --include RE       code only tensors whose name matches (a regular expression)
+  --exclude RE       pass through tensors whose name matches
+  --stream-length S  symbols per stream, about (default: 1024 to 4096, by size)
+  --precision P      bits of probability, 8 to 12 (default: the cheapest)
+  --threads N        threads at work (default: all cores); same bytes always
+  --dtype T          decode to F32, F16, BF16, or I8: the grid indices
+  --max-size M       bytes to decode to at most: 5000000, 200M, 8G, 1T (default:
+                     1000 times IN, or 1G if that is more)
+  --force            replace OUT; a link itself, not the file that it leads to
+  --allow-host NAME  answer requests for this host name too, besides addresses,
+                     localhost and H (pages elsewhere could bring theirs here)
+  --quiet            no progress, no summary
+  --json             the result as JSON on standard output, of info and verify
+                     a line for each file; an error is
+                     {"error":{"code","message","expected","got","where"}}
+
+Exit status: 0 success, 1 bad data or what cannot be read or written, 2 wrong
+usage, 128 + N stopped by signal N (Ctrl-C: 130).`;
