@@ -1,4 +1,6 @@
 /* encoder.c - the step, the folding and the rate of a tensor: what to do next to code it. */
+#include <float.h>
+
 #include "internal.h"
 
 /* Square root, rounded to nearest on every machine; no libm. x is 0 or positive and normal. */
@@ -51,15 +53,23 @@ static hansel_status begin_search(hansel_encoder *e, double goal) {
     return ask_measure(e, e->search.step);
 }
 
+/* Whether every field is one that it may be, whatever the others are. */
+static int are_possible(const hansel_options *options) {
+    uint32_t slot_bits = options->slot_bits, fold = options->weights_per_symbol;
+    return options->target <= HANSEL_TARGET_ERROR && fold <= HANSEL_MAX_FOLD && fold != 3 &&
+           (!slot_bits || (slot_bits >= HANSEL_MIN_SLOT_BITS && slot_bits <= HANSEL_MAX_SLOT_BITS));
+}
+
 HANSEL_SMALL hansel_status hansel_encoder_begin(hansel_encoder *e, uint32_t dtype, uint32_t rank,
                                                 const uint64_t *shape,
                                                 const hansel_options *options) {
-    int has_aim = options->target ? options->target <= HANSEL_TARGET_ERROR && options->step == 0 &&
-                                        options->goal > 0
-                                  : options->step > 0;
+    int has_aim = options->target
+                      ? options->step == 0 && options->goal > 0 && options->goal <= DBL_MAX
+                      : options->step > 0;
     memset(e, 0, sizeof *e);
     e->options = *options;
     e->work = HANSEL_WORK_SCAN;
+    if (!are_possible(options)) return HANSEL_ERR_ARGUMENT;
     if (options->lossless) {
         e->options.target = 0;
         e->work = HANSEL_WORK_MEASURE;

@@ -186,10 +186,11 @@ typedef enum hansel_target {
 
 /* How to code a tensor. All zero but one of step, target with goal, and lossless is fine. */
 typedef struct hansel_options {
-    float step;      /* of the grid; 0: see target */
-    uint32_t target; /* 0, HANSEL_TARGET_BITS or HANSEL_TARGET_ERROR */
-    double goal;
-    uint32_t lossless;           /* boolean; I8, U8 and F8 are coded in no other way */
+    float step;                  /* of the grid; 0: see target */
+    uint32_t target;             /* 0, HANSEL_TARGET_BITS or HANSEL_TARGET_ERROR */
+    double goal;                 /* finite, above 0 */
+    uint32_t lossless;           /* boolean, goes before step and target; I8, U8 and F8 know no
+                                  * other way */
     uint32_t clamp;              /* boolean: weights beyond the grid become its ends */
     uint32_t stream_length;      /* symbols; 0 chooses, 1024 to 4096 by size */
     uint32_t slot_bits;          /* 8..12; 0 chooses */
@@ -209,9 +210,9 @@ size_t hansel_encode_room(const hansel_tensor *tensor, const hansel_options *opt
  *   fault       for NOT_FINITE and RANGE position is the weight's index; may be NULL
  *
  * Returns HANSEL_OK; HANSEL_ERR_CAPACITY for too small a dst; HANSEL_ERR_ARGUMENT for options that
- * contradict each other or a tensor that the format cannot hold; in grid mode NOT_FINITE, and
- * RANGE for a weight beyond the grid (without clamp) or a goal that no step reaches. FORMAT.md
- * sections 3 to 6.
+ * are impossible or contradict each other, or a tensor that the format cannot hold; in grid mode
+ * NOT_FINITE, and RANGE for a weight beyond the grid (without clamp) or a goal that no step
+ * reaches. FORMAT.md sections 3 to 6.
  */
 hansel_status hansel_encode(void *dst, size_t dst_bytes, size_t *blob_bytes,
                             const hansel_tensor *tensor, const hansel_options *options,

@@ -290,7 +290,8 @@ typedef struct hansel_encoder {
 
 /*
  * hansel_encoder_begin() - returns HANSEL_OK, or HANSEL_ERR_ARGUMENT for what the format cannot
- * hold and for options without a way to a step, or with two. options are not retained.
+ * hold, for impossible options, and for those without a way to a step, or with two. options are not
+ * retained.
  */
 hansel_status hansel_encoder_begin(hansel_encoder *e, uint32_t dtype, uint32_t rank,
                                    const uint64_t *shape, const hansel_options *options);
@@ -302,7 +303,7 @@ hansel_status hansel_encoder_begin(hansel_encoder *e, uint32_t dtype, uint32_t r
  *            else not looked at
  *
  * Returns HANSEL_OK, HANSEL_ERR_RANGE where no step reaches the goal, or HANSEL_ERR_ARGUMENT for
- * impossible slot_bits and lengths; after an error *e is of no more use.
+ * impossible lengths; after an error *e is of no more use.
  */
 hansel_status hansel_encoder_next(hansel_encoder *e, const uint32_t *lengths);
 

@@ -219,19 +219,6 @@ static void test_arguments(void) {
     check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_OK &&
               written < bound,
           "dst large enough");
-    options.slot_bits = 7;
-    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
-          "precision 7");
-    options.slot_bits = 0;
-    options.step = 0;
-    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
-          "no aim");
-    options.target = HANSEL_TARGET_BITS;
-    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
-          "no goal");
-    options.goal = options.step = 1;
-    check(hansel_encode(dst, bound, &written, &tensor, &options, NULL) == HANSEL_ERR_ARGUMENT,
-          "two aims");
     options.lossless = 1;
     tensor.shape[0] = (uint64_t)1 << 47;
     check(!hansel_encode_room(&tensor, &options) &&
@@ -241,6 +228,76 @@ static void test_arguments(void) {
     tensor.shape[0] = 3;
     tensor.rank = 9;
     check(!hansel_encode_room(&tensor, &options), "room for rank 9");
+}
+
+/* Every option, one impossible value at a time. */
+static void test_options(void) {
+    const hansel_status ok = HANSEL_OK, bad = HANSEL_ERR_ARGUMENT;
+    const struct {
+        const char *name;
+        uint32_t dtype;
+        hansel_status status;
+        hansel_options options;
+    } cases[] = {
+        {"step", HANSEL_F32, ok, {.step = 1}},
+        {"rate", HANSEL_F32, ok, {.target = HANSEL_TARGET_BITS, .goal = 1000}},
+        {"error", HANSEL_F32, ok, {.target = HANSEL_TARGET_ERROR, .goal = 0.1}},
+        {"lossless and a step", HANSEL_F32, ok, {.lossless = 1, .step = 1}},
+        {"lossless and a rate",
+         HANSEL_F32,
+         ok,
+         {.lossless = 2, .target = HANSEL_TARGET_BITS, .goal = 1000}},
+        {"bytes", HANSEL_I8, ok, {.lossless = 1}},
+        {"long streams", HANSEL_F32, ok, {.step = 1, .stream_length = 0xFFFFFFFF}},
+        {"precision 8", HANSEL_F32, ok, {.step = 1, .slot_bits = 8}},
+        {"precision 12", HANSEL_F32, ok, {.step = 1, .slot_bits = 12}},
+        {"folded by 1", HANSEL_F32, ok, {.step = 1, .weights_per_symbol = 1}},
+        {"folded by 2", HANSEL_F32, ok, {.step = 1, .weights_per_symbol = 2}},
+        {"folded by 4", HANSEL_F32, ok, {.step = 1, .weights_per_symbol = 4}},
+        {"no aim", HANSEL_F32, bad, {.clamp = 1}},
+        {"two aims", HANSEL_F32, bad, {.step = 1, .target = HANSEL_TARGET_BITS, .goal = 1000}},
+        {"negative step", HANSEL_F32, bad, {.step = -1}},
+        {"subnormal step", HANSEL_F32, bad, {.step = 1e-40f}},
+        {"infinite step", HANSEL_F32, bad, {.step = INFINITY}},
+        {"step NaN", HANSEL_F32, bad, {.step = NAN}},
+        {"step NaN and a rate",
+         HANSEL_F32,
+         bad,
+         {.step = NAN, .target = HANSEL_TARGET_BITS, .goal = 1000}},
+        {"target 3", HANSEL_F32, bad, {.target = 3, .goal = 1}},
+        {"target 3, lossless", HANSEL_F32, bad, {.target = 3, .lossless = 1}},
+        {"no goal", HANSEL_F32, bad, {.target = HANSEL_TARGET_BITS}},
+        {"negative goal", HANSEL_F32, bad, {.target = HANSEL_TARGET_ERROR, .goal = -1}},
+        {"infinite goal", HANSEL_F32, bad, {.target = HANSEL_TARGET_ERROR, .goal = INFINITY}},
+        {"goal NaN", HANSEL_F32, bad, {.target = HANSEL_TARGET_BITS, .goal = NAN}},
+        {"precision 1", HANSEL_F32, bad, {.step = 1, .slot_bits = 1}},
+        {"precision 7", HANSEL_F32, bad, {.step = 1, .slot_bits = 7}},
+        {"precision 13", HANSEL_F32, bad, {.lossless = 1, .slot_bits = 13}},
+        {"folded by 3", HANSEL_F32, bad, {.step = 1, .weights_per_symbol = 3}},
+        {"folded by 5", HANSEL_F32, bad, {.step = 1, .weights_per_symbol = 5}},
+        {"folded by 8", HANSEL_F32, bad, {.lossless = 1, .weights_per_symbol = 8}},
+        {"a grid of bytes", HANSEL_I8, bad, {.step = 1}},
+        {"dtype 0", HANSEL_F32 - 1, bad, {.lossless = 1}},
+        {"dtype 8", HANSEL_F8_E5M2 + 1, bad, {.lossless = 1}},
+    };
+    static const float weights[] = {0, 1, 2, 1, 0, 3, 1, 0, 2, 0, 1, 3, 1, 1, 2};
+    uint8_t dst[4096], symbols[15];
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hansel_tensor tensor = {cases[i].dtype, 2, {3, 5}, weights};
+        const hansel_options *options = &cases[i].options;
+        hansel_encoder e;
+        size_t written = 0;
+        hansel_status status;
+        current = cases[i].name;
+        status = hansel_encoder_begin(&e, tensor.dtype, 2, tensor.shape, options);
+        check(status == cases[i].status, "begin: status %d", status);
+        status = hansel_encode(dst, sizeof dst, &written, &tensor, options, NULL);
+        check(status == cases[i].status, "status %d", status);
+        check(status != HANSEL_OK ||
+                  hansel_decode_symbols(symbols, sizeof symbols, dst, written, NULL) == HANSEL_OK,
+              "cannot be decoded");
+    }
 }
 
 /* What hansel_encode refuses among many weights, and where. */
@@ -324,8 +381,9 @@ int main(int argc, char **argv) {
                  {"search", test_search},       {"fold", test_fold},
                  {"quantize", test_quantize},   {"planes", test_planes},
                  {"histogram", test_histogram}, {"arguments", test_arguments},
-                 {"refusals", test_refusals},   {"names", test_names},
-                 {"all equal", test_all_equal}, {"variants", test_variants}};
+                 {"options", test_options},     {"refusals", test_refusals},
+                 {"names", test_names},         {"all equal", test_all_equal},
+                 {"variants", test_variants}};
     size_t i;
     long before = 0;
     if (argc != 2) {
