@@ -104,7 +104,10 @@ async function firstDecode({ data }, repeats) {
   const file = joinParts(await encodeSlices(await Encoder.create(), symbols, [256, 4096]));
   const none = () => /** @type {number[]} */ ([]);
   const builds = await Promise.all(['decode.wasm', 'decode_simd.wasm'].map(async (name) => (
-    { name, bytes: (await readAsset(name)).length, code: await readAsset(name), compile: none(), first: none(), warm: none() }
+    {
+      name, bytes: (await readAsset(name)).length, code: await readAsset(name), compile: none(),
+      first: none(), warm: none(),
+    }
   )));
   for (let i = 0; i < repeats; i++) {
     for (const { code, compile, first, warm } of builds) {
