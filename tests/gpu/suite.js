@@ -1,0 +1,49 @@
+/** The conformance suite as tests, on a device in Node or in a page. */
+import assert from 'node:assert/strict';
+import { SUITE, runCheck } from './conformance.js';
+
+/**
+ * @param {string} title
+ * @param {(name: string) => ReturnType<typeof runCheck>} check runs one of the suite
+ * @param {() => Promise<unknown>} [open] makes it ready @param {() => unknown} [close]
+ */
+export function describeSuite(title, check, open, close) {
+  describe(title, function () {
+    this.timeout(300_000);
+    if (open) before(open);
+    if (close) after(close);
+    for (const name of Object.keys(SUITE)) {
+      it(name, async () => {
+        const { problems, count, least, left, worst, amid } = await check(name);
+        assert.deepEqual(problems, []);
+        assert.ok(count >= least, `only ${count} cases`);
+        assert.equal(left, 0, `${left} objects left`);
+        if (amid !== undefined) assert.ok(amid > 20, `destroyed amid ${amid} calls`);
+        console.log(`        ${count}${worst ? `, largest error ${worst.toExponential(1)}` : ''}`);
+      });
+    }
+  });
+}
+
+/**
+ * The suite in a page of an engine, which has that kind of device, or the tests fail.
+ * @param {string} engine
+ * @param {'webgpu' | 'webgl' | 'wasm'} kind
+ * @param {() => Promise<import('./test_page.js').TestPage>} openPage
+ */
+export function describePage(engine, kind, openPage) {
+  /** @type {import('./test_page.js').TestPage} */
+  let page;
+  describeSuite(`${kind} in ${engine}`, (name) => page.run(async (which) => {
+    const { runCheck: run } = await import('/tests/gpu/conformance.js');
+    return run(globalThis.device, which);
+  }, name), async () => {
+    page = await openPage();
+    assert.equal(await page.run(async (which) => {
+      const { gpu } = await import('/web/gpu.js');
+      const found = await gpu({ prefer: [which] });
+      globalThis.device = found.gpu;
+      return found.kind;
+    }, kind), kind);
+  }, () => page?.close());
+}
