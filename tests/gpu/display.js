@@ -1,6 +1,8 @@
 /** Somewhere for browsers to draw that have no GPU without a display. */
 import { spawn } from 'node:child_process';
 
+const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
+
 /**
  * Starts a program that ends with this process, if not before.
  * @param {string} command @param {string[]} args
@@ -19,10 +21,16 @@ export async function start(command, args, options) {
   };
   const ended = new Promise((resolve) => { child.once('exit', resolve); });
   process.once('exit', kill);
+  const stop = (/** @type {NodeJS.Signals} */ signal) => {
+    kill();
+    process.kill(process.pid, signal);
+  };
+  for (const signal of SIGNALS) process.once(signal, stop);
   return {
     child,
     async end() {
       process.off('exit', kill);
+      for (const signal of SIGNALS) process.off(signal, stop);
       kill();
       await ended;
     },

@@ -2,7 +2,7 @@
 import { readAsset, readTextAsset } from '../../web/core/assets.js';
 import { Encoder } from '../../web/core/encoder.js';
 import { buildHeader, formatManifest, stampHeader } from '../../web/file/write_header.js';
-import { checkFile } from './cases.js';
+import { checkFile, forAll } from './cases.js';
 
 /**
  * A blob as the only tensor, w, of a Hansel file.
@@ -29,12 +29,13 @@ export const readVectors = async () => JSON.parse(await readTextAsset('tests/vec
 export async function checkVectors(gpu) {
   const codec = await Encoder.create();
   const { ok } = await readVectors();
+  /** @type {string[]} */
   const problems = [];
-  for (const vector of ok) {
+  await forAll(ok, async (vector) => {
     const bytes = await readAsset(`tests/vectors/${vector.file}`);
     const file = wrapBlob(codec, bytes, { ...vector, step: Math.fround(vector.grid_step) });
     const found = await checkFile(gpu, file).catch((error) => [String(error.stack)]);
     problems.push(...found.map((problem) => `${vector.name}: ${problem}`));
-  }
+  });
   return { count: ok.length, problems };
 }
