@@ -21,7 +21,9 @@ const SLOTS = 2 * QUEUE;
 const SLOT_BYTES = 2 << 20;
 
 const isNode = Boolean(globalThis.process?.versions?.node);
-const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
+// WebKitGTK has isolated pages without it.
+const canShare = isNode
+  || (Boolean(globalThis.crossOriginIsolated) && typeof SharedArrayBuffer === 'function');
 
 /** @type {CodecWorker[]} */
 let workers = [];
