@@ -65,6 +65,6 @@ export default [
     },
   },
   { files: ['web/**'], rules: { 'no-undef': 'off' } }, // tsc knows
-  { files: ['tests/**/*.test.js', 'tests/gpu/chromium.js'], languageOptions: { globals: readonly(MOCHA) } },
+  { files: ['tests/**/*.test.js', 'tests/gpu/{chromium,suite}.js'], languageOptions: { globals: readonly(MOCHA) } },
   { files: ['**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
 ];

@@ -1,10 +1,10 @@
 /** The conformance suite as tests, on a device in Node or in a page. */
 import assert from 'node:assert/strict';
-import { SUITE, runCheck } from './conformance.js';
+import { SUITE } from './conformance.js';
 
 /**
  * @param {string} title
- * @param {(name: string) => ReturnType<typeof runCheck>} check runs one of the suite
+ * @param {(name: string) => ReturnType<typeof import('./conformance.js').runCheck>} check runs one of the suite
  * @param {() => Promise<unknown>} [open] makes it ready @param {() => unknown} [close]
  */
 export function describeSuite(title, check, open, close) {

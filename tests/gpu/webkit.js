@@ -19,9 +19,9 @@ const LISTENER = String(() => {
       own.apply(console, /** @type {any} */ (words));
     };
   }
-  addEventListener('error', ({ target, message, error }) => heard.push(['error', target === window
+  globalThis.addEventListener('error', ({ target, message, error }) => heard.push(['error', target === window
     ? `uncaught: ${message} ${error?.stack}` : `not loaded: ${/** @type {any} */ (target).src}`]), true);
-  addEventListener('unhandledrejection', ({ reason }) => {
+  globalThis.addEventListener('unhandledrejection', ({ reason }) => {
     heard.push(['error', `unheard: ${reason} ${reason?.stack}`]);
   });
 });
