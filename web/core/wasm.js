@@ -5,7 +5,7 @@
  * __heap_base on is ours.
  */
 import { readAsset } from './assets.js';
-import { HanselError } from './errors.js';
+import { needing } from './memory.js';
 
 /** A module of one function that returns i8x16.popcnt(v128.const 0): valid where SIMD is. */
 const SIMD_PROBE = Uint8Array.of(
@@ -54,7 +54,7 @@ export class Wasm {
   /** @param {WebAssembly.Module} module */
   constructor(module) {
     this.module = module;
-    const { exports } = new WebAssembly.Instance(module);
+    const { exports } = needing('memory for WebAssembly', () => new WebAssembly.Instance(module));
     /** @type {Record<string, (...args: any[]) => any>} */
     this.call = /** @type {any} */ (exports);
     this.memory = /** @type {WebAssembly.Memory} */ (exports.memory);
@@ -86,13 +86,8 @@ export class Wasm {
     this.top = at + bytes;
     const missing = this.top - this.memory.buffer.byteLength;
     if (missing > 0) {
-      try {
-        this.memory.grow(Math.ceil(missing / 65536));
-      } catch (cause) {
-        throw new HanselError('HANSEL_ERR_MEMORY', 'WebAssembly memory cannot grow', {
-          expected: `${this.top} bytes`, cause,
-        });
-      }
+      needing(`WebAssembly memory of ${this.top} bytes`, () => (
+        this.memory.grow(Math.ceil(missing / 65536))));
     }
     return at;
   }
