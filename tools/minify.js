@@ -1,6 +1,7 @@
 /**
  * Makes min/: web/ for pages without a bundler. What open() needs is one file, core.js; what is
- * loaded later or by other entries is one file each, and takes what it shares from core.js.
+ * loaded later or by other entries is one file each, and takes what it shares from core.js. all.js is
+ * all of hansel in one file.
  */
 import { readFile, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -97,6 +98,11 @@ await build({
   plugins: [split(new Map(), waiting)],
 });
 await build({ ...settings, entryPoints: [MODULES.get('worker')] }); // a realm of its own
+// For Service Workers, where nothing can be loaded later: all in one, but for what only Node reads.
+await build({
+  ...settings, entryPoints: [MODULES.get('hansel')], outdir: undefined,
+  outfile: join(root, 'min/all.js'), external: ['node:*', './path_source.js'],
+});
 for (const name of waiting) { // grows
   if (done.has(name)) continue;
   done.add(name);

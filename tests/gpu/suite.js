@@ -4,7 +4,8 @@ import { SUITE } from './conformance.js';
 
 /**
  * @param {string} title
- * @param {(name: string) => ReturnType<typeof import('./conformance.js').runCheck>} check runs one of the suite
+ * @param {(name: string) => ReturnType<typeof import('./conformance.js').runCheck>} check runs one
+ *   of the suite
  * @param {() => Promise<unknown>} [open] makes it ready @param {() => unknown} [close]
  */
 export function describeSuite(title, check, open, close) {

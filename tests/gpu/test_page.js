@@ -15,8 +15,8 @@ export const call = (text, value) => (0, eval)(`(${text})`)(
 
 /** One page: a browser's driver extends this. */
 export class TestPage {
-  /** @type {string[]} */
-  #problems = [];
+  /** Since the last run(). @type {string[]} */
+  problems = [];
   #server;
 
   /** @param {Server} server */
@@ -26,13 +26,15 @@ export class TestPage {
 
   /** Something that the page did wrong. @param {string} text */
   complain(text) {
-    this.#problems.push(text);
+    this.problems.push(text);
   }
 
-  /** As the page's console has it. @param {string} kind @param {string} text @param {string} [url] */
+  /** As the page's console has it.
+   * @param {string} kind @param {string} text @param {string} [url] */
   hear(kind, text, url) {
-    if (/^(error|warn|warning|assert)$/.test(kind)) this.complain(`console.${kind}: ${text} (${url})`);
-    else if (process.env.HANSEL_TEST_LOG) console.log(`page: ${text}`);
+    if (/^(error|warn|warning|assert)$/.test(kind)) {
+      this.complain(`console.${kind}: ${text} (${url})`);
+    } else if (process.env.HANSEL_TEST_LOG) console.log(`page: ${text}`);
   }
 
   /**
@@ -72,7 +74,7 @@ export class TestPage {
     // Lets the page report unheard rejections, and the GPU process its complaints.
     await this.evaluate('() => new Promise((resolve) => setTimeout(resolve, 0))', null)
       .catch(() => {});
-    const problems = this.#problems.splice(0).filter((text) => !allow?.test(text));
+    const problems = this.problems.splice(0).filter((text) => !allow?.test(text));
     if (failure && problems.length === 0) throw failure;
     if (failure || problems.length > 0) {
       throw new Error([...(failure ? [String(failure)] : []), ...problems].join('\n'));

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { withPage } from './chromium.js';
 import { launch } from './firefox.js';
 
-/** Runs in a page: what gpu() gives, and whether it decodes. @param {('webgpu' | 'webgl' | 'wasm')[]} prefer */
+/** Runs in a page: what gpu() gives, and whether it decodes.
+ * @param {('webgpu' | 'webgl' | 'wasm')[]} prefer */
 async function tryGpu(prefer) {
   const { gpu: openGpu } = await import('/web/gpu.js');
   const { encode, open } = await import('/web/hansel.js');
@@ -17,9 +18,10 @@ async function tryGpu(prefer) {
   const y = await w.matvec(new Float32Array(100).fill(1));
   gpu.destroy();
   return {
-    kind, tried: tried.map(({ error }) => error?.code ?? 'none'), errors: tried.map(({ error }) => error?.message),
-    right: symbols.every((q, i) => q === data[i])
-      && y.every((sum, row) => sum === data.subarray(100 * row, 100 * row + 100).reduce((a, b) => a + b)),
+    kind, tried: tried.map(({ error }) => error?.code ?? 'none'),
+    errors: tried.map(({ error }) => error?.message),
+    right: symbols.every((q, i) => q === data[i]) && y.every((sum, row) => (
+      sum === data.subarray(100 * row, 100 * row + 100).reduce((a, b) => a + b))),
     attachments: gpu.attachments,
   };
 }
@@ -87,7 +89,8 @@ describe('trust, in Chromium', function () {
         }).reduce((a, b) => a + b);
         let beyond = 0;
         prototype.checkFramebufferStatus = function status(target) {
-          return drawn(this) > most ? this.FRAMEBUFFER_UNSUPPORTED : checkFramebufferStatus.call(this, target);
+          return drawn(this) > most ? this.FRAMEBUFFER_UNSUPPORTED
+            : checkFramebufferStatus.call(this, target);
         };
         prototype.drawArrays = function draw(...args) {
           if (drawn(this) > most) beyond++;

@@ -19,14 +19,16 @@ const LISTENER = String(() => {
       own.apply(console, /** @type {any} */ (words));
     };
   }
-  globalThis.addEventListener('error', ({ target, message, error }) => heard.push(['error', target === window
-    ? `uncaught: ${message} ${error?.stack}` : `not loaded: ${/** @type {any} */ (target).src}`]), true);
+  globalThis.addEventListener('error', ({ target, message, error }) => heard.push(['error',
+    target === window ? `uncaught: ${message} ${error?.stack}`
+      : `not loaded: ${/** @type {any} */ (target).src}`]), true);
   globalThis.addEventListener('unhandledrejection', ({ reason }) => {
     heard.push(['error', `unheard: ${reason} ${reason?.stack}`]);
   });
 });
 
-/** Commands of WebDriver. @typedef {(method: string, path: string, body?: object) => Promise<any>} Ask */
+/** Commands of WebDriver.
+ * @typedef {(method: string, path: string, body?: object) => Promise<any>} Ask */
 
 class WebKitPage extends TestPage {
   #ask;

@@ -7,7 +7,8 @@ import { SITE } from './page_host.js';
 /** Of engines without WebGPU. */
 const NO_WEBGPU = { webgpu: 'not here', webgl: 'bit-exact', wasm: 'reference' };
 
-/** Opens a sample, and waits until it is checked. @param {import('../gpu/test_page.js').TestPage} page */
+/** Opens a sample, and waits until it is checked.
+ * @param {import('../gpu/test_page.js').TestPage} page */
 const openSample = (page) => page.run(async () => {
   const until = async (is) => {
     while (!is()) await new Promise((resolve) => { setTimeout(resolve, 50); });

@@ -183,8 +183,8 @@ const SLICE_STEPS = 1 << 20;
  * The decoded rows of a tensor without streams, padded to whole steps, in slices: such a tensor may
  * say that it is very large.
  * @param {Blob} blob @param {number} steps
- * @returns {Generator<{first: number, bytes: Uint8Array<ArrayBuffer>}>} first: step; bytes: of whole
- *   texels, zeros after the last step; valid until the next
+ * @returns {Generator<{first: number, bytes: Uint8Array<ArrayBuffer>}>} first: step; bytes: of
+ *   whole texels, zeros after the last step; valid until the next
  */
 export function* allEqual({ origin, columns }, steps) {
   const room = 16 * Math.ceil(steps / 4);
