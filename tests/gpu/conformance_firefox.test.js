@@ -1,6 +1,6 @@
 /** The conformance suite in Firefox. */
 import { launch } from './firefox.js';
-import { describePage } from './suite.js';
+import { describeHarness, describePage } from './suite.js';
 
 describe('conformance, Firefox', function () {
   this.timeout(60_000);
@@ -8,6 +8,8 @@ describe('conformance, Firefox', function () {
   let browser;
   before(async () => { browser = await launch(); });
   after(() => browser?.close());
+
+  describeHarness(() => browser.openPage());
 
   for (const kind of /** @type {const} */ (['webgpu', 'webgl'])) {
     describePage('Firefox', kind, () => browser.openPage());

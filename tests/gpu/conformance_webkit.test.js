@@ -1,6 +1,6 @@
 /** The conformance suite in WebKitGTK (WebGPU it has not). */
 import { launch } from './webkit.js';
-import { describePage } from './suite.js';
+import { describeHarness, describePage } from './suite.js';
 
 describe('conformance, WebKitGTK', function () {
   this.timeout(60_000);
@@ -8,6 +8,8 @@ describe('conformance, WebKitGTK', function () {
   let browser;
   before(async () => { browser = await launch(); });
   after(() => browser?.close());
+
+  describeHarness(() => browser.openPage());
 
   describePage('WebKitGTK', 'webgl', () => browser.openPage());
 });

@@ -38,6 +38,25 @@ export async function start(command, args, options) {
 }
 
 /**
+ * What was opened so far, to be closed at the end, or where opening the rest fails.
+ * @template T @param {(keep: (close: () => Promise<unknown>) => void) => Promise<T>} open
+ * @returns {Promise<T & {close: () => Promise<void>}>} close: the last first
+ */
+export async function withClose(open) {
+  /** @type {(() => Promise<unknown>)[]} */
+  const all = [];
+  const close = async () => {
+    for (let one = all.pop(); one; one = all.pop()) await one();
+  };
+  try {
+    return { ...await open((one) => all.push(one)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/**
  * The user's display, or an Xvfb.
  * @returns {Promise<{env: NodeJS.ProcessEnv, close: () => Promise<void>}>} env for the browser
  */
@@ -49,6 +68,7 @@ export async function openDisplay() {
   const number = await new Promise((resolve, reject) => {
     child.stdio[3]?.once('data', (text) => resolve(String(text).trim()));
     child.once('exit', (code) => reject(new Error(`Xvfb ended with ${code}`)));
+    child.stdio[3]?.once('error', reject);
   });
   return { env: { ...process.env, DISPLAY: `:${number}` }, close: end };
 }

@@ -1,6 +1,6 @@
 /** Firefox with WebGPU and WebGL2 on Mesa's software renderers, for tests; needs a display. */
 import puppeteer from 'puppeteer-core';
-import { openDisplay } from './display.js';
+import { openDisplay, withClose } from './display.js';
 import { ROOT, openServer } from './server.js';
 import { BLANK, TestPage, call } from './test_page.js';
 
@@ -41,9 +41,11 @@ class FirefoxPage extends TestPage {
  * @param {{root?: string, headers?: Record<string, string>, prefs?: Record<string, any>}} [options]
  *   prefs: besides those that WebGPU needs
  */
-export async function launch({ root = ROOT, headers, prefs = {} } = {}) {
+export const launch = ({ root = ROOT, headers, prefs = {} } = {}) => withClose(async (keep) => {
   const server = await openServer(root, headers);
+  keep(server.close);
   const display = await openDisplay();
+  keep(display.close);
   const browser = await puppeteer.launch({
     browser: 'firefox',
     executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
@@ -52,6 +54,7 @@ export async function launch({ root = ROOT, headers, prefs = {} } = {}) {
     extraPrefsFirefox: { ...PREFS, ...prefs },
     protocolTimeout: 600_000,
   });
+  keep(() => browser.close());
   return {
     url: server.url,
     version: await browser.version(),
@@ -64,10 +67,5 @@ export async function launch({ root = ROOT, headers, prefs = {} } = {}) {
       if (path === BLANK) await page.waitForFunction(() => 'harness' in globalThis);
       return testPage;
     },
-    async close() {
-      await browser.close();
-      await display.close();
-      await server.close();
-    },
   };
-}
+});

@@ -27,6 +27,29 @@ export function describeSuite(title, check, open, close) {
 }
 
 /**
+ * What goes wrong in a page fails the test, or nothing of the rest means much.
+ * @param {() => Promise<import('./test_page.js').TestPage>} openPage
+ */
+export function describeHarness(openPage) {
+  it('hears what a page throws, logs, and leaves unheard', async () => {
+    const page = await openPage();
+    const turn = () => new Promise((resolve) => { setTimeout(resolve, 300); });
+    const told = async (/** @type {() => any} */ body) => {
+      const first = await page.run(body).catch((error) => String(error));
+      await turn();
+      return `${first} ${await page.run(() => 'well').catch((error) => String(error))}`;
+    };
+    assert.match(await told(() => { throw new TypeError('of its own'); }), /of its own.* well$/s);
+    assert.match(await told(() => console.error('bad', 'words')), /console.error: bad words/);
+    assert.match(await told(() => { Promise.reject(new Error('unheard')); }), /unheard/);
+    assert.match(await told(() => { setTimeout(() => { throw new Error('late'); }); }), /late/);
+    assert.equal(await told(() => 'all'), 'all well');
+    assert.equal(await page.run(async () => (await fetch('/tests/gpu/blank.html')).status), 200);
+    await page.close();
+  });
+}
+
+/**
  * The suite in a page of an engine, which has that kind of device, or the tests fail.
  * @param {string} engine
  * @param {'webgpu' | 'webgl' | 'wasm'} kind

@@ -1,6 +1,6 @@
 /** WebKitGTK with WebGL2 on Mesa's software renderer, for tests; needs a display. */
 import { createServer } from 'node:net';
-import { openDisplay, start } from './display.js';
+import { openDisplay, start, withClose } from './display.js';
 import { ROOT, openServer } from './server.js';
 import { BLANK, TestPage, call } from './test_page.js';
 
@@ -75,12 +75,15 @@ const findPort = () => new Promise((resolve, reject) => {
  * @param {{root?: string, headers?: Record<string, string>, env?: Record<string, string>}} [options]
  *   env: besides this process's
  */
-export async function launch({ root = ROOT, headers, env = {} } = {}) {
+export const launch = ({ root = ROOT, headers, env = {} } = {}) => withClose(async (keep) => {
   const server = await openServer(root, headers, LISTENER);
+  keep(server.close);
   const display = await openDisplay();
+  keep(display.close);
   const port = await findPort();
   const driver = await start('WebKitWebDriver', [`--port=${port}`],
     { env: { ...display.env, ...env }, stdio: 'ignore' });
+  keep(driver.end);
 
   /** @type {Ask} */
   const ask = async (method, path, body) => {
@@ -105,12 +108,15 @@ export async function launch({ root = ROOT, headers, env = {} } = {}) {
   }
   const inSession = /** @type {Ask} */ ((method, path, body) => (
     ask(method, `/${begun.sessionId}${path}`, body)));
+  keep(() => inSession('DELETE', '').catch(() => {}));
+  const first = await inSession('GET', '/window'); // stays open: others are opened from it
   await inSession('POST', '/timeouts', { script: 290_000 }); // Node's fetch() waits for 300 s
   return {
     url: server.url,
     version: `${begun.capabilities.browserName}/${begun.capabilities.browserVersion}`,
     /** @param {string} [path] @returns {Promise<TestPage>} */
     async openPage(path = BLANK) {
+      await inSession('POST', '/window', { handle: first });
       // A tab would be hidden, and its timers slow.
       const { handle } = await inSession('POST', '/window/new', { type: 'window' });
       const page = new WebKitPage(inSession, handle, server);
@@ -123,11 +129,5 @@ export async function launch({ root = ROOT, headers, env = {} } = {}) {
       }
       return page;
     },
-    async close() {
-      await inSession('DELETE', '').catch(() => {});
-      await driver.end();
-      await display.close();
-      await server.close();
-    },
   };
-}
+});
