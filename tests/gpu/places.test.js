@@ -10,8 +10,11 @@ const PLACE = '/tests/gpu/place.html';
 const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; "
   + 'img-src data:';
 
-/** Runs in a page: decodes with threads, and on a back end. @param {string} kind */
-async function work(kind) {
+/**
+ * Runs in a page: decodes with threads, and on a back end.
+ * @param {[kind: string, workers: boolean]} arg workers: whether one is to come
+ */
+async function work([kind, workers]) {
   const { encode, open } = await import('/web/hansel.js');
   const { gpu: openGpu } = await import('/web/gpu.js');
   const { pickWorker } = await import('/web/workers/workers.js');
@@ -21,7 +24,7 @@ async function work(kind) {
   const same = (found) => found.every((q, i) => q === data[i]);
   const first = same(await model.decode('w'));
   let worker = null;
-  for (let i = 0; i < 60 && !worker; i++) {
+  for (let i = 0; i < (workers ? 400 : 10) && !worker; i++) {
     worker = pickWorker(1, model.codec.wasm.module);
     await new Promise((resolve) => { setTimeout(resolve, 50); });
   }
@@ -58,7 +61,7 @@ describe('unusual places', function () {
         await page.playwright.addInitScript(script);
         await page.playwright.reload();
         await page.playwright.waitForFunction(() => 'harness' in globalThis);
-        assert.deepEqual(await page.run(work, 'webgl'), expected);
+        assert.deepEqual(await page.run(work, ['webgl', expected.hasWorker]), expected);
         await page.close();
       });
     }
@@ -83,7 +86,7 @@ describe('unusual places', function () {
     try {
       const page = await browser.openPage(PLACE);
       for (const kind of ['webgl', 'webgpu']) { // run() would need eval()
-        assert.deepEqual(await page.playwright.evaluate(work, kind), WORKER);
+        assert.deepEqual(await page.playwright.evaluate(work, [kind, true]), WORKER);
       }
       assert.deepEqual(page.problems, []);
     } finally {
@@ -98,7 +101,7 @@ describe('unusual places', function () {
       assert.deepEqual(await page.run(() => [
         globalThis.crossOriginIsolated, typeof SharedArrayBuffer,
         new OffscreenCanvas(1, 1).getContext('webgl2')]), [true, 'undefined', null]);
-      assert.deepEqual(await page.run(work, 'webgl'), WORKER);
+      assert.deepEqual(await page.run(work, ['webgl', true]), WORKER);
     } finally {
       await browser.close();
     }
