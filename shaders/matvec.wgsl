@@ -113,7 +113,9 @@ fn emit_pair(first: vec4<u32>, second: vec4<u32>, row: u32, column_step: u32) {
 }
 
 fn store_sum(index: u32, value: f32, row: u32) {
-    var result = value * product.scale;
+    // One after the other: their product is subnormal, thus zero, where the scale is very small.
+    var result = value * select(1.0, 1.0 / f32(1u << HANSEL_SYMBOL_SHIFT), kind == KIND_F32)
+        * product.scale;
     if (product.has_bias != 0u) {
         result += bias[row];
     }

@@ -209,6 +209,15 @@ void main() {
         add_part(start + column * STEP_WORDS, plain.x_start + column,
             min(HANSEL_LANES, plain.columns - HANSEL_LANES * column));
     }
+#if DTYPE == 4 && !IS_INTEGER // see above; not with the scale, which can be very small
+    const float I8_SCALE = 1.0 / 16777216.0;
+    sum_0 *= I8_SCALE;
+#if TILE == 4
+    sum_1 *= I8_SCALE;
+    sum_2 *= I8_SCALE;
+    sum_3 *= I8_SCALE;
+#endif
+#endif
 #if IS_INTEGER
     dst0 = uvec4(sum_0);
 #elif TILE == 4

@@ -133,9 +133,10 @@ fn store_row(sums: vec4<u32>, row: u32) {
         y[first] = sums.x;
         return;
     }
-    let scale = plain.scale * select(1.0, I8_SCALE, dtype == HANSEL_I8);
+    // Apart from plain.scale: with a very small one it would be subnormal, thus zero.
+    let unit = select(1.0, I8_SCALE, dtype == HANSEL_I8);
     for (var v = 0u; v < min(tile, plain.vector_count - plain.first_vector); v++) {
-        var value = bitcast<f32>(sums[v]) * scale;
+        var value = bitcast<f32>(sums[v]) * unit * plain.scale;
         if (plain.has_bias != 0u) {
             value += bias[row];
         }

@@ -2,8 +2,8 @@
 import stylistic from '@stylistic/eslint-plugin';
 
 /** Names of pages and workers that Node lacks, as far as tests use them. */
-const BROWSER = ['DataTransfer', 'DragEvent', 'GPUAdapter', 'GPUBufferUsage', 'GPUMapMode',
-  'HTMLCanvasElement', 'OffscreenCanvas', 'Worker', 'crossOriginIsolated', 'document',
+const BROWSER = ['DataTransfer', 'DragEvent', 'GPUAdapter', 'GPUBuffer', 'GPUBufferUsage',
+  'GPUMapMode', 'HTMLCanvasElement', 'OffscreenCanvas', 'WebGL2RenderingContext', 'Worker', 'crossOriginIsolated', 'document',
   'getComputedStyle', 'location', 'navigator', 'postMessage', 'requestAnimationFrame', 'scrollY',
   'window', 't']; // what webgl.test.js has put there
 const MOCHA = ['describe', 'it', 'before', 'after', 'beforeEach', 'afterEach'];
@@ -65,6 +65,9 @@ export default [
     },
   },
   { files: ['web/**'], rules: { 'no-undef': 'off' } }, // tsc knows
-  { files: ['tests/**/*.test.js', 'tests/gpu/chromium.js', 'tests/bundlers/*.js'], languageOptions: { globals: readonly(MOCHA) } },
+  {
+    files: ['tests/**/*.test.js', 'tests/gpu/{chromium,suite}.js', 'tests/bundlers/*.js'],
+    languageOptions: { globals: readonly(MOCHA) },
+  },
   { files: ['**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
 ];

@@ -2,6 +2,7 @@
  * Makes min/: web/ for pages without a bundler. hansel.js and what it imports, its core, are one file;
  * what is loaded later or by other entries is one file each, and takes what it shares from the core
  * by short names that begin with _.
+ * all.js is all of hansel in one file.
  *
  * And dist/worker.js, which is one file for everybody: bundlers copy it, or put it where they like.
  */
@@ -78,6 +79,9 @@ const replaceAsset = (code) => ({
     () => ({ contents: `export const ${code};` })),
 });
 
+/** Of min/. */
+const FILE_URL = 'fileUrl = (name) => new URL(`../dist/${name}`, import.meta.url)';
+
 /** a to z, A to Z, then aa: @param {number} n @returns {string} */
 const shortName = (n) => (n < 52 ? String.fromCharCode((n < 26 ? 97 : 39) + n)
   : shortName(Math.floor(n / 52) - 1) + shortName(n % 52));
@@ -111,11 +115,16 @@ await build({
   stdin: { resolveDir: web, contents: [`export * from './hansel.js';`, ...[...core].flatMap(
     ([from, exports]) => [...exports].map(
       ([name, short]) => `export { ${name} as ${short} } from '${MODULES.get(from)}';`))].join('\n') },
-  plugins: [split(new Map(), waiting), replaceAsset('fileUrl = (name) => new URL(`../dist/${name}`, import.meta.url)')],
+  plugins: [split(new Map(), waiting), replaceAsset(FILE_URL)],
 });
 await build({
   ...settings, entryPoints: [MODULES.get('worker')], outdir: join(root, 'dist'),
   plugins: [replaceAsset('fileUrl = () => {}')], // it is sent its modules, and loads nothing
+});
+// For Service Workers, where nothing can be loaded later: all in one.
+await build({
+  ...settings, entryPoints: [MODULES.get('hansel')], outdir: undefined,
+  outfile: join(root, 'min/all.js'), plugins: [replaceAsset(FILE_URL)],
 });
 for (const name of waiting) { // grows
   if (done.has(name)) continue;

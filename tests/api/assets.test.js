@@ -81,7 +81,7 @@ describe('assets', function () {
     const { port } = server.address();
     const about = async (path) => (await useBase(`http://127.0.0.1:${port}/${path}/`)).stderr;
     assert.match(await about('page'), /HANSEL_ERR_SOURCE/);
-    assert.match(await about('page'), /page\/hansel_simd\.wasm: cannot be loaded; .* \(got no WebAssembly\)/);
+    assert.match(await about('page'), /page\/hansel_simd\.wasm: cannot be loaded; .* \(got WebAssembly.*magic/);
     assert.match(await about('none'), /got status 404/);
     server.close();
   });

@@ -18,7 +18,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, freemem, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { readAsset } from '../../web/core/assets.js';
+import { loadAsset } from '../../web/core/assets.js';
 import { Encoder } from '../../web/core/encoder.js';
 import { encodeTo, memorySpool } from '../../web/encode/encode.js';
 import { open } from '../../web/hansel.js';
@@ -105,8 +105,7 @@ async function firstDecode({ data }, repeats) {
   const none = () => /** @type {number[]} */ ([]);
   const builds = await Promise.all(['decode.wasm', 'decode_simd.wasm'].map(async (name) => (
     {
-      name, bytes: (await readAsset(name)).length, code: await readAsset(name), compile: none(),
-      first: none(), warm: none(),
+      name, code: (await loadAsset(name)).bytes, compile: none(), first: none(), warm: none(),
     }
   )));
   for (let i = 0; i < repeats; i++) {
@@ -126,8 +125,8 @@ async function firstDecode({ data }, repeats) {
       first.push(decoded - compiled);
     }
   }
-  return builds.map(({ name, bytes, compile, first, warm }) => ({
-    name, bytes, symbols: symbols.length, compile: spread(compile), first: spread(first),
+  return builds.map(({ name, code, compile, first, warm }) => ({
+    name, bytes: code.length, symbols: symbols.length, compile: spread(compile), first: spread(first),
     warm: spread(warm),
   }));
 }

@@ -169,13 +169,25 @@ export async function checkFile(gpu, file) {
   return problems;
 }
 
+/**
+ * Checks several things at a time: Firefox takes a tenth of a second to hear from its GPU.
+ * @template T @param {T[]} items @param {(item: T, index: number) => Promise<void>} check
+ */
+export async function forAll(items, check) {
+  const queue = [...items.entries()];
+  await Promise.all(Array.from({ length: 12 }, async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) await check(next[1], next[0]);
+  }));
+}
+
 /** Runs all cases. @param {any} gpu @returns {Promise<{count: number, problems: string[]}>} */
 export async function checkCases(gpu) {
   const all = cases();
+  /** @type {string[]} */
   const problems = [];
-  for (const c of all) {
+  await forAll(all, async (c) => {
     const found = await checkFile(gpu, await caseFile(c));
     problems.push(...found.map((problem) => `${JSON.stringify(c)}: ${problem}`));
-  }
+  });
   return { count: all.length, problems };
 }

@@ -1,13 +1,8 @@
-/**
- * Headless Chromium with WebGPU and WebGL2 on SwiftShader, for tests: what a page logs as an error
- * or a warning, throws, or rejects unheard fails the test that was running in it.
- */
-import { fileURLToPath } from 'node:url';
+/** Headless Chromium with WebGPU and WebGL2 on SwiftShader, for tests. */
 import { chromium } from 'playwright-core';
 import { SLOW_TOGGLES } from './page.js';
-import { openServer } from './server.js';
-
-const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/[\\/]$/, '');
+import { ROOT, openServer } from './server.js';
+import { BLANK, TestPage as AnyPage } from './test_page.js';
 
 const FLAGS = [
   '--headless',
@@ -27,32 +22,24 @@ const FLAGS = [
 // Said about readPixels, which tests and WebGL2 decoding cannot do without.
 const HARMLESS = /GL Driver Message \(OpenGL, Performance/;
 
-/** @typedef {typeof import('./page.js')} Harness */
-
-/** One page of the browser, loaded, with the helpers of page.js ready. */
-export class TestPage {
-  /** @type {string[]} */
-  #problems = [];
+/** One page of Chromium. */
+export class TestPage extends AnyPage {
   #page;
-  #server;
 
   /**
    * @param {import('playwright-core').Page} page
-   * @param {Awaited<ReturnType<typeof openServer>>} server
+   * @param {import('./test_page.js').Server} server
    */
   constructor(page, server) {
+    super(server);
     this.#page = page;
-    this.#server = server;
     page.on('console', (message) => {
-      const kind = message.type();
-      if (kind === 'error' || kind === 'warning' || kind === 'assert') {
-        this.#problems.push(`console.${kind}: ${message.text()} (${message.location().url})`);
-      } else if (process.env.HANSEL_TEST_LOG) {
-        console.log(`page: ${message.text()}`);
+      if (!HARMLESS.test(message.text())) {
+        this.hear(message.type(), message.text(), message.location().url);
       }
     });
-    page.on('pageerror', (error) => this.#problems.push(`uncaught: ${error.stack ?? error}`));
-    page.on('crash', () => this.#problems.push('the page crashed'));
+    page.on('pageerror', (error) => this.complain(`uncaught: ${error.stack ?? error}`));
+    page.on('crash', () => this.complain('the page crashed'));
   }
 
   /** Playwright's own page, for what this class does not wrap. */
@@ -60,69 +47,12 @@ export class TestPage {
     return this.#page;
   }
 
-  /**
-   * Run a function in the page and return what it returns (JSON-like values; see put and take for
-   * bytes). The function travels as source text: it sees its arguments, never its closure.
-   *
-   * @template A, R
-   * @param {(arg: A, harness: Harness) => R | Promise<R>} fn its second argument is page.js
-   * @param {A} [arg] JSON-like, or small typed arrays
-   * @param {{allow?: RegExp}} [options] allow: problems that this call provokes on purpose
-   * @returns {Promise<R>}
-   * @throws {Error} what fn throws, and every problem since the last call, in one message
-   */
-  async run(fn, arg, { allow } = {}) {
-    /** @type {unknown} */
-    let failure;
-    let result;
-    try {
-      result = await this.#page.evaluate(
-        ([text, value]) => (0, eval)(`(${text})`)(value, Reflect.get(globalThis, 'harness')),
-        /** @type {const} */ ([fn.toString(), arg]),
-      );
-    } catch (error) {
-      failure = error;
-    }
-    await this.#settle();
-    const problems = this.#problems.splice(0)
-      .filter((text) => !HARMLESS.test(text) && !allow?.test(text));
-    if (failure && problems.length === 0) throw failure;
-    if (failure || problems.length > 0) {
-      throw new Error([...(failure ? [String(failure)] : []), ...problems].join('\n'));
-    }
-    return /** @type {R} */ (result);
+  /** @type {AnyPage['evaluate']} */
+  evaluate(text, value) {
+    return this.#page.evaluate(([fn, arg]) => (0, eval)(`(${fn})`)(
+      arg, Reflect.get(globalThis, 'harness')), /** @type {const} */ ([text, value]));
   }
 
-  /** Let the page report unheard rejections and the GPU process its complaints. */
-  async #settle() {
-    await this.#page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 0)))
-      .catch(() => {});
-  }
-
-  /**
-   * Make bytes available to every page of this browser at a URL that honours Range.
-   * @param {string} name
-   * @param {Uint8Array} bytes kept, not copied, until take() or close()
-   * @returns {string} the URL's path
-   */
-  put(name, bytes) {
-    this.#server.memory.set(name, bytes);
-    return `/__mem/${encodeURIComponent(name)}`;
-  }
-
-  /**
-   * Remove and return the bytes under a name: what the page sent with harness.send(name, bytes).
-   * @param {string} name
-   * @returns {Uint8Array}
-   */
-  take(name) {
-    const bytes = this.#server.memory.get(name);
-    if (!bytes) throw new Error(`the page sent nothing named ${name}`);
-    this.#server.memory.delete(name);
-    return bytes;
-  }
-
-  /** @returns {Promise<void>} */
   close() {
     return this.#page.close();
   }
@@ -159,14 +89,14 @@ export async function launch({ args = FLAGS, root = ROOT, headers } = {}) {
   return {
     url: server.url,
     version: browser.version(),
-    async openPage(path = '/tests/gpu/blank.html') {
+    async openPage(path = BLANK) {
       const context = await browser.newContext();
       const page = await context.newPage();
       const testPage = new TestPage(page, server);
       page.on('close', () => context.close().catch(() => {}));
       const response = await page.goto(server.url + path);
       if (!response?.ok()) throw new Error(`${path}: status ${response?.status()}`);
-      if (path === '/tests/gpu/blank.html') {
+      if (path === BLANK) {
         await page.waitForFunction(() => 'harness' in globalThis);
       }
       return testPage;

@@ -5,7 +5,7 @@ import { encode, open } from '../../web/hansel.js';
 import {
   GlPlainMatrix, PlainMatrix, WasmPlainMatrix, loadPlain,
 } from '../../web/plain.js';
-import { random } from './cases.js';
+import { forAll, random } from './cases.js';
 
 const SHAPES = [[64, 1024], [37, 1001], [1, 4096], [513, 1], [333, 3], [131, 126], [5, 20011],
   [70, 16], [9, 17], [66, 60]];
@@ -158,41 +158,41 @@ export async function checkPlain(gpu, dtypes = DTYPES) {
       /** @type {number} */ i) => v === decoded[i])) problems.push(`${what}: decode() differs`);
     w.destroy();
   };
-  for (const [i, shape] of [...SHAPES, ...LARGE].entries()) {
+  const jobs = [...SHAPES, ...LARGE].flatMap((shape, i) => dtypes.map((dtype, k) => (
+    { shape, i, dtype, k })));
+  await forAll(jobs, async ({ shape, i, dtype, k }) => {
     const [rows, columns] = shape;
     const isLarge = i >= SHAPES.length;
-    for (const [k, dtype] of dtypes.entries()) {
-      if (isLarge && dtype !== (columns > 100000 ? 'BF16' : 'I8')) continue;
-      const { data, values } = makeWeights(dtype, rows * columns, random(100 * i + k + 1),
-        columns === TINY);
-      const model = await open(await encode({ w: { dtype, shape, data } }, { exclude: /w/ }));
-      const rowBytes = columns * BYTES[dtype];
-      if (rowBytes > rowRoom) continue;
-      const expected = references(values, rows, columns, 10 * i + k);
-      const layouts = /** @type {const} */ (['group', 'invocation']);
-      for (const layout of gpu.kind === 'wasm' ? [undefined] : layouts) {
-        const w = await (layout ? loadPlain(gpu, model, 'w', { layout }) : gpu.load(model, 'w'));
-        parts = Math.max(parts, w.parts?.length ?? 1);
-        const verdict = await w.verify();
-        if (!verdict.ok) problems.push(`verify: ${JSON.stringify(verdict)}`);
-        const half = dtype === 'I8' ? undefined : 'F16';
-        const [a, b] = [await w.decode({ dtype: half }), await model.decode('w', { dtype: half })];
-        if (a.some((/** @type {number} */ v, /** @type {number} */ at) => v !== b[at])) {
-          problems.push(`${dtype} ${shape}: decode() to ${half} differs`);
-        }
-        await check(w, values, `${dtype} ${shape} ${layout}`, expected);
-        // In turn: 4 bytes more than needed, and 16-byte rows.
-        const unit = (i + k) % 2 ? 4 : 16;
-        const rowPitch = Math.ceil(rowBytes / unit) * unit + unit;
-        const bytes = spaced(new Uint8Array(data.buffer), rowBytes, rowPitch);
-        if (isLarge || bytes.length > room || gpu.kind === 'wasm') continue;
-        const { w: own, free } = ownMatrix(gpu, bytes,
-          { dtype, rows, columns, rowPitch, layout, scale: 0.75 });
-        await check(own, values, `${dtype} ${shape} ${layout} pitch ${rowPitch}`, expected);
-        free();
+    if (isLarge && dtype !== (columns > 100000 ? 'BF16' : 'I8')) return;
+    const { data, values } = makeWeights(dtype, rows * columns, random(100 * i + k + 1),
+      columns === TINY);
+    const model = await open(await encode({ w: { dtype, shape, data } }, { exclude: /w/ }));
+    const rowBytes = columns * BYTES[dtype];
+    if (rowBytes > rowRoom) return;
+    const expected = references(values, rows, columns, 10 * i + k);
+    const layouts = /** @type {const} */ (['group', 'invocation']);
+    for (const layout of gpu.kind === 'wasm' ? [undefined] : layouts) {
+      const w = await (layout ? loadPlain(gpu, model, 'w', { layout }) : gpu.load(model, 'w'));
+      parts = Math.max(parts, w.parts?.length ?? 1);
+      const verdict = await w.verify();
+      if (!verdict.ok) problems.push(`verify: ${JSON.stringify(verdict)}`);
+      const half = dtype === 'I8' ? undefined : 'F16';
+      const [a, b] = [await w.decode({ dtype: half }), await model.decode('w', { dtype: half })];
+      if (a.some((/** @type {number} */ v, /** @type {number} */ at) => v !== b[at])) {
+        problems.push(`${dtype} ${shape}: decode() to ${half} differs`);
       }
+      await check(w, values, `${dtype} ${shape} ${layout}`, expected);
+      // In turn: 4 bytes more than needed, and 16-byte rows.
+      const unit = (i + k) % 2 ? 4 : 16;
+      const rowPitch = Math.ceil(rowBytes / unit) * unit + unit;
+      const bytes = spaced(new Uint8Array(data.buffer), rowBytes, rowPitch);
+      if (isLarge || bytes.length > room || gpu.kind === 'wasm') continue;
+      const { w: own, free } = ownMatrix(gpu, bytes,
+        { dtype, rows, columns, rowPitch, layout, scale: 0.75 });
+      await check(own, values, `${dtype} ${shape} ${layout} pitch ${rowPitch}`, expected);
+      free();
     }
-  }
+  });
   return { count, problems, worst, parts };
 }
 

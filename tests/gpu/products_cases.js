@@ -1,7 +1,7 @@
 /** Conformance of products on coded weights, for any back end, in a page or in Node. */
 import { convert } from '../../web/core/convert.js';
 import { encode, open } from '../../web/hansel.js';
-import { caseFile, checkFile, random } from './cases.js';
+import { caseFile, checkFile, forAll, random } from './cases.js';
 
 /** @type {Partial<import('./cases.js').Case & {origin: number}>[]} */
 const CASES = [
@@ -60,7 +60,7 @@ export async function checkProducts(gpu, cases = CASES) {
   const problems = [];
   let count = 0;
   let worst = 0;
-  for (const [i, part] of cases.entries()) {
+  await forAll(cases, async (part, i) => {
     const c = {
       dtype: 'I8', shape: [37, 1001], distribution: 'gauss', sigma: 4, seed: 31 * i + 7, options: {},
       ...part,
@@ -94,7 +94,7 @@ export async function checkProducts(gpu, cases = CASES) {
       if (code !== 'HANSEL_ERR_DTYPE') problems.push(`${JSON.stringify(c)}: matvecI8 gave ${code}`);
     }
     w.destroy();
-  }
+  });
   return { count, problems, worst };
 }
 
@@ -136,7 +136,7 @@ export async function checkHalves(gpu, load = (model, name) => gpu.load(model, n
     if (y.some((v) => !Number.isNaN(v) && v !== expected)) problems.push(`${expected} became ${y}`);
   }
   diagonal.destroy();
-  for (const [i, shape] of [[37, 1001], [5, 4096], [513, 1], [40, 2], [3, 20011]].entries()) {
+  await forAll([[37, 1001], [5, 4096], [513, 1], [40, 2], [3, 20011]], async (shape, i) => {
     const r = random(97 + i);
     const [rows, columns] = shape;
     const data = Float32Array.from({ length: rows * columns }, () => Math.round(4 * r.gauss()) / 8);
@@ -159,7 +159,7 @@ export async function checkHalves(gpu, load = (model, name) => gpu.load(model, n
       }
     }
     w.destroy();
-  }
+  });
   return problems;
 }
 

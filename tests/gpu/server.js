@@ -3,9 +3,13 @@
  * bytes under /__mem/ through which tests and pages hand each other large buffers.
  */
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The repository. */
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/[\\/]$/, '');
 
 const MEMORY = '/__mem/';
 
@@ -41,6 +45,13 @@ function parseRange(header, size) {
   return start > last ? 'unsatisfiable' : { start, end: last + 1 };
 }
 
+/** @param {string} file a page, if it is there @param {string} script a function */
+async function withScript(file, script) {
+  const page = await readFile(file, 'utf8').catch(() => null);
+  return page === null ? undefined
+    : Buffer.from(page.replace(/<meta/, () => `<script>(${script})()</script><meta`));
+}
+
 /**
  * Serve a folder on 127.0.0.1 and a free port.
  *
@@ -48,13 +59,14 @@ function parseRange(header, size) {
  *
  * @param {string} root folder to serve
  * @param {Record<string, string>} [headers] of every answer
+ * @param {string} [script] a function that runs first in every page
  * @returns {Promise<{
  *   url: string,
  *   memory: Map<string, Uint8Array>,
  *   close: () => Promise<void>,
  * }>} url without a trailing slash; memory holds what lies under /__mem/, by name
  */
-export async function openServer(root, headers = ISOLATION) {
+export async function openServer(root, headers = ISOLATION, script) {
   /** @type {Map<string, Uint8Array>} */
   const memory = new Map();
 
@@ -81,10 +93,11 @@ export async function openServer(root, headers = ISOLATION) {
       return;
     }
 
-    const file = name === null ? join(root, path) : '';
-    const bytes = name === null ? undefined : memory.get(name);
-    const info = name === null && file.startsWith(root + sep)
-      ? await stat(file).catch(() => null) : null;
+    const found = name === null ? join(root, path) : '';
+    const file = found.startsWith(root + sep) ? found : '';
+    const bytes = name !== null ? memory.get(name)
+      : script && extname(file) === '.html' ? await withScript(file, script) : undefined;
+    const info = file ? await stat(file).catch(() => null) : null;
     const size = bytes ? bytes.length : info?.isFile() ? info.size : -1;
     if (size < 0) {
       response.writeHead(404).end();

@@ -1,5 +1,6 @@
 /** Every program of the table compiles, in all its variants, as it is put together at run time. */
 import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
 import { GLSL, WGSL } from '../../web/gpu/shaders.js';
 import { joinWgsl, webgpu } from '../../web/webgpu.js';
 import { withPage } from './chromium.js';
@@ -34,10 +35,38 @@ const compileAll = async (gpu, list) => {
   return problems;
 };
 
+/**
+ * What drivers get wrong, Metal and FXC above all, and tests on software cannot see.
+ * @param {string} text of a GLSL shader @returns {string[]}
+ */
+function risks(text) {
+  const code = text.replace(/\/\/.*/g, '');
+  const arrays = new Set([...code.matchAll(/\b\w+ (\w+)\[\w+\];/g)].map(([, name]) => name));
+  const stores = [...code.matchAll(/(\w+)\[([^\]]*)\](\[[^\]]*\])?\s*[-+*/|&^]?=(?!=)/g)];
+  return [
+    ...[...code.matchAll(/discard;(?!\s*return;)/g)].map(() => 'no return after discard'),
+    ...stores.filter(([, name, first, second]) => (arrays.has(name) ? second && /[a-z]/i.test(second)
+      : /[a-z]/i.test(first))).map(([store]) => `a store to a run-time component: ${store}`),
+  ];
+}
+
 describe('shaders', function () {
   this.timeout(300000);
   const wgsl = programs(WGSL);
   const glsl = programs(GLSL);
+
+  it('GLSL returns after discard, and stores to no run-time component', async () => {
+    const folder = new URL('../../shaders/', import.meta.url);
+    let discards = 0;
+    for (const file of (await readdir(folder)).filter((name) => name.endsWith('.glsl'))) {
+      const text = await readFile(new URL(file, folder), 'utf8');
+      discards += text.split('discard;').length - 1;
+      assert.deepEqual(risks(text), [], file);
+    }
+    assert.ok(discards >= 8);
+    const risky = 'if (x) { discard; } uvec4 v; v[k & 3u] |= 1u; uvec4 s[N]; s[k] = v; s[k][j] = 1u;';
+    assert.equal(risks(risky).length, 3);
+  });
 
   describe('on Dawn', () => {
     let gpu;

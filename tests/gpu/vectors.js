@@ -1,7 +1,7 @@
 /** The vectors of tests/vectors, as files that a model can open; in a page or in Node. */
 import { Encoder } from '../../web/core/encoder.js';
 import { buildHeader, formatManifest, stampHeader } from '../../web/file/write_header.js';
-import { checkFile } from './cases.js';
+import { checkFile, forAll } from './cases.js';
 import { readFile } from './files.js';
 
 /**
@@ -28,12 +28,13 @@ export const readVectors = async () => JSON.parse(
 export async function checkVectors(gpu) {
   const codec = await Encoder.create();
   const { ok } = await readVectors();
+  /** @type {string[]} */
   const problems = [];
-  for (const vector of ok) {
+  await forAll(ok, async (vector) => {
     const bytes = await readFile(`tests/vectors/${vector.file}`);
     const file = wrapBlob(codec, bytes, { ...vector, step: Math.fround(vector.grid_step) });
     const found = await checkFile(gpu, file).catch((error) => [String(error.stack)]);
     problems.push(...found.map((problem) => `${vector.name}: ${problem}`));
-  }
+  });
   return { count: ok.length, problems };
 }

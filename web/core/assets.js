@@ -22,22 +22,24 @@ export const assetUrl = (name) => (base
 
 /**
  * @param {string} name of a wasm module in dist/
- * @returns {Promise<Uint8Array<ArrayBuffer>>}
- * @throws {HanselError} HANSEL_ERR_SOURCE
+ * @returns {Promise<{module: WebAssembly.Module, bytes: Uint8Array<ArrayBuffer>}>}
+ * @throws {HanselError} HANSEL_ERR_SOURCE also where it does not compile: it is a page, perhaps, or
+ *   the page's policy forbids it
  */
-export async function readAsset(name) {
+export async function loadAsset(name) {
   let where = base + name;
   try {
     const url = assetUrl(name);
     where = url.href;
+    let bytes;
     if (isNode && url.protocol === 'file:') {
-      return new Uint8Array(await builtin('fs/promises').readFile(url));
+      bytes = new Uint8Array(await builtin('fs/promises').readFile(url));
+    } else {
+      const response = await fetch(url);
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      bytes = new Uint8Array(await response.arrayBuffer());
     }
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    if (bytes[1] !== 97) throw new Error('no WebAssembly'); // \0asm; a page, perhaps
-    return bytes;
+    return { module: await WebAssembly.compile(bytes), bytes };
   } catch (cause) {
     throw new HanselError('HANSEL_ERR_SOURCE', 'cannot be loaded; assets({ base }) says where it is', {
       where, got: /** @type {Error} */ (cause).message, cause,

@@ -71,7 +71,7 @@ const MEANING = {
   HANSEL_ERR_TRUNCATED: 'the coded tensor is cut short',
   HANSEL_ERR_TRAILING: 'bytes follow the coded tensor',
   HANSEL_ERR_MAGIC: 'not a Hansel blob',
-  HANSEL_ERR_VERSION: 'a format version this library does not know',
+  HANSEL_ERR_VERSION: 'unknown version of the format',
   HANSEL_ERR_RESERVED: 'a reserved field or padding byte is set',
   HANSEL_ERR_HEADER: 'the head is out of range or contradicts itself',
   HANSEL_ERR_CHECKSUM: 'the bytes are damaged: their CRC-32C is wrong',

@@ -9,10 +9,20 @@ import { HanselError } from './errors.js';
  * @throws {HanselError} HANSEL_ERR_MEMORY
  */
 export function allocate(bytes, where, isShared) {
+  return needing(`room for ${bytes} bytes`, () => new Uint8Array(
+    /** @type {any} */ (isShared ? new SharedArrayBuffer(bytes) : bytes)), where);
+}
+
+/**
+ * Says what cannot be had where memory is refused.
+ * @template T @param {string} what @param {() => T} body @param {string} [where] @returns {T}
+ * @throws {HanselError} HANSEL_ERR_MEMORY
+ */
+export function needing(what, body, where) {
   try {
-    return new Uint8Array(/** @type {any} */ (isShared ? new SharedArrayBuffer(bytes) : bytes));
+    return body();
   } catch (cause) {
-    throw new HanselError('HANSEL_ERR_MEMORY', `no room for ${bytes} bytes`, {
+    throw new HanselError('HANSEL_ERR_MEMORY', `no ${what}`, {
       got: /** @type {Error} */ (cause).message, where, cause,
     });
   }

@@ -4,8 +4,8 @@
  * module: its exports are the functions of src/hansel_slices.h, and memory from
  * __heap_base on is ours.
  */
-import { readAsset } from './assets.js';
-import { HanselError } from './errors.js';
+import { loadAsset } from './assets.js';
+import { needing } from './memory.js';
 
 /** A module of one function that returns i8x16.popcnt(v128.const 0): valid where SIMD is. */
 const SIMD_PROBE = Uint8Array.of(
@@ -22,8 +22,7 @@ export const sources = new WeakMap();
 /** @param {string} file @returns {Promise<WebAssembly.Module>} */
 async function compile(file) {
   try {
-    const bytes = await readAsset(file);
-    const module = await WebAssembly.compile(bytes);
+    const { module, bytes } = await loadAsset(file);
     sources.set(module, bytes);
     return module;
   } catch (error) {
@@ -54,7 +53,7 @@ export class Wasm {
   /** @param {WebAssembly.Module} module */
   constructor(module) {
     this.module = module;
-    const { exports } = new WebAssembly.Instance(module);
+    const { exports } = needing('memory for WebAssembly', () => new WebAssembly.Instance(module));
     /** @type {Record<string, (...args: any[]) => any>} */
     this.call = /** @type {any} */ (exports);
     this.memory = /** @type {WebAssembly.Memory} */ (exports.memory);
@@ -86,13 +85,8 @@ export class Wasm {
     this.top = at + bytes;
     const missing = this.top - this.memory.buffer.byteLength;
     if (missing > 0) {
-      try {
-        this.memory.grow(Math.ceil(missing / 65536));
-      } catch (cause) {
-        throw new HanselError('HANSEL_ERR_MEMORY', 'WebAssembly memory cannot grow', {
-          expected: `${this.top} bytes`, cause,
-        });
-      }
+      needing(`WebAssembly memory of ${this.top} bytes`, () => (
+        this.memory.grow(Math.ceil(missing / 65536))));
     }
     return at;
   }

@@ -75,10 +75,13 @@ export function cutParts(blob, cursors, limits) {
       rawTo: up(rawStart + endWeight * rawBytes),
     };
   };
+  // One without streams gets some for its products, a stream to a row.
+  const streams = (/** @type {Part} */ part) => (streamCount ? part.count : blob.rows);
   const symbolRoom = (limits.symbolBytes ?? limits.bytes) / limits.bytes;
   const needs = (/** @type {Part} */ part) => Math.max(part.wordsTo - part.wordsFrom,
-    4 * part.steps / symbolRoom, part.rawTo - part.rawFrom, 4 * (part.count + 1));
-  const fits = (/** @type {Part} */ part) => needs(part) <= limits.bytes && part.count <= limits.streams;
+    4 * part.steps / symbolRoom, part.rawTo - part.rawFrom, 4 * (streams(part) + 1));
+  const fits = (/** @type {Part} */ part) => needs(part) <= limits.bytes
+    && streams(part) <= limits.streams;
   if (streamCount === 0 && fits(make(0, 0))) return [make(0, 0)];
   const unit = pieces > 1 && fits(make(0, Math.min(pieces, streamCount))) ? pieces : 1;
   const parts = [];
@@ -173,17 +176,28 @@ export function unpad(padded, firstStep, columns, size, out) {
 /** Largest finite number. @type {Record<string, number>} */
 export const LARGEST = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313892515355e38 };
 
+/** Steps that are made at a time, a multiple of 4. */
+const SLICE_STEPS = 1 << 20;
+
 /**
- * The decoded rows of a tensor without streams, padded to whole steps.
- * @param {Blob} blob @param {number} steps @returns {Uint8Array<ArrayBuffer>}
+ * The decoded rows of a tensor without streams, padded to whole steps, in slices: such a tensor may
+ * say that it is very large.
+ * @param {Blob} blob @param {number} steps
+ * @returns {Generator<{first: number, bytes: Uint8Array<ArrayBuffer>}>} first: step; bytes: of
+ *   whole texels, zeros after the last step; valid until the next
  */
-export function allEqual({ origin, columns }, steps) {
-  const padded = new Uint8Array(4 * steps).fill(origin);
+export function* allEqual({ origin, columns }, steps) {
+  const room = 16 * Math.ceil(steps / 4);
+  const slice = new Uint8Array(Math.min(room, 4 * SLICE_STEPS));
   const pitch = 4 * rowQuads(columns);
-  for (let row = 0; pitch !== columns && row < padded.length; row += pitch) {
-    padded.fill(0, row + columns, row + pitch);
+  for (let first = 0; first < steps; first += SLICE_STEPS) {
+    const bytes = slice.subarray(0, room - 4 * first).fill(origin).fill(0, 4 * (steps - first));
+    let end = columns - 4 * first % pitch; // of a row, in this slice
+    for (; pitch !== columns && end < bytes.length; end += pitch) {
+      bytes.fill(0, end, end + pitch - columns);
+    }
+    yield { first, bytes };
   }
-  return padded;
 }
 
 /** @param {Blob} blob @param {string} where @throws {HanselError} HANSEL_ERR_LIMIT */

@@ -69,7 +69,8 @@ export class WasmCoded extends Store {
     const { rows, rawStart, rawBytes } = blob;
     const cursors = this.#cursors;
     const vectors = x instanceof Uint16Array ? widened(x) : x;
-    const y = integer ? new Int32Array(rows) : new Float32Array(rows * batch);
+    const { buffer } = allocate(4 * rows * batch, this.name);
+    const y = integer ? new Int32Array(buffer) : new Float32Array(buffer);
     for (const { first, last, start, end } of streamRanges(codec, blob, BATCH)) {
       await takeTurn();
       multiplyStreams(codec, blob, cursors.slice(first, last + 1), first,

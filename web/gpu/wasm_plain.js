@@ -66,7 +66,8 @@ export class WasmPlain extends Store {
   async multiply(x, batch, bias, integer) {
     const { rows, columns, dtype, scale } = this.plain;
     const vectors = x instanceof Uint16Array ? widened(x) : x;
-    const y = integer ? new Int32Array(rows) : new Float32Array(rows * batch);
+    const { buffer } = allocate(4 * rows * batch, this.name);
+    const y = integer ? new Int32Array(buffer) : new Float32Array(buffer);
     const { bytes: size } = KINDS[dtype];
     for (let start = 0; start < rows * columns; start += BATCH) {
       await takeTurn();

@@ -160,9 +160,9 @@ export class WebGlCoded extends WebGlCodedProducts {
       const symbols = this.keep(gpu.array(texels, gpu.gl.RGBA32UI));
       made.push(symbols);
       if (!programs) {
-        const steps = new Uint32Array(4 * texels);
-        steps.set(new Uint32Array(allEqual(blob, part.steps).buffer));
-        gpu.write(symbols, 4, 0, steps);
+        for (const { first, bytes } of allEqual(blob, part.steps)) {
+          gpu.writeBytes(symbols, 4, first / 4, bytes);
+        }
         continue;
       }
       for (const band of this.#bands(part)) {

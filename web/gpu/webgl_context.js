@@ -3,6 +3,7 @@
  * fragment shaders as loops over them, errors and loss as HanselErrors.
  */
 import { HanselError } from '../core/errors.js';
+import { isComplete, proveGl } from './proof.js';
 import { isSoftware } from './renderer.js';
 import { namesOf } from './shaders.js';
 import { createContext } from './webgl_create.js';
@@ -55,6 +56,8 @@ export class GlContext {
   /** Steps of a stream that one draw of a product decodes, at most: watchdogs stop long draws. */
   drawSteps = DRAW_STEPS;
   #isLost = true;
+  /** That the context can be trusted. @type {Promise<void> | null} */
+  #proof = null;
   /** Attachments of the framebuffer that hold something. */
   #attached = 0;
   /** @type {Map<string, Promise<Program>>} */
@@ -80,11 +83,15 @@ export class GlContext {
 
   /**
    * Sees to it that there is a context.
-   * @throws {HanselError} HANSEL_ERR_ADAPTER without WebGL2; HANSEL_ERR_LOST while the context or
-   *   the canvas is yours and not restored
+   * @throws {HanselError} HANSEL_ERR_ADAPTER without WebGL2, or with one that cannot be read or
+   *   drawn to as it must; HANSEL_ERR_LOST while the context or the canvas is yours and not restored
    */
   async ready() {
-    if (!this.isLost) return;
+    if (this.isLost) this.#open();
+    await this.#proof;
+  }
+
+  #open() {
     const gl = this.#options.gl ?? createContext(this.#options.canvas);
     if (gl.isContextLost()) throw this.lossError('not restored yet');
     this.gl = gl;
@@ -115,19 +122,12 @@ export class GlContext {
     this.#vertexArray = gl.createVertexArray();
     const most = Math.min(attachments, gl.getParameter(gl.MAX_DRAW_BUFFERS),
       gl.getParameter(gl.MAX_COLOR_ATTACHMENTS));
-    this.attachments = most >= 8 && this.#isComplete(8) ? 8 : 4;
-  }
-
-  /** Some GPUs hold fewer bytes to a pixel than their attachments could. @param {number} count */
-  #isComplete(count) {
-    const { gl } = this;
-    const textures = Array.from({ length: count }, (_, i) => this.texture(1, 1,
-      i === 1 ? gl.R32UI : gl.RGBA32UI));
-    this.attach(textures.map((texture) => [texture]));
-    const isComplete = gl.checkFramebufferStatus(gl.FRAMEBUFFER) === gl.FRAMEBUFFER_COMPLETE;
-    this.rest();
-    for (const texture of textures) this.free(texture);
-    return isComplete;
+    this.attachments = most >= 8 && isComplete(this, 8) ? 8 : 4;
+    this.#proof = proveGl(this).catch((error) => {
+      this.destroy();
+      throw error;
+    });
+    this.#proof.catch(() => {}); // told by ready()
   }
 
   get isLost() {

@@ -11,7 +11,6 @@ import { WebGlStore } from './webgl_store.js';
 const ROWS = 4;
 /** Fragments that keep a GPU busy: fewer rows are shared by more of them. */
 const FRAGMENTS = 1 << 15;
-const I8_SCALE = 2 ** -24;
 
 /** @typedef {import('./webgl_device.js').WebGl} WebGl */
 /** @typedef {import('./plain_rows.js').PlainRows} PlainRows */
@@ -122,7 +121,7 @@ export class WebGlPlain extends WebGlStore {
 
   /** @type {WebGlStore['draw']} */
   draw(product) {
-    const { gpu, plain: { rows, columns, dtype, rowPitch, scale } } = this;
+    const { gpu, plain: { rows, columns, rowPitch, scale } } = this;
     const { x, xOffset, xStride, batch, integer } = product;
     const tile = batch === 1 || integer ? 1 : TILE;
     const program = /** @type {import('./webgl_context.js').Program} */ (
@@ -152,7 +151,7 @@ export class WebGlPlain extends WebGlStore {
       this.reduce({
         texture, texels: tile, passRows: ROWS, segments: 1, layers: tile, log2, height, pieces,
         rowsPerStream: ROWS,
-      }, tile, first, rows, product, integer ? 1 : scale * (dtype === 'I8' ? I8_SCALE : 1));
+      }, tile, first, rows, product, integer ? 1 : scale);
     }
   }
 }

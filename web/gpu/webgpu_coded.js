@@ -147,7 +147,9 @@ export class WebGpuCoded extends WebGpuStore {
         const symbols = this.keep(gpu.buffer(4 * part.steps, usage, 'symbols'));
         made.push(symbols);
         if (!pipeline || !part.words || !part.cursors || !this.#table) {
-          gpu.device.queue.writeBuffer(symbols, 0, allEqual(blob, part.steps));
+          for (const { first, bytes } of allEqual(blob, part.steps)) {
+            gpu.device.queue.writeBuffer(symbols, 4 * first, bytes);
+          }
           continue;
         }
         const uniform = gpu.filled(Uint32Array.from(this.#blobUniform(part)),
@@ -285,7 +287,7 @@ export class WebGpuCoded extends WebGpuStore {
     const kind = integer ? KIND.i8 : this.floatKind;
     const isWhole = pieces === 1;
     const sums = isWhole ? y : this.room('sums of pieces', 4 * batch * rows * pieces);
-    const scale = { f32: kind === KIND.f32 ? (blob.mode === 'grid' ? blob.step : 1) / 4096 : 1 };
+    const scale = { f32: kind === KIND.f32 && blob.mode === 'grid' ? blob.step : 1 };
     const tile = integer || batch === 1 ? 1 : TILE;
     const pipeline = /** @type {GPUComputePipeline} */ (this.pipelines.get(`${kind} ${tile}`));
     for (const part of this.parts) {

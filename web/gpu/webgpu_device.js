@@ -3,6 +3,7 @@ import { HanselError } from '../core/errors.js';
 import { refuseUnknown } from '../core/options.js';
 import { loadMatrix } from './load.js';
 import { ROW_ALIGN } from './plain_rows.js';
+import { PROOF, checkProof } from './proof.js';
 import { joinWgsl, namesOf, wgslFiles } from './shaders.js';
 import { WebGpuCoded } from './webgpu_coded.js';
 import { WebGpuPlain } from './webgpu_plain.js';
@@ -15,11 +16,14 @@ import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
  * @property {{bindingBytes?: number}} [limits] smaller ones than the device's
  */
 
+/** So long after the first failure the loss of a device may be told. */
+const LOSS_MS = 400;
+
 /**
  * Opens WebGPU.
  * @param {WebGpuOptions} [options]
  * @returns {Promise<WebGpu>}
- * @throws {HanselError} HANSEL_ERR_ADAPTER when there is none
+ * @throws {HanselError} HANSEL_ERR_ADAPTER when there is none that can be read
  * @example
  * const gpu = await webgpu();
  * const w = await gpu.load(model, 'w');
@@ -51,6 +55,8 @@ export class WebGpu {
   /** @type {Promise<never> | null} */
   #lost = null;
   #isLost = false;
+  /** That there is a device, which can be trusted. @type {Promise<void> | null} */
+  #opening = null;
   /** Whether WGSL has dot4I8Packed. */
   hasPackedDot = false;
   #options;
@@ -61,8 +67,16 @@ export class WebGpu {
   }
 
   /** Sees to it that there is a device. */
-  async ready() {
-    if (this.#lost && !this.#isLost) return;
+  ready() {
+    if (!this.#opening) {
+      const opening = this.#open();
+      this.#opening = opening;
+      opening.catch(() => { if (this.#opening === opening) this.#opening = null; });
+    }
+    return this.#opening;
+  }
+
+  async #open() {
     const { device, gpu = globalThis.navigator?.gpu } = this.#options;
     if (this.#isLost && device) throw this.#lossError('make another one and pass it to webgpu()');
     this.device = device ?? await this.#request(gpu);
@@ -75,10 +89,28 @@ export class WebGpu {
     this.buffers.clear();
     const current = this.device;
     this.#lost = current.lost.then((info) => {
-      if (this.device === current) this.#isLost = true;
+      if (this.device === current) {
+        this.#isLost = true;
+        this.#opening = null;
+      }
       throw this.#lossError(info.message || info.reason);
     });
     this.#lost.catch(() => {}); // told to whoever waits
+    try {
+      checkProof(await this.guard(() => this.#readProof()), 'WebGPU');
+    } catch (error) {
+      if (!device) this.device.destroy();
+      throw error;
+    }
+  }
+
+  async #readProof() {
+    const buffer = this.filled(PROOF, GPUBufferUsage.COPY_SRC, 'proof');
+    try {
+      return new Uint32Array((await this.read(buffer, 0, PROOF.byteLength)).buffer);
+    } finally {
+      this.free(buffer);
+    }
   }
 
   /** @param {GPU | undefined} gpu @returns {Promise<GPUDevice>} */
@@ -155,9 +187,10 @@ export class WebGpu {
     try {
       return await Promise.race([running, lost]);
     } catch (error) {
-      // What fails while the device is being lost fails because of it.
-      if (error instanceof HanselError && error.code === 'HANSEL_ERR_GPU') {
-        await Promise.race([lost, new Promise((resolve) => { setTimeout(resolve, 20); })]);
+      // What fails while the device is being lost fails because of it: Firefox tells a tenth of a
+      // second later.
+      if (error instanceof HanselError && /_(GPU|SHADER|MEMORY)$/.test(error.code)) {
+        await Promise.race([lost, new Promise((resolve) => { setTimeout(resolve, LOSS_MS); })]);
       }
       throw error;
     }

@@ -22,7 +22,9 @@ const QUEUE = 3;
 const SLOTS = 2 * QUEUE;
 const SLOT_BYTES = 2 << 20;
 
-const canShare = isNode || Boolean(globalThis.crossOriginIsolated);
+// WebKitGTK has isolated pages without it.
+const canShare = isNode
+  || (Boolean(globalThis.crossOriginIsolated) && typeof SharedArrayBuffer === 'function');
 
 /** @type {CodecWorker[]} */
 let workers = [];

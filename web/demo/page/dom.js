@@ -24,13 +24,14 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** @param {number} n @param {number} [digits] after the point */
-export const fixed = (n, digits = 2) => n.toLocaleString('en-US', {
+/** A dash where there is no number: clocks can be so coarse that nothing takes time.
+ * @param {number} n @param {number} [digits] after the point */
+export const fixed = (n, digits = 2) => (Number.isFinite(n) ? n.toLocaleString('en-US', {
   minimumFractionDigits: digits, maximumFractionDigits: digits,
-});
+}) : '–');
 
 /** @param {number} n */
-export const whole = (n) => Math.round(n).toLocaleString('en-US');
+export const whole = (n) => fixed(n, 0);
 
 /** @param {number} n */
 export function bytes(n) {

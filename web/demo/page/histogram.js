@@ -94,11 +94,15 @@ function load() {
   return library;
 }
 
-/** @param {Shares} shares */
+/** Draws, or says why not: some engines give a locale that uPlot cannot take, and all else goes on.
+ * @param {Shares} shares */
 export async function drawHistogram(shares) {
-  const uPlot = await load();
   shown = shares;
-  draw(uPlot);
+  try {
+    draw(await load());
+  } catch (error) {
+    byId('histogram').textContent = `Not drawn: ${/** @type {Error} */ (error).message}`;
+  }
 }
 
 /** @param {any} uPlot */
@@ -107,6 +111,7 @@ function draw(uPlot) {
   const { x, y, model, label } = shown;
   const root = byId('histogram');
   plot?.destroy();
+  root.replaceChildren();
   const axis = {
     stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 }, ticks: { stroke: colour('line'), width: 1 },
     font: '12px system-ui, sans-serif', labelFont: '12px system-ui, sans-serif',
