@@ -138,7 +138,8 @@ for (const name of waiting) { // grows
 const made = (await readdir(settings.outdir)).map((name) => join(settings.outdir, name));
 for (const path of [...made, join(root, 'dist/worker.js')]) {
   const { code } = await minify(await readFile(path, 'utf8'), {
-    module: true, ecma: 2020, compress: { passes: 3 }, format: { preamble: `/* hansel ${version}, MIT */` },
+    module: true, ecma: 2020, compress: { passes: 3, keep_fargs: false, pure_getters: true },
+    format: { preamble: `/* hansel ${version}, MIT */` },
   });
   await writeFile(path, `${code}\n`);
 }
