@@ -56,12 +56,13 @@ describe('shaders', function () {
   const glsl = programs(GLSL);
 
   it('GLSL returns after discard, and stores to no run-time component', async () => {
-    const folder = new URL('../../shaders/', import.meta.url);
     let discards = 0;
-    for (const file of (await readdir(folder)).filter((name) => name.endsWith('.glsl'))) {
-      const text = await readFile(new URL(file, folder), 'utf8');
-      discards += text.split('discard;').length - 1;
-      assert.deepEqual(risks(text), [], file);
+    for (const folder of ['../../shaders/', '../../web/demo/'].map((path) => new URL(path, import.meta.url))) {
+      for (const file of (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.glsl'))) {
+        const text = await readFile(new URL(file, folder), 'utf8');
+        discards += text.split('discard;').length - 1;
+        assert.deepEqual(risks(text), [], file);
+      }
     }
     assert.ok(discards >= 8);
     const risky = 'if (x) { discard; } uvec4 v; v[k & 3u] |= 1u; uvec4 s[N]; s[k] = v; s[k][j] = 1u;';
