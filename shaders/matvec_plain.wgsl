@@ -2,9 +2,10 @@
 // ones, and the baseline of the benchmark. Goes after dot_packed.wgsl or dot_plain.wgsl, and
 // tile.wgsl.
 //
-// A row is shared by row_lanes invocations: by a workgroup on a GPU, where neighbours then load
+// Rows are shared by row_lanes invocations: by a workgroup on a GPU, where neighbours then load
 // neighbouring bytes, and by one alone on a CPU, where a loop is all that counts. Sums are added
-// up as a tree, always the same one.
+// up as a tree, always the same one. Of a single vector an invocation loads each x for four rows, of
+// a tile of vectors each weight for four of those.
 
 const HANSEL_LANES: u32 = 4u;
 const HANSEL_F32: u32 = 1u;
@@ -15,6 +16,7 @@ const I8_SCALE: f32 = 1.0 / 16777216.0; // 2^-24: see i8_weights()
 
 override group_size: u32 = 64u;
 override row_lanes: u32 = 64u;     // a power of 2 that divides group_size
+override rows_each: u32 = 1u;      // rows of an invocation: 1, or 4 if tile is 1
 override dtype: u32 = 4u;          // of W
 override is_integer: bool = false; // signed bytes times signed bytes, exact
 override wide: bool = true;        // rows begin at multiples of 16 bytes
@@ -44,6 +46,7 @@ struct Plain {
 @group(0) @binding(6) var<storage, read_write> y: array<u32>;     // bits of f32, or i32
 
 var<workgroup> partial: array<vec4<u32>, group_size>; // bits of f32, or i32
+var<private> sums_i8: vec4<i32>;                      // of rows
 
 // Four signed bytes times 2^24: keeping them at the top saves a shift, and is exact.
 fn i8_weights(word: u32) -> vec4<f32> {
@@ -58,12 +61,9 @@ fn short_weights(low: u32, high: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4(low << 16u, low & 0xFFFF0000u, high << 16u, high & 0xFFFF0000u));
 }
 
-// 16 bytes of a row, all of them weights; index is where their x begins.
+// 16 bytes of the only row, all of them weights; index is where their x begins.
 fn add_quad(quad: vec4<u32>, index: u32) {
-    if (is_integer) {
-        sum_i8 += (dot_i8(quad.x, x_i8[index]) + dot_i8(quad.y, x_i8[index + 1u])) +
-            (dot_i8(quad.z, x_i8[index + 2u]) + dot_i8(quad.w, x_i8[index + 3u]));
-    } else if (dtype == HANSEL_I8) {
+    if (dtype == HANSEL_I8) {
         add(i8_weights(quad.x), index);
         add(i8_weights(quad.y), index + 1u);
         add(i8_weights(quad.z), index + 2u);
@@ -76,14 +76,60 @@ fn add_quad(quad: vec4<u32>, index: u32) {
     }
 }
 
-// The first lane_count weights of a step; what follows them can be anything.
-fn add_step(word: u32, index: u32, lane_count: u32) {
-    let live = vec4(0u, 1u, 2u, 3u) < vec4(lane_count);
+// The same as add_quad() does, to a row's sum; x of up to four steps.
+fn quad_sum(sum: vec4<f32>, quad: vec4<u32>, xa: vec4<f32>, xb: vec4<f32>, xc: vec4<f32>,
+            xd: vec4<f32>) -> vec4<f32> {
+    if (dtype == HANSEL_I8) {
+        return (((sum + i8_weights(quad.x) * xa) + i8_weights(quad.y) * xb) +
+            i8_weights(quad.z) * xc) + i8_weights(quad.w) * xd;
+    }
+    if (dtype == HANSEL_F32) {
+        return sum + bitcast<vec4<f32>>(quad) * xa;
+    }
+    return (sum + short_weights(quad.x, quad.y) * xa) + short_weights(quad.z, quad.w) * xb;
+}
+
+fn quad_sum_i8(quad: vec4<u32>, x_quad: vec4<u32>) -> i32 {
+    return (dot_i8(quad.x, x_quad.x) + dot_i8(quad.y, x_quad.y)) +
+        (dot_i8(quad.z, x_quad.z) + dot_i8(quad.w, x_quad.w));
+}
+
+// 16 bytes of each row.
+fn add_quads(starts: vec4<u32>, quad: u32, index: u32) {
+    let at = starts / 4u + quad;
     if (is_integer) {
-        let bytes = select(vec4(0u), vec4(0xFFu, 0xFF00u, 0xFF0000u, 0xFF000000u), live);
-        sum_i8 += dot_i8(words[word] & (bytes.x | bytes.y | bytes.z | bytes.w), x_i8[index]);
+        let x_quad = vec4(x_i8[index], x_i8[index + 1u], x_i8[index + 2u], x_i8[index + 3u]);
+        sums_i8.x += quad_sum_i8(quads[at.x], x_quad);
+        if (rows_each > 1u) {
+            sums_i8.y += quad_sum_i8(quads[at.y], x_quad);
+            sums_i8.z += quad_sum_i8(quads[at.z], x_quad);
+            sums_i8.w += quad_sum_i8(quads[at.w], x_quad);
+        }
         return;
     }
+    if (rows_each == 1u) {
+        add_quad(quads[at.x], index);
+        return;
+    }
+    let xa = x[index];
+    var xb = xa;
+    var xc = xa;
+    var xd = xa;
+    if (dtype != HANSEL_F32) {
+        xb = x[index + 1u];
+    }
+    if (dtype == HANSEL_I8) {
+        xc = x[index + 2u];
+        xd = x[index + 3u];
+    }
+    sum_0 = quad_sum(sum_0, quads[at.x], xa, xb, xc, xd);
+    sum_1 = quad_sum(sum_1, quads[at.y], xa, xb, xc, xd);
+    sum_2 = quad_sum(sum_2, quads[at.z], xa, xb, xc, xd);
+    sum_3 = quad_sum(sum_3, quads[at.w], xa, xb, xc, xd);
+}
+
+// The first lane_count weights of a step; what follows them can be anything.
+fn step_weights(word: u32, lane_count: u32) -> vec4<f32> {
     var weights: vec4<f32>;
     if (dtype == HANSEL_I8) {
         weights = i8_weights(words[word]);
@@ -93,29 +139,54 @@ fn add_step(word: u32, index: u32, lane_count: u32) {
     } else {
         weights = short_weights(words[word], words[word + 1u]);
     }
-    add(select(vec4(0.0), weights, live), index);
+    return select(vec4(0.0), weights, vec4(0u, 1u, 2u, 3u) < vec4(lane_count));
 }
 
-fn add_row(row: u32, lane: u32) {
+// A step of each row.
+fn add_steps(at: vec4<u32>, index: u32, lane_count: u32) {
+    if (is_integer) {
+        let live = vec4(0u, 1u, 2u, 3u) < vec4(lane_count);
+        let bytes = select(vec4(0u), vec4(0xFFu, 0xFF00u, 0xFF0000u, 0xFF000000u), live);
+        let x_step = x_i8[index] & (bytes.x | bytes.y | bytes.z | bytes.w);
+        sums_i8.x += dot_i8(words[at.x], x_step);
+        if (rows_each > 1u) {
+            sums_i8.y += dot_i8(words[at.y], x_step);
+            sums_i8.z += dot_i8(words[at.z], x_step);
+            sums_i8.w += dot_i8(words[at.w], x_step);
+        }
+        return;
+    }
+    add(step_weights(at.x, lane_count), index);
+    if (rows_each > 1u) {
+        let x_step = x[index];
+        sum_1 += step_weights(at.y, lane_count) * x_step;
+        sum_2 += step_weights(at.z, lane_count) * x_step;
+        sum_3 += step_weights(at.w, lane_count) * x_step;
+    }
+}
+
+// row: the first of those of this invocation.
+fn add_rows(row: u32, lane: u32) {
     let step_words = select(select(2u, 1u, dtype == HANSEL_I8), 4u, dtype == HANSEL_F32);
     let quad_steps = 4u / step_words;
     let row_steps = (plain.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
     let quad_count = select(0u, plain.columns / (HANSEL_LANES * quad_steps), wide);
-    let start = row * plain.row_pitch;
+    // Beyond the last row it is read again; nothing of it is stored.
+    let starts = min(row + vec4(0u, 1u, 2u, 3u), vec4(plain.row_count - 1u)) * plain.row_pitch;
     let x_row = plain.x_start + plain.first_vector * plain.x_stride;
     place_vectors(plain.vector_count - 1u - plain.first_vector, plain.x_stride);
     for (var quad = lane; quad < quad_count; quad += row_lanes) {
-        add_quad(quads[start / 4u + quad], x_row + quad * quad_steps);
+        add_quads(starts, quad, x_row + quad * quad_steps);
     }
     for (var step = quad_count * quad_steps + lane; step < row_steps; step += row_lanes) {
-        add_step(start + step * step_words, x_row + step, plain.columns - HANSEL_LANES * step);
+        add_steps(starts + step * step_words, x_row + step, plain.columns - HANSEL_LANES * step);
     }
 }
 
-// What this invocation has summed up, for each vector.
+// What this invocation has summed up, for each vector or row.
 fn lane_sums() -> vec4<u32> {
     if (is_integer) {
-        return vec4(bitcast<u32>(sum_i8), 0u, 0u, 0u);
+        return bitcast<vec4<u32>>(sums_i8);
     }
     return bitcast<vec4<u32>>(vec4(across(sum_0), across(sum_1), across(sum_2), across(sum_3)));
 }
@@ -127,20 +198,26 @@ fn join_sums(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return bitcast<vec4<u32>>(bitcast<vec4<f32>>(a) + bitcast<vec4<f32>>(b));
 }
 
-fn store_row(sums: vec4<u32>, row: u32) {
+// rows: how many of them there are.
+fn store_rows(sums: vec4<u32>, row: u32, rows: u32) {
     let first = plain.y_start + plain.first_vector * plain.y_stride + row;
     if (is_integer) {
-        y[first] = sums.x;
+        for (var r = 0u; r < rows; r++) {
+            y[first + r] = sums[r];
+        }
         return;
     }
     // Apart from plain.scale: with a very small one it would be subnormal, thus zero.
     let unit = select(1.0, I8_SCALE, dtype == HANSEL_I8);
-    for (var v = 0u; v < min(tile, plain.vector_count - plain.first_vector); v++) {
-        var value = bitcast<f32>(sums[v]) * unit * plain.scale;
+    let vectors = min(tile, plain.vector_count - plain.first_vector);
+    for (var i = 0u; i < max(vectors, rows); i++) {
+        let v = select(i, 0u, rows_each > 1u);
+        let r = i - v;
+        var value = bitcast<f32>(sums[i]) * unit * plain.scale;
         if (plain.has_bias != 0u) {
-            value += bias[row];
+            value += bias[row + r];
         }
-        y[first + v * plain.y_stride] = bitcast<u32>(value);
+        y[first + v * plain.y_stride + r] = bitcast<u32>(value);
     }
 }
 
@@ -148,11 +225,11 @@ fn store_row(sums: vec4<u32>, row: u32) {
 fn matvec_rows(@builtin(workgroup_id) group: vec3<u32>,
                @builtin(local_invocation_index) invocation: u32) {
     let lane = invocation % row_lanes;
-    let row = (group.y * plain.group_columns + group.x) * (group_size / row_lanes) +
-        invocation / row_lanes;
+    let row = rows_each * ((group.y * plain.group_columns + group.x) * (group_size / row_lanes) +
+        invocation / row_lanes);
     let is_live = row < plain.row_count; // barriers are for all
     if (is_live) {
-        add_row(row, lane);
+        add_rows(row, lane);
     }
     var sums = lane_sums();
     if (row_lanes > 1u) {
@@ -166,6 +243,6 @@ fn matvec_rows(@builtin(workgroup_id) group: vec3<u32>,
         }
     }
     if (is_live && lane == 0u) {
-        store_row(sums, plain.first_row + row);
+        store_rows(sums, plain.first_row + row, min(rows_each, plain.row_count - row));
     }
 }

@@ -1,5 +1,6 @@
 /** y = W x on matrices that are not coded, beyond the conformance suite: parts, buffers of one's own. */
 import assert from 'node:assert/strict';
+import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { encode, open } from '../../web/hansel.js';
 import { loadPlain, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
@@ -46,6 +47,23 @@ describe('plain products', function () {
     pass(found, 'Dawn, 80,100-byte bindings', 300);
     assert.ok(found.parts > 2);
     assert.equal(refused.code, 'HANSEL_ERR_LIMIT');
+  });
+
+  it('loads x for four rows at a time in groups, too, where there are many', async () => {
+    const [rows, columns] = [2051, 1031]; // the last group has three
+    const data = new Int8Array(rows * columns).map((_, i) => Math.imul(i, 2654435761) >> 24);
+    const model = await open(await encode({ w: { dtype: 'I8', shape: [rows, columns], data } }, { exclude: /w/ }));
+    const [x, bias] = [columns, rows].map((n) => new Float32Array(n).map((_, i) => Math.sin(i)));
+    const xI8 = new Int8Array(columns).map((_, i) => i * 37);
+    const expected = await new WasmBackend().load(model, 'w');
+    const [sums, integers] = [await expected.matvec(x, { bias }), await expected.matvecI8(xI8)];
+    for (const layout of /** @type {const} */ (['group', 'invocation'])) {
+      const w = await loadPlain(gpu, model, 'w', { layout });
+      assert.deepEqual(await w.matvecI8(xI8), integers, layout);
+      const error = (await w.matvec(x, { bias })).reduce((most, y, i) => Math.max(most, Math.abs(y - sums[i])), 0);
+      assert.ok(error < 1e-5 * Math.hypot(...sums), `${layout}: ${error}`);
+      w.destroy();
+    }
   });
 
   it('takes one invocation a row on software only', () => {

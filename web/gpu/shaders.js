@@ -43,7 +43,8 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
     entries: ['matvec_rows'],
     variants: [
       { dtype: [1, 2, 3, 4], tile: [1, 4], wide: [0, 1], row_lanes: [1, 64] },
-      { is_integer: [1], dtype: [4], wide: [0, 1], row_lanes: [1, 64] },
+      { dtype: [1, 2, 3, 4], rows_each: [4], wide: [0, 1], row_lanes: [1, 64] },
+      { is_integer: [1], dtype: [4], rows_each: [1, 4], wide: [0, 1], row_lanes: [1, 64] },
     ],
   },
   reduce: {

@@ -27,11 +27,18 @@ export function pickLayout(info) {
     ? 'invocation' : 'group';
 }
 
+/** Rows of an invocation, for each of which it loads x once: 1 or 4. */
+const ROWS_EACH = 4;
+/** Groups that a GPU is to be given, at least, where a group shares its rows. */
+const LEAST_GROUPS = 512;
+
 export class WebGpuPlain extends WebGpuStore {
   /** @type {PlainPart[]} */
   parts = [];
-  /** Invocations that share a row. */
+  /** Invocations that share rows. */
   #rowLanes;
+  /** Rows that they take with a single vector. */
+  #rowsEach;
 
   /** @param {WebGpu} gpu @param {string} name @param {PlainRows} plain */
   constructor(gpu, name, plain) {
@@ -43,6 +50,8 @@ export class WebGpuPlain extends WebGpuStore {
       plain.columns * KINDS[plain.dtype].bytes / (plain.rowPitch % 16 ? 4 : 16)));
     this.#rowLanes = this.layout === 'group'
       ? Math.min(GROUP_SIZE, 2 ** Math.ceil(Math.log2(loads))) : 1;
+    const groups = plain.rows * this.#rowLanes / (ROWS_EACH * GROUP_SIZE);
+    this.#rowsEach = this.layout === 'group' && groups < LEAST_GROUPS ? 1 : ROWS_EACH;
   }
 
   /**
@@ -106,6 +115,7 @@ export class WebGpuPlain extends WebGpuStore {
       const constants = {
         group_size: GROUP_SIZE, row_lanes: this.#rowLanes, dtype: KINDS[dtype].code, tile,
         is_integer: integer ? 1 : 0, wide: rowPitch % 16 ? 0 : 1,
+        rows_each: tile === 1 ? this.#rowsEach : 1,
       };
       this.pipelines.set(`${integer} ${tile}`,
         await gpu.pipeline('matvec_plain', 'matvec_rows', constants));
@@ -122,7 +132,8 @@ export class WebGpuPlain extends WebGpuStore {
         const uniform = this.uniform([firstRow, rows, GROUP_COLUMNS, columns, rowPitch / 4, first,
           batch, xOffset / 4, xStride / 4, yOffset, yStride, bias ? 1 : 0, { f32: scale }]);
         gpu.record(pass, pipeline, [uniform, buffer, buffer, integer ? none : x,
-          integer ? x : none, bias ?? none, y], rows * this.#rowLanes);
+          integer ? x : none, bias ?? none, y],
+        Math.ceil(rows / (tile === 1 ? this.#rowsEach : 1)) * this.#rowLanes);
       }
     }
   }
