@@ -63,6 +63,13 @@ describe('assets', function () {
     assert.equal((await useBase(pathToFileURL(folder).href)).stdout, 'true\n');
   });
 
+  it('need a base', async () => {
+    const { assets } = await import('../../web/hansel.js');
+    for (const wrong of [undefined, {}, { bas: 'x' }, { base: '' }, { base: null }]) {
+      assert.throws(() => assets(wrong), { name: 'HanselError', code: 'HANSEL_ERR_ARGUMENT' });
+    }
+  });
+
   it('that are not there are told, with the way out', async () => {
     const missing = pathToFileURL(join(folder, 'nowhere')).href;
     for (const base of [missing, 'no address']) {

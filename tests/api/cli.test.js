@@ -31,7 +31,9 @@ describe('hansel', function () {
     }
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url),
       'utf8'));
-    assert.equal((await good(['--version'])).stdout, `${version}\n`);
+    for (const option of ['--version', '-v', '-V']) {
+      assert.equal((await good([option])).stdout, `${version}\n`);
+    }
   });
 
   it('answers wrong usage with exit status 2', async () => {

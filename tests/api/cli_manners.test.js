@@ -21,6 +21,26 @@ async function withCoded() {
 describe('the command line', function () {
   this.timeout(60000);
 
+  it('names the option that is meant', async () => {
+    for (const [args, said] of [
+      [['encode', 'x', '--bit', '4'], /no such option; --bits, perhaps\? see|no such option; --bits, perhaps\?; see/],
+      [['verify', 'x', '--agains', 'y'], /--against, perhaps/], [['info', 'x', '--zzzzzz'], /no such option; see/],
+      [['encode', 'x', '--bits', '-1'], /--bits needs a value; .* --bits=-/],
+    ]) {
+      assert.match((await bad(args, 'HANSEL_ERR_USAGE', 2)).stderr, said, args.join(' '));
+    }
+  });
+
+  it('says when --include matches nothing, and counts one tensor as one', async () => {
+    const { cwd, path } = withInput();
+    const { stderr } = await good(['encode', path, '-o', 'none', '--include', 'zzz'], { cwd });
+    assert.match(stderr, /^--include matches no tensor$/m);
+    assert.doesNotMatch((await good(['encode', path, '-o', 'some', '--include', '.'], { cwd })).stderr, /matches no/);
+    await good(['sample', 'one', '--rows', '1'], { cwd });
+    await good(['encode', 'one', '-o', 'coded'], { cwd });
+    assert.match((await good(['verify', 'coded'], { cwd })).stderr, /: 1 tensor verified$/m);
+  });
+
   it('loads next to nothing for --help and --version', () => {
     const loaded = new Set();
     const visit = (/** @type {string} */ path) => {

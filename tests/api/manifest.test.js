@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { MANIFEST_KEY, formatCrc } from '../../web/file/header_crc.js';
 import { readManifest } from '../../web/file/manifest.js';
 import { readHeader } from '../../web/file/safetensors.js';
-import { buildHeader, formatManifest, stampHeader } from '../../web/file/write_header.js';
+import { buildHeader, formatManifest, stampHeader, toBase85 } from '../../web/file/write_header.js';
 import { encode, open } from '../../web/hansel.js';
 import { formatManifest1, stampHeader1 } from './manifest_1.js';
 import { as, f32, gaussian, sourceOf } from './tensors.js';
@@ -160,6 +160,18 @@ describe('manifest', function () {
     await assert.rejects(check(build(formatManifest([FIRST, FIRST]))), {
       code: 'HANSEL_ERR_CHECKSUM', expected: '00000000',
     });
+  });
+
+  it('2 takes no memory for what it only claims', async () => {
+    const claims = [0x80, 0x80, 0x80, 0x10]; // 2^25 kinds
+    for (const bytes of [claims, [1, 1, ...claims], [1, 1, 1, ...claims, 0]]) {
+      const file = build(`200000000${toBase85(bytes)}`);
+      stampHeader(headerOf(file), crc32c);
+      const before = process.memoryUsage().rss;
+      await assert.rejects(check(file), { code });
+      const grown = process.memoryUsage().rss - before;
+      assert.ok(grown < 50e6, `${grown} bytes`);
+    }
   });
 
   it('1 names what is wrong', async () => {

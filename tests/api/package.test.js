@@ -139,7 +139,8 @@ const model = await open(new Blob([file]), { threads: 2 });
 const shape: number[] | undefined = model.tensors.get('w')?.shape;
 const dtype: Dtype = model.tensor('w').dtype;
 const floats: Float32Array = await model.decode('w', { dtype: 'F32' });
-const halves: Uint16Array = await model.decode('w', { dtype: 'BF16', into: new Uint16Array(2) });
+const mine = new Uint16Array(2);
+const halves: typeof mine = await model.decode('w', { dtype: 'BF16', into: mine });
 const indices: Int8Array = await model.rows('w', 0, 1, { dtype: 'I8' });
 const whatever = await model.decode('w');
 const length: number = whatever.length;
@@ -154,6 +155,17 @@ try { await model.decode('x'); } catch (e) { if (e instanceof HanselError) conso
 console.log(dtype, floats, halves, indices, length, wrong, error);
 `);
     for (const tsc of COMPILERS) await compile(tsc, 'user.ts');
+    await writeFile(join(folder, 'plain.ts'), `
+import { open } from 'hansel';
+import { gpu } from 'hansel/gpu';
+const { gpu: device } = await gpu({ prefer: 'webgl' });
+const w = await device.load(await open('model.safetensors'), 'w');
+const y: Float32Array = await w.matvec(new Float32Array(w.columns));
+`);
+    for (const tsc of COMPILERS) { // a worker's and a server's TypeScript know no page
+      await compile(tsc, 'plain.ts', { lib: ['es2023', 'webworker'] });
+      await compile(tsc, 'plain.ts', { lib: ['es2023'], types: [join(root, 'node_modules/@types/node')] });
+    }
   });
 
   it('has types of the GPU entries, too, whoever knows what WebGPU is', async () => {

@@ -19,7 +19,7 @@ async function main(argv) {
     await print((await import('./help.js')).HELP);
     return 0;
   }
-  if (command === '--version') {
+  if (['--version', '-v', '-V'].includes(command)) {
     const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
     await print(JSON.parse(text).version);
     return 0;

@@ -8,12 +8,15 @@ export const HELP = `hansel - entropy-coded neural-network weights in safetensor
          [--force] [--quiet] [--json]
   hansel info   IN... [--json]
   hansel verify IN... [--against ORIGINAL] [--threads N] [--quiet] [--json]
-  hansel sample OUT [--rows N] [--force] [--quiet] [--json]
+  hansel sample OUT [--rows N] [--force] [--quiet] [--json]   (235 MB)
   hansel serve  [DIR] [--port P] [--host H] [--allow-host NAME]... [--quiet]
-  hansel assets DIR   (the wasm modules and the worker, for pages)
+  hansel assets DIR [--quiet] [--json]   (wasm modules and worker, for pages;
+         those that are there are replaced)
+  hansel --version
 
 IN is a safetensors file, a model.safetensors.index.json (with its shards),
-an http(s) URL, or - for standard input; OUT a file, or - for standard output.
+an http(s) URL, or - for standard input (either takes -o); OUT a file, or - for
+standard output.
 
   --step D           grid step, the same for all tensors (1/52 is understood)
   --bits B           coded bits per weight to stay below: finest step that does

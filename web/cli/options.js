@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { HanselError } from '../core/errors.js';
+import { nearestOf } from '../core/unknown_option.js';
 
 /** @param {string} message @param {unknown} [got] */
 export const usage = (message, got) => new HanselError('HANSEL_ERR_USAGE',
@@ -46,7 +47,15 @@ export function parse(command, args) {
   try {
     parsed = parseArgs({ args, options, allowPositionals: true });
   } catch (cause) {
-    throw usage(/** @type {Error} */ (cause).message.split('\n')[0].replace(/\.$/, ''));
+    const { code, message } = /** @type {NodeJS.ErrnoException} */ (cause);
+    const [line] = message.split('\n');
+    const [, name = ''] = /'-*([^' ]+)/.exec(line) ?? [];
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+      const near = nearestOf(name, Object.keys(options));
+      throw usage(`${command} has no such option${near ? `; --${near}, perhaps?` : ''}`, `--${name}`);
+    }
+    throw usage(line.includes('ambiguous') ? `--${name} needs a value; one that begins with - is written`
+      + ` --${name}=-...` : line.replace(/\.$/, ''));
   }
   const { values, positionals: files } = parsed;
   const [least, most, what] = FILES[command] ?? [1, 1, 'one file'];

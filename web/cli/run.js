@@ -73,6 +73,9 @@ const COMMANDS = {
     const result = await encodeCommand(await pathOf(from), to, options);
     end();
     const all = [...result.reports];
+    if (options.include && !all.some(([name]) => options.include?.test(name))) {
+      report('--include matches no tensor');
+    }
     if (values.json) {
       return printJson({
         tensors: Object.fromEntries(all.map(([name, r]) => [name, {
@@ -147,7 +150,7 @@ const COMMANDS = {
           ...[...tensors].map(([name, { max = 0, rms = 0, relative = 0, exact }]) => (
             [name, fixed(max), fixed(rms), fixed(relative), exact ? 'exact' : '']))]));
       }
-      report(`${shown(file)}: ${tensors.size} tensors verified`);
+      report(`${shown(file)}: ${tensors.size} ${tensors.size === 1 ? 'tensor' : 'tensors'} verified`);
     });
   },
 

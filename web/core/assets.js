@@ -8,11 +8,16 @@ let base = '';
 /**
  * Says where the wasm modules and worker.js were copied to (`npx hansel assets DIR` copies them). Not
  * needed where a bundler finds them, or they lie as in the package. Call it before anything else.
- * @param {{base: string | URL}} options a folder; relative to the page, if there is one
+ * @param {{base: string | URL}} options a folder; relative to the page, if there is one; in Node a
+ *   URL, be it file:
+ * @throws {HanselError} HANSEL_ERR_ARGUMENT without a base
  * @example
  * assets({ base: '/static/hansel/' });
  */
 export const assets = (options) => {
+  if (!options?.base) {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'assets({ base }) needs a base');
+  }
   base = String(options.base).replace(/\/*$/, '/');
 };
 

@@ -44,11 +44,11 @@ const ARRAYS = {
   U64: BigUint64Array,
 };
 
-/**
- * Typed array for elements of a dtype; Uint8Array where JavaScript has no better one.
- * @param {string} dtype @param {ArrayBuffer} buffer @returns {any}
- */
-export const typedArray = (dtype, buffer) => new (ARRAYS[dtype] ?? Uint8Array)(buffer);
+/** Class of arrays for a dtype; Uint8Array where JavaScript has no better one. @param {string} dtype */
+export const arrayType = (dtype) => ARRAYS[dtype] ?? Uint8Array;
+
+/** @param {string} dtype @param {ArrayBuffer} buffer @returns {any} */
+export const typedArray = (dtype, buffer) => new (arrayType(dtype))(buffer);
 
 const FLOATS = ['F32', 'F16', 'BF16'];
 

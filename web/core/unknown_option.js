@@ -12,7 +12,7 @@ export const OPTIONS = {
   rows: 'dtype signal',
   matvec: 'bias signal',
   head: 'signal',
-  verify: 'signal',
+  verify: READ,
   encode: `step bits error lossless saturate include exclude streamLength precision weightsPerSymbol
     always threads metadata ${READ}`,
   estimate: `include exclude sample ${READ}`,
@@ -42,16 +42,24 @@ function distance(a, b) {
 }
 
 /**
+ * @param {string} name @param {string[]} known
+ * @returns {string | undefined} the one that is meant, perhaps
+ */
+export function nearestOf(name, known) {
+  const [nearest] = known.map((one) => ({ one, far: distance(name.toLowerCase(), one.toLowerCase()) }))
+    .sort((a, b) => a.far - b.far);
+  return nearest.far <= Math.max(1, name.length / 3) ? nearest.one : undefined;
+}
+
+/**
  * @param {string} name @param {string} call of OPTIONS
  * @returns {HanselError} HANSEL_ERR_ARGUMENT; names the nearest option, if one is near
  */
 export function unknownOption(name, call) {
   const known = OPTIONS[call].split(/\s+/);
-  const [nearest] = known.map((one) => ({ one, far: distance(name.toLowerCase(), one.toLowerCase()) }))
-    .sort((a, b) => a.far - b.far);
-  const isNear = nearest.far <= Math.max(1, name.length / 3);
+  const near = nearestOf(name, known);
   return new HanselError('HANSEL_ERR_ARGUMENT',
-    `${call}() has no option of that name${isNear ? `; ${nearest.one}, perhaps?` : ''}`, {
+    `${call}() has no option of that name${near ? `; ${near}, perhaps?` : ''}`, {
       expected: known.join(', '), got: JSON.stringify(name.slice(0, 80)),
     });
 }

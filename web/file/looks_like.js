@@ -17,9 +17,10 @@ const KINDS = [
   [/^\0asm/, 'WebAssembly'],
   [/^(\x89PNG|\xff\xd8\xff|GIF8)/, 'a picture'],
   [/^version https:\/\/git-lfs/, 'a Git LFS pointer: fetch the file itself, by git lfs pull'],
-  [/^(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)/i, 'HTML: a page in place of the file, such as one of an error'],
+  [/^(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)/i,
+    'HTML: a page in place of the file, such as one of an error'],
   [/^(\xef\xbb\xbf)?\s*[{[]/, 'JSON'],
-  [/^[\t\n\r\x20-\x7e\x80-\xff]+$/, 'text'],
+  [/^[\t\n\r\x20-\x7e]{3}[\t\n\r\x20-\x7e\x80-\xff]*$/, 'text'],
 ];
 
 /** @param {Uint8Array} bytes the first of a file @returns {string | undefined} */
@@ -37,6 +38,6 @@ export async function explain(error, source) {
   if (!['HANSEL_ERR_SAFETENSORS', 'HANSEL_ERR_TRUNCATED'].includes(error.code)) return error;
   const kind = looksLike(await source.read(0, Math.min(64, source.size)));
   return kind === undefined ? error : new HanselError(error.code, `not safetensors; this looks like ${kind}`, {
-    expected: 'a safetensors file', got: error.message, where: source.name, cause: error,
+    where: source.name, cause: error,
   });
 }

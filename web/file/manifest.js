@@ -89,26 +89,32 @@ function readEntries(text, names) {
     }
     return value;
   };
-  const list = (/** @type {() => any} */ one) => Array.from({ length: number() }, one);
+  const list = (/** @type {() => any} */ one) => { // however long it says that it is
+    const all = [];
+    for (let left = number(); left > 0; left--) all.push(one());
+    return all;
+  };
   const word = () => view.getUint32((at += 4) - 4, true);
   try {
     const kinds = list(() => {
       const code = byte();
       const [mode, dtype] = [MODES[code >> 4], DTYPE_NAMES[code & 15]];
-      if (code && !(mode && dtype)) throw code;
+      if (code && !(mode && dtype)) throw new Error('such a kind');
       return code ? { mode, dtype, shape: list(number), step: 0 } : {};
     });
     const tensors = new Map(names.map((name) => {
       const first = byte() + 256 * byte();
-      const kind = { ...kinds[first >> 12 === MANY ? number() : first >> 12] };
+      const found = kinds[first >> 12 === MANY ? number() : first >> 12];
+      if (!found) throw new Error('such a kind');
+      const kind = { ...found };
       const crc32c = word();
       if (kind.mode === 'grid') kind.step = new Float32Array(Uint32Array.of(word()).buffer)[0];
       return [name, { crc32c, ...kind, entropy_bits: first % 4096 / 512 + 8 * rawBytes(kind) }];
     }));
-    if (at + 3 < view.byteLength) throw new RangeError('something follows');
+    if (at + 3 < view.byteLength) throw new Error('something follows');
     return tensors;
-  } catch {
-    throw malformed('not as its tensors need it');
+  } catch (error) {
+    throw malformed('not as its tensors need it', undefined, /** @type {Error} */ (error).message);
   }
 }
 

@@ -47,6 +47,11 @@ export function readManifest1({ metadata, tensors, headerBytes }, crc32c) {
         'mode, dtype, shape, step and entropy_bits', JSON.stringify(fields), name);
     }
     if (fields.mode) dtypeBits(fields.dtype, name); // is there such a dtype?
+    const stored = /** @type {import('./safetensors.js').TensorEntry} */ (tensors.get(name));
+    if (fields.mode && (stored.dtype !== 'U8' || stored.shape.length !== 1)) {
+      throw malformed('not stored as a coded tensor', 'U8, one dimension',
+        `${stored.dtype} [${stored.shape}]`, name);
+    }
     result.set(name, { ...fields, crc32c: parseInt(parseCrc(entry.get('crc32c'), name), 16) });
   }
   return { version, tensors: result };

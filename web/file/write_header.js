@@ -100,7 +100,7 @@ const varint = (n) => (n < 128 ? [n] : [n % 128 + 128, ...varint(Math.floor(n / 
 const bytesOf = (word) => [...new Uint8Array(word.buffer)];
 
 /** @param {number[]} bytes zeros are added to a multiple of four */
-function toBase85(bytes) {
+export function toBase85(bytes) {
   const padded = Uint8Array.from({ length: Math.ceil(bytes.length / 4) * 4 }, (_, i) => bytes[i] ?? 0);
   const view = new DataView(padded.buffer);
   let text = '';

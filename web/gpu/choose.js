@@ -39,7 +39,7 @@ async function time(backend) {
  * Opens the best back end: WebGPU, else WebGL2, else wasm.
  *
  * @param {object} [options]
- * @param {Kind[]} [options.prefer] what to try, in this order; one name
+ * @param {Kind | Kind[]} [options.prefer] what to try, in this order; one name
  *   forces it
  * @param {boolean} [options.measure] try all of them, decode a small matrix on each, and keep the
  *   fastest: worth its tenths of a second where the GPU may be a software renderer
@@ -57,7 +57,7 @@ export async function gpu({
   const tried = [];
   /** @type {{backend: Backend, ms: number} | null} */
   let best = null;
-  for (const kind of prefer) {
+  for (const kind of [prefer].flat()) {
     if (!Object.hasOwn(OPEN, kind)) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'no such back end', {
         expected: Object.keys(OPEN).join(', '), got: kind,
@@ -81,7 +81,7 @@ export async function gpu({
   }
   if (!best) {
     throw new HanselError('HANSEL_ERR_ADAPTER', 'no back end opens', {
-      expected: prefer.join(' or '), got: tried.map(({ error }) => error?.message).join('; '),
+      expected: [prefer].flat().join(' or '), got: tried.map(({ error }) => error?.message).join('; '),
     });
   }
   return { gpu: best.backend, kind: best.backend.kind, tried };

@@ -3,7 +3,7 @@
  * rarely wanted is loaded when it is first called.
  */
 import { Codec } from '../core/codec.js';
-import { isConvertible, typedArray } from '../core/dtypes.js';
+import { arrayType, isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { refuse } from '../core/options.js';
@@ -183,31 +183,48 @@ export class Model {
   }
 
   /**
+   * Decodes a tensor into an array of yours.
+   * @template {ArrayBufferView} T
+   * @overload
+   * @param {string} name
+   * @param {ReadOptions<Dtype> & {into: T}} options into: of the kind and size of the result; after an
+   *   error it holds no one knows what
+   * @returns {Promise<T>} into
+   * @throws {HanselError} as below, HANSEL_ERR_ARGUMENT if into does not fit
+   */
+  /**
    * Decodes a tensor.
    * @template {Dtype} [D=Dtype]
+   * @overload
    * @param {string} name
-   * @param {ReadOptions<D> & {shared?: boolean, into?: ArrayBufferView}} [options] shared: the result
-   *   lies in a SharedArrayBuffer, which worker threads fill by themselves; in a page that needs
-   *   cross-origin isolation. into: an array of yours, of as many bytes as the result takes, to be
-   *   filled and returned; after an error it holds no one knows what
+   * @param {ReadOptions<D> & {shared?: boolean}} [options] shared: the result lies in a
+   *   SharedArrayBuffer, which worker threads fill by themselves; in a page that needs cross-origin
+   *   isolation
    * @returns {Promise<ArrayOf<D>>} row-major typed array of the dtype, the caller's: Float32Array for
    *   F32, Int8Array for I8, Uint16Array of bit patterns for F16 and BF16 (web/core/convert.js has
    *   their values), Uint8Array where JavaScript has no type for them
-   * @throws {HanselError} as slices(), HANSEL_ERR_MEMORY, HANSEL_ERR_ARGUMENT if into does not fit
+   * @throws {HanselError} as slices(), HANSEL_ERR_MEMORY
+   */
+  /**
+   * @param {string} name
+   * @param {ReadOptions<Dtype> & {shared?: boolean, into?: ArrayBufferView}} [options]
+   * @returns {Promise<any>}
    */
   async decode(name, { dtype, shared, into, signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'decode');
     const target = this.#target(name, dtype);
     const bytes = Math.ceil(this.tensor(name).weights * dtypeBits(target) / 8);
-    if (into && !(ArrayBuffer.isView(into) && into.byteLength === bytes)) {
+    const type = arrayType(target);
+    if (into && !(into instanceof type && into.byteLength === bytes)) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'into does not fit', {
-        expected: `${bytes} bytes of ${target}`, got: into.byteLength, where: name,
+        expected: `${type.name} of ${bytes} bytes`,
+        got: `${into.constructor.name} of ${into.byteLength}`, where: name,
       });
     }
     const out = into ? new Uint8Array(/** @type {ArrayBuffer} */ (into.buffer), into.byteOffset, bytes)
       : allocate(bytes, name, shared);
     await drain(this.#reader(name, { dtype: target, out, signal, onProgress }).slices());
-    return /** @type {any} */ (into) ?? typedArray(target, out.buffer);
+    return into ?? typedArray(target, out.buffer);
   }
 
   /**
@@ -270,14 +287,16 @@ export class Model {
   /**
    * Checks one tensor: every byte against the manifest's CRC-32C, every stream by decoding it.
    * Reads a coded tensor twice; holds what slices() holds.
-   * @param {string} name @param {{signal?: AbortSignal}} [options]
+   * @param {string} name
+   * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void}} [options] progress in
+   *   weights, of the decoding
    * @throws {HanselError} HANSEL_ERR_CHECKSUM, and as slices(); nothing if the tensor is sound
    */
-  async verify(name, { signal, ...rest } = {}) {
+  async verify(name, { signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'verify');
     const isCoded = this.tensor(name).mode !== 'pass-through';
     if (isCoded) await drain(this.#reader(name, { signal }).chunks());
-    await drain(this.#reader(name, { isBrief: true, signal }).slices());
+    await drain(this.#reader(name, { isBrief: true, signal, onProgress }).slices());
   }
 
   /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */

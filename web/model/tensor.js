@@ -1,5 +1,4 @@
 /** What a file's header and manifest say of a tensor, and where it is. */
-import { HanselError } from '../core/errors.js';
 import { elementCount } from '../file/safetensors.js';
 
 /**
@@ -31,15 +30,9 @@ import { elementCount } from '../file/safetensors.js';
  * @returns {Tensor}
  */
 export function describeTensor(name, stored, entry) {
-  const isCoded = entry?.mode !== undefined;
   /** @type {any} */
-  const said = isCoded ? entry : { ...stored, mode: 'pass-through', step: 0, entropy_bits: null };
+  const said = entry?.mode !== undefined ? entry : { ...stored, mode: 'pass-through', step: 0, entropy_bits: null };
   const { dtype, shape, mode, step, entropy_bits: entropyBits } = said;
-  if (isCoded && (stored.dtype !== 'U8' || stored.shape.length !== 1)) {
-    throw new HanselError('HANSEL_ERR_MANIFEST', 'not stored as a coded tensor', {
-      expected: 'U8, one dimension', got: `${stored.dtype} [${stored.shape}]`, where: name,
-    });
-  }
   const bytes = stored.end - stored.start;
   const weights = elementCount(shape, name);
   return {
