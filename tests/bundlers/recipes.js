@@ -36,7 +36,7 @@ const vite = (version) => {
 
 /** Installed with the development tools: `make test` runs them. @type {Recipe[]} */
 export const CORE = [
-  ...vite('8.4.0'),
+  ...vite('8.3.4'),
   {
     name: 'webpack 5.113.0',
     packages: { webpack: '5.113.0', 'webpack-cli': '7.3.1' },
@@ -56,7 +56,7 @@ export const CORE = [
 
 /** `make bundlers` runs these, too. @type {Recipe[]} */
 export const MORE = [
-  ...vite('5.4.21'), ...vite('6.4.6'), ...vite('7.3.8'),
+  ...vite('5.4.21'), ...vite('6.4.6'), ...vite('7.3.8'), ...vite('8.4.0'),
   {
     name: 'rollup 4.68.8',
     packages: {
