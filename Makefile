@@ -10,7 +10,7 @@ EMCC = emcc
 
 CORE = partition crc32c head values frequencies search plan fold encode encoder \
        encode_blob \
-       hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec
+       hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec prefix
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decoder.h
 

@@ -24,6 +24,12 @@
 #define HANSEL_SYMBOL_BITS 8u  /* (mirrored) shared by the weights of a symbol */
 #define HANSEL_MAX_FOLD 4u     /* weights in a symbol, at most */
 
+/* In a GPU's memory: FORMAT.md appendix A. */
+#define HANSEL_CODE_BITS 12u   /* of a prefix code, at most */
+#define HANSEL_MAX_CODES 4096u /* 1 << HANSEL_CODE_BITS */
+#define HANSEL_CODE_ROWS 4u    /* of a stream */
+#define HANSEL_BLOCK_ROWS 256u /* of 64 streams, which are interleaved */
+
 /* One table entry per slot (mirrored): bias << 20 | symbol << 12 | freq. bias is on
  * top, so that one shift gets it: it is wanted first. */
 #define HANSEL_SYMBOL_SHIFT 12u

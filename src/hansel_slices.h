@@ -91,6 +91,57 @@ uint32_t hansel_crc32c(uint32_t crc, const void *src, size_t src_bytes);
 /* The CRC-32C of two byte sequences end to end, from that of each and the size of the second. */
 uint32_t hansel_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_bytes);
 
+/* ---- weights in a GPU's memory: FORMAT.md appendix A ------------------- */
+
+typedef struct hansel_prefix {
+    uint32_t weights_per_code; /* 1, 2 or 4, of as many rows */
+    uint32_t level_count;      /* values that a weight can have */
+    uint32_t origin;           /* the byte of level 0; level l is (origin + l) mod 256 */
+    uint32_t pad;              /* level of rows beyond the last */
+    uint32_t code_bits;        /* of the longest code */
+    /* By levels, sum(level of row k * level_count^k): length << 16 | bits, the first bit lowest.
+     * 0: never comes. */
+    uint32_t codes[HANSEL_MAX_CODES];
+} hansel_prefix;
+
+/* Memory for hansel_prefix_fit(). */
+typedef struct hansel_prefix_work {
+    uint64_t weights[HANSEL_MAX_CODES], packages[2][HANSEL_MAX_CODES];
+    uint16_t order[HANSEL_MAX_CODES];
+    uint8_t lengths[HANSEL_MAX_CODES];
+    uint8_t is_coin[HANSEL_CODE_BITS][2 * HANSEL_MAX_CODES];
+} hansel_prefix_work;
+
+/*
+ * hansel_prefix_fit() - the cheapest prefix code for what a head says of the weights.
+ *
+ *   blob              with streams (alphabet_size >= 2)
+ *   weights_per_code  1, 2 or 4; 0: as many as cost a 16th more at most
+ *
+ * HANSEL_ERR_ARGUMENT where level_count^weights_per_code exceeds HANSEL_MAX_CODES.
+ */
+hansel_status hansel_prefix_fit(hansel_prefix *prefix, const hansel_blob *blob,
+                                uint32_t weights_per_code, hansel_prefix_work *work);
+
+/* The decoding table, 1 << code_bits entries: weights as signed fields from the highest bit down,
+ * of 8 bits (of 6 with four to a code), the first row's first, and the code's length in the
+ * lowest 4. */
+void hansel_prefix_table(uint32_t *table, const hansel_prefix *prefix);
+
+/*
+ * hansel_prefix_block() - codes some rows of a run of columns.
+ *
+ *   words    receives the streams' words, interleaved: word k of stream l is words[k * lanes + l],
+ *            lanes = ceil(rows / 4). What is longer than a stream is left as it was. NULL: only
+ *            counts
+ *   weights  bytes, as hansel_decode_streams() gives them, `pitch` from row to row
+ *   rows     1 to HANSEL_BLOCK_ROWS
+ *
+ * Returns lanes * the words of the longest stream.
+ */
+uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const uint8_t *weights,
+                             uint64_t pitch, uint32_t rows, uint32_t columns);
+
 /* ---- encoding ---------------------------------------------------------- */
 
 /*

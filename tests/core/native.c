@@ -383,7 +383,7 @@ int main(int argc, char **argv) {
                  {"histogram", test_histogram}, {"arguments", test_arguments},
                  {"options", test_options},     {"refusals", test_refusals},
                  {"names", test_names},         {"all equal", test_all_equal},
-                 {"variants", test_variants}};
+                 {"variants", test_variants},   {"prefix codes", test_prefix}};
     size_t i;
     long before = 0;
     if (argc != 2) {

@@ -36,6 +36,8 @@ hansel_status decode_exact(const uint8_t *src, size_t src_bytes, hansel_fault *f
 void check_decode(const hansel_blob *blob, const bytes *file, const uint8_t *symbols,
                   const uint8_t *values);
 
+void check_prefix(const hansel_blob *blob, const uint8_t *symbols);
+
 void test_vectors(const char *root);
 void test_truncation(const char *root);
 void test_flips(const char *root);
@@ -47,5 +49,6 @@ void test_quantize(void);
 void test_halves(uint32_t dtype);
 void test_planes(void);
 void test_variants(void);
+void test_prefix(void);
 
 #endif

@@ -208,6 +208,7 @@ static void test_vector(const char *root, const char *line) {
     check(hansel_crc32c(0, values, count * size) == json_crc(line, "values_crc32c"), "the values");
     if (blob.stream_count) check_ranges(&blob, &file, symbols);
     check_decode(&blob, &file, symbols, values);
+    check_prefix(&blob, symbols);
 
     again = encode(&v, src, &status);
     check(status == HANSEL_OK && again.count == file.count &&

@@ -1,0 +1,229 @@
+/*
+ * prefix.c - weights as they lie in a GPU's memory: prefix codes of one, two or four weights, in
+ * streams of four rows, interleaved. FORMAT.md appendix A.
+ */
+#include "internal.h"
+
+/* How often each level comes, of 2^slot_bits: of folded symbols, a weight's share of them. */
+static void count_levels(uint64_t counts[256], const hansel_blob *blob) {
+    uint32_t fold = blob->weights_per_symbol, bits = HANSEL_SYMBOL_BITS / fold, symbol, k;
+    memset(counts, 0, 256 * sizeof *counts);
+    for (symbol = 0; symbol < blob->alphabet_size; symbol++) {
+        for (k = 0; k < fold; k++) {
+            counts[symbol >> bits * k & ((1u << bits) - 1)] += blob->freq[symbol];
+        }
+    }
+}
+
+static int is_before(const uint64_t *weights, uint32_t a, uint32_t b) {
+    return weights[a] < weights[b] || (weights[a] == weights[b] && a < b);
+}
+
+static void sift_down(uint16_t *order, const uint64_t *weights, uint32_t at, uint32_t count) {
+    uint16_t moved = order[at];
+    uint32_t child;
+    for (; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && is_before(weights, order[child], order[child + 1])) child++;
+        if (is_before(weights, order[child], moved)) break;
+        order[at] = order[child];
+    }
+    order[at] = moved;
+}
+
+/* Those with weights above 0, by weight, those of equal ones by number: a heap. Returns how many.
+ */
+static uint32_t sort_codes(uint16_t *order, const uint64_t *weights, uint32_t count) {
+    uint32_t found = 0, i;
+    for (i = 0; i < count; i++) {
+        if (weights[i]) order[found++] = (uint16_t)i;
+    }
+    for (i = found / 2; i-- > 0;) sift_down(order, weights, i, found);
+    for (i = found; i-- > 1;) {
+        uint16_t last = order[i];
+        order[i] = order[0];
+        order[0] = last;
+        sift_down(order, weights, 0, i);
+    }
+    return found;
+}
+
+/*
+ * Lengths of the cheapest prefix code of at most HANSEL_CODE_BITS bits: package-merge (L. Larmore
+ * and D. Hirschberg, 1990). Level by level the weights, as coins, are merged with packages of two
+ * from the level before; of those taken in the end each coin makes its code a bit longer.
+ */
+static void limit_lengths(hansel_prefix_work *work, uint32_t count) {
+    const uint64_t *weights = work->weights;
+    uint32_t coins = sort_codes(work->order, weights, count), packages = 0, level, i;
+    uint32_t take = coins > 1 ? 2 * coins - 2 : coins;
+    memset(work->lengths, 0, sizeof work->lengths);
+    for (level = 0; level < HANSEL_CODE_BITS; level++) {
+        const uint64_t *from = work->packages[level & 1];
+        uint64_t *to = work->packages[~level & 1], weight, first = 0;
+        uint32_t coin = 0, package = 0;
+        for (i = 0; coin < coins || package < packages; i++) {
+            int is_coin = coin < coins &&
+                          (package == packages || weights[work->order[coin]] <= from[package]);
+            weight = is_coin ? weights[work->order[coin++]] : from[package++];
+            work->is_coin[level][i] = (uint8_t)is_coin;
+            if (i & 1) to[i / 2] = first + weight;
+            first = weight;
+        }
+        packages = i / 2;
+    }
+    for (; level-- > 0 && take;) {
+        uint32_t taken = 0;
+        for (i = 0; i < take; i++) taken += work->is_coin[level][i];
+        for (i = 0; i < taken; i++) work->lengths[work->order[i]]++;
+        take = 2 * (take - taken);
+    }
+}
+
+/* Makes work->weights and lengths for so many weights to a code, `codes` of them. Returns their
+ * bits, in 2^-(4 * slot_bits) bit a weight. */
+static uint64_t fit_lengths(hansel_prefix_work *work, const uint64_t *counts, uint32_t level_count,
+                            uint32_t slot_bits, uint32_t weights_per_code, uint32_t *codes) {
+    uint32_t count = 1, k, i, code;
+    uint64_t bits = 0;
+    work->weights[0] = 1;
+    for (k = 0; k < weights_per_code; k++) {
+        for (i = level_count; i-- > 0;) { /* the first ones, which are multiplied, at last */
+            for (code = 0; code < count; code++) {
+                work->weights[i * count + code] = work->weights[code] * counts[i];
+            }
+        }
+        count *= level_count;
+    }
+    limit_lengths(work, count);
+    for (code = 0; code < count; code++) bits += work->weights[code] * work->lengths[code];
+    *codes = count;
+    return (bits << slot_bits * (HANSEL_MAX_FOLD - weights_per_code)) / weights_per_code;
+}
+
+/* Canonical codes: by length, then by number, counting up; the first bit is the lowest. */
+static void number_codes(hansel_prefix *prefix, const uint8_t *lengths, uint32_t count) {
+    uint32_t length, code, next = 0, k;
+    memset(prefix->codes, 0, sizeof prefix->codes);
+    prefix->code_bits = 0;
+    for (length = 1; length <= HANSEL_CODE_BITS; length++) {
+        next <<= 1;
+        for (code = 0; code < count; code++) {
+            uint32_t bits = 0;
+            if (lengths[code] != length) continue;
+            for (k = 0; k < length; k++) bits |= (next >> k & 1) << (length - 1 - k);
+            prefix->codes[code] = length << 16 | bits;
+            prefix->code_bits = length;
+            next++;
+        }
+    }
+}
+
+/* Weights to a code, at most: their codes must have numbers, and four of them six bits each. */
+static uint32_t most_per_code(const hansel_prefix *prefix) {
+    uint32_t levels = prefix->level_count, pairs = levels * levels;
+    int32_t low = (int32_t)(prefix->origin ^ 128) - 128, high = low + (int32_t)levels - 1;
+    if (pairs > HANSEL_MAX_CODES) return 1;
+    return pairs * pairs > HANSEL_MAX_CODES || low < -32 || high > 31 ? 2 : 4;
+}
+
+hansel_status hansel_prefix_fit(hansel_prefix *prefix, const hansel_blob *blob,
+                                uint32_t weights_per_code, hansel_prefix_work *work) {
+    uint32_t fold = blob->weights_per_symbol, best = 0, most, codes = 0, slot_bits, i;
+    uint64_t counts[256], best_bits = 0;
+    if (blob->alphabet_size < 2 || weights_per_code > HANSEL_MAX_FOLD || weights_per_code == 3) {
+        return HANSEL_ERR_ARGUMENT;
+    }
+    count_levels(counts, blob);
+    prefix->level_count = fold > 1 ? 1u << HANSEL_SYMBOL_BITS / fold : blob->alphabet_size;
+    while (!counts[prefix->level_count - 1]) prefix->level_count--;
+    prefix->origin = blob->origin;
+    /* Counts of folded weights add up to fold times as much. */
+    slot_bits = blob->slot_bits + fold / 2;
+    most = most_per_code(prefix);
+    if (weights_per_code > most) return HANSEL_ERR_ARGUMENT;
+    if (weights_per_code) best = most = weights_per_code;
+    for (i = best ? most + 1 : 1; i <= most; i *= 2) {
+        uint64_t bits = fit_lengths(work, counts, prefix->level_count, slot_bits, i, &codes);
+        /* Codes of more weights are read in fewer steps: they may cost a 16th more. */
+        if (!best || bits <= best_bits + best_bits / 16) best = i;
+        if (!best_bits || bits < best_bits) best_bits = bits;
+    }
+    fit_lengths(work, counts, prefix->level_count, slot_bits, best, &codes);
+    prefix->weights_per_code = best;
+    number_codes(prefix, work->lengths, codes);
+    prefix->pad = 0;
+    for (i = 1; i < prefix->level_count; i++) {
+        if (counts[i] > counts[prefix->pad]) prefix->pad = i;
+    }
+    return HANSEL_OK;
+}
+
+void hansel_prefix_table(uint32_t *table, const hansel_prefix *prefix) {
+    uint32_t width = prefix->weights_per_code == HANSEL_MAX_FOLD ? 6 : 8, code, slot, k, levels;
+    for (code = 0; code < HANSEL_MAX_CODES; code++) {
+        uint32_t length = prefix->codes[code] >> 16, entry = length;
+        if (!length) continue;
+        for (k = 0, levels = code; k < prefix->weights_per_code; k++) {
+            uint32_t weight = prefix->origin + levels % prefix->level_count;
+            levels /= prefix->level_count;
+            entry |= (weight & ((1u << width) - 1)) << (32 - width * (k + 1));
+        }
+        for (slot = prefix->codes[code] & 0xFFFF; slot < 1u << prefix->code_bits;
+             slot += 1u << length) {
+            table[slot] = entry;
+        }
+    }
+}
+
+/* The writer of one stream. */
+typedef struct bit_writer {
+    uint32_t *words; /* NULL: only counts */
+    uint32_t lanes, at, used;
+    uint64_t bits;
+} bit_writer;
+
+static void put_code(bit_writer *writer, uint32_t code) {
+    writer->bits |= (uint64_t)(code & 0xFFFF) << writer->used;
+    writer->used += code >> 16;
+    if (writer->used < 32) return;
+    if (writer->words) writer->words[(size_t)writer->at * writer->lanes] = (uint32_t)writer->bits;
+    writer->at++;
+    writer->bits >>= 32;
+    writer->used -= 32;
+}
+
+/* A stream: `rows` rows (1 to 4) of `columns` weights. Returns its words. */
+static uint32_t put_stream(uint32_t *words, uint32_t lanes, const hansel_prefix *prefix,
+                           const uint8_t *weights, uint64_t pitch, uint32_t rows,
+                           uint32_t columns) {
+    bit_writer writer = {words, lanes, 0, 0, 0};
+    uint32_t column, row, code, unit;
+    for (column = 0; column < columns; column++) {
+        for (row = code = 0, unit = 1; row < HANSEL_CODE_ROWS; row++) {
+            uint32_t level = prefix->pad;
+            if (row < rows) level = (weights[row * pitch + column] - prefix->origin) & 255;
+            code += unit * level;
+            unit *= prefix->level_count;
+            if ((row + 1) % prefix->weights_per_code == 0) {
+                put_code(&writer, prefix->codes[code]);
+                code = 0;
+                unit = 1;
+            }
+        }
+    }
+    if (writer.used) put_code(&writer, (32 - writer.used) << 16);
+    return writer.at;
+}
+
+uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const uint8_t *weights,
+                             uint64_t pitch, uint32_t rows, uint32_t columns) {
+    uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane, height = 0;
+    for (lane = 0; lane < lanes; lane++) {
+        uint32_t left = rows - lane * HANSEL_CODE_ROWS;
+        uint32_t count = put_stream(words ? words + lane : NULL, lanes, prefix,
+                                    weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch, pitch,
+                                    left < HANSEL_CODE_ROWS ? left : HANSEL_CODE_ROWS, columns);
+        if (count > height) height = count;
+    }
+    return height * lanes;
+}
