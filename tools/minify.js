@@ -126,6 +126,9 @@ await build({
   ...settings, entryPoints: [MODULES.get('hansel')], outdir: undefined,
   outfile: join(root, 'min/all.js'), plugins: [replaceAsset(FILE_URL)],
 });
+for (const [name, entry] of [['all', 'hansel'], ['hansel', 'hansel'], ...ENTRIES.map((one) => [one, one])]) {
+  await writeFile(join(settings.outdir, `${name}.d.ts`), `export * from '../dist/types/${entry}.js';\n`);
+}
 for (const name of waiting) { // grows
   if (done.has(name)) continue;
   done.add(name);
@@ -135,7 +138,8 @@ for (const name of waiting) { // grows
 }
 
 // Another 3 % off what esbuild leaves.
-const made = (await readdir(settings.outdir)).map((name) => join(settings.outdir, name));
+const made = (await readdir(settings.outdir)).filter((name) => name.endsWith('.js'))
+  .map((name) => join(settings.outdir, name));
 for (const path of [...made, join(root, 'dist/worker.js')]) {
   const { code } = await minify(await readFile(path, 'utf8'), {
     module: true, ecma: 2020, compress: { passes: 3, keep_fargs: false, pure_getters: true },

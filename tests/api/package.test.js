@@ -78,7 +78,7 @@ describe('npm package', function () {
       'CHANGELOG.md']) {
       assert.ok(files.includes(path), `${path} is missing`);
     }
-    const known = /^(web\/(?!demo)|shaders\/|min\/\w+\.js$|dist\/(\w+\.(wasm|js|d\.ts)$|types\/(?!demo|cli))|src\/FORMAT\.md$|[A-Z]+(\.md)?$|package\.json$)/;
+    const known = /^(web\/(?!demo)|shaders\/|min\/\w+\.(js|d\.ts)$|dist\/(\w+\.(wasm|js|d\.ts)$|types\/(?!demo|cli))|src\/FORMAT\.md$|[A-Z]+(\.md)?$|package\.json$)/;
     assert.deepEqual(files.filter((path) => !known.test(path)), []);
     assert.ok(size <= 600_000, `${size} bytes packed`);
     console.log(`      ${files.length} files, ${size} bytes packed`);
@@ -132,10 +132,13 @@ console.log('snippet ran', weights.length);`);
   it('has types that a strict TypeScript user can compile against', async () => {
     await writeFile(join(folder, 'user.ts'), `
 import { assets, open, encode, estimate, HanselError } from 'hansel';
+import { open as openAll } from 'hansel/min/all.js';
+import { gpu as minGpu } from 'hansel/min/gpu.js';
 import type { Dtype } from 'hansel';
 assets({ base: '/hansel/' });
 const file: Uint8Array<ArrayBuffer> = await encode({ w: { dtype: 'F32', shape: [2], data: new Float32Array(2) } });
 const model = await open(new Blob([file]), { threads: 2 });
+await (await minGpu()).gpu.load(await openAll(file), 'w');
 const shape: number[] | undefined = model.tensors.get('w')?.shape;
 const dtype: Dtype = model.tensor('w').dtype;
 const floats: Float32Array = await model.decode('w', { dtype: 'F32' });

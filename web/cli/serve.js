@@ -136,7 +136,9 @@ async function mountOf(path, dir) {
     const isDirectory = (await stat(real)).isDirectory();
     if (isDirectory) return { segments: path.split('/').filter(Boolean), dir: real };
   } catch (cause) {
-    throw new HanselError('HANSEL_ERR_SOURCE', 'cannot serve this', { where: dir, cause });
+    throw new HanselError('HANSEL_ERR_SOURCE', 'cannot serve this', {
+      where: dir, got: /** @type {any} */ (cause).code, cause,
+    });
   }
   throw new HanselError('HANSEL_ERR_SOURCE', 'not a directory', { where: dir });
 }

@@ -62,7 +62,7 @@ const MIN_THREADED = 1 << 19;
  * @property {import('../core/dtypes.js').Dtype} dtype
  * @property {number[]} shape
  * @property {'grid' | 'lossless' | 'pass-through'} mode
- * @property {string} reason why it is not coded as asked; '' otherwise
+ * @property {string} reason why it is not coded as asked, or what came of that; '' otherwise
  * @property {number} step
  * @property {number} weights
  * @property {number} rawBytes before @property {number} bytes after
@@ -186,6 +186,7 @@ async function encodeTensor(encoder, spool) {
     await spool.clear();
     return pass('no gain');
   }
+  if (mode === 'grid' && error >= 1) reason = 'nothing is left of it';
   return {
     head,
     crc,
