@@ -95,8 +95,8 @@ ${table([['what', 'S', 'bits', 'M symbols/s', 'to the prototype'],
 
 #### Products on coded weights
 
-The plain kernel multiplies the same weights as int8 bytes (shaders/matvec_plain.wgsl, a row to a${
-  layout === 'group' ? ' workgroup' : 'n invocation'}).
+The plain kernel multiplies the same weights as int8 bytes (shaders/matvec_plain.wgsl, of a single vector four
+rows to a${layout === 'group' ? ' workgroup' : 'n invocation'}, of a batch one).
 
 ${productTable(products)}
 ${glProducts.length ? `
