@@ -5,7 +5,8 @@
 // A fragment writes 4 * TEXELS sums: row j of its stream and vector v of the tile go to component
 // (j * TILE + v) mod 4 of dst(j * TILE + v) / 4. Streams that have more rows than that, or that are
 // too long for one draw, are decoded in passes, and state and cursor wait in textures from one pass
-// to the next (IS_SPLIT). reduce.frag.glsl adds up, scales, and puts rows in order.
+// to the next (IS_SPLIT). reduce.frag.glsl adds up, scales, and puts rows in order. Where a stream does not
+// end as it must the pass's sums are NaN, or for integers what no sum can be.
 
 #ifndef KIND
 #define KIND 0 // 0 grid indices times binary32, 1 indices times integers, 2 lossless weights
@@ -75,8 +76,10 @@ layout(location = 7) out uint dst_cursor;
 #endif
 
 #if KIND == 1
+const uint SPOILT = 0x80000000u; // SPOILT_I8 of reduce.frag.glsl
 ivec4 sum[TILE];
 #else
+const uint SPOILT = 0x7FC00000u; // NaN
 vec4 sum[TILE];
 #endif
 
@@ -210,6 +213,7 @@ void main() {
         state = texelFetch(src_state, src, 0);
         cursor = texelFetch(src_cursor, src, 0).x;
         is_in_tail = done >= coded;
+        is_bad = false; // or an earlier pass said so
     } else
 #endif
     {
@@ -238,6 +242,8 @@ void main() {
             left--;
         }
         if (left == 0u && !is_in_tail) {
+            is_bad = is_bad || cursor != texelFetch(cursors, texel_place(i + 1u), 0).x ||
+                any(lessThan(state, uvec4(HANSEL_STATE_LOW)));
             state -= HANSEL_STATE_LOW;
             is_in_tail = true;
         }
@@ -252,6 +258,13 @@ void main() {
         uvec4 place_of_row = 0u - uvec4(equal(uvec4(0, 1, 2, 3), uvec4(k & 3u)));
         sums[k >> 2] |= uvec4(end_row(0)) & place_of_row;
 #endif
+    }
+    bool is_end = row_end == extent.row_count && column_end == row_steps;
+    is_bad = is_bad || (is_end && any(notEqual(state, uvec4(0u))));
+    if (is_bad && blob.alphabet_size > 1u) { // the streams of one symbol are made up
+        for (int k = 0; k < TEXELS; k++) {
+            sums[k] = uvec4(SPOILT);
+        }
     }
     dst0 = sums[0];
 #if TEXELS > 1

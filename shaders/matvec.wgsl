@@ -4,8 +4,11 @@
 //
 // sums receives, for vector v of the batch, row r and piece p, element
 // (v * rows + r) * pieces + p: scaled, and with the bias, if there is one piece to a row; otherwise
-// reduce.wgsl adds the pieces up.
+// reduce.wgsl adds the pieces up. Of a stream that does not end as it must all sums are NaN, or
+// SPOILT_I8, which no sum can be.
 
+const SPOILT: u32 = 0x7FC00000u;    // NaN
+const SPOILT_I8: u32 = 0x80000000u; // in reduce.wgsl too
 const KIND_F32: u32 = 0u;      // grid indices times binary32
 const KIND_I8: u32 = 1u;       // grid indices times signed bytes, exact
 const KIND_LOSSLESS: u32 = 2u; // weights of lossless planes times binary32
@@ -122,9 +125,14 @@ fn store_sum(index: u32, value: f32, row: u32) {
     sums[index] = bitcast<u32>(result);
 }
 
-fn end_row(row: u32) {
-    let index = product.y_start + product.first_vector * product.y_stride + row * blob.pieces +
+// Of the tile's first vector.
+fn sum_index(row: u32) -> u32 {
+    return product.y_start + product.first_vector * product.y_stride + row * blob.pieces +
         stream_piece;
+}
+
+fn end_row(row: u32) {
+    let index = sum_index(row);
     if (kind == KIND_I8) {
         sums[index] = bitcast<u32>(sum_i8);
         sum_i8 = 0;
@@ -144,6 +152,15 @@ fn end_row(row: u32) {
     }
 }
 
+fn spoil_rows(extent: Extent) {
+    let count = min(product.vector_count - product.first_vector, tile);
+    for (var row = extent.row; row < extent.row + extent.row_count; row++) {
+        for (var v = 0u; v < count; v++) {
+            sums[sum_index(row) + v * product.y_stride] = select(SPOILT, SPOILT_I8, kind == KIND_I8);
+        }
+    }
+}
+
 @compute @workgroup_size(group_size)
 fn matvec_streams(@builtin(workgroup_id) group: vec3<u32>,
                   @builtin(local_invocation_index) invocation: u32) {
@@ -156,5 +173,9 @@ fn matvec_streams(@builtin(workgroup_id) group: vec3<u32>,
     stream_piece = stream % blob.pieces;
     x_0 = product.x_start + product.first_vector * product.x_stride;
     place_vectors(product.vector_count - 1u - product.first_vector, product.x_stride);
-    decode_stream(stream_extent(stream), cursors[i], cursors[i + 1u]);
+    let extent = stream_extent(stream);
+    let is_sound = decode_stream(extent, cursors[i], cursors[i + 1u]);
+    if (!is_sound && blob.alphabet_size > 1u) { // the streams of one symbol are made up
+        spoil_rows(extent);
+    }
 }

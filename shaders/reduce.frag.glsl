@@ -31,6 +31,8 @@ uniform usampler2D bias; // laid out as a vector of dst
 
 layout(location = 0) out uvec4 dst;
 
+const uint SPOILT_I8 = 0x80000000u; // of a stream that does not end as it must
+
 uint load_sum(uint stream, uint part, uint index) {
     uint k = part * reduction.texels + (index >> 2);
     uint x = stream & ((1u << reduction.grid_log2) - 1u);
@@ -45,16 +47,18 @@ uint row_sum(uint row, uint vector) {
     uint first = batch_of_rows * reduction.segments;
     uint index = (local - batch_of_rows * reduction.pass_rows) * reduction.tile + vector;
     int integer = 0;
+    bool is_spoilt = false;
     float sum = 0.0;
     for (uint piece = 0u; piece < reduction.pieces; piece++) {
         for (uint segment = 0u; segment < reduction.segments; segment++) {
             uint bits = load_sum(stream * reduction.pieces + piece, first + segment, index);
             integer += int(bits);
+            is_spoilt = is_spoilt || bits == SPOILT_I8;
             sum += uintBitsToFloat(bits);
         }
     }
     if (reduction.is_integer != 0u) {
-        return uint(integer);
+        return is_spoilt ? SPOILT_I8 : uint(integer);
     }
     sum *= uintBitsToFloat(reduction.scale_bits);
     if (reduction.has_bias != 0u) {

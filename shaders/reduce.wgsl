@@ -1,5 +1,7 @@
 // reduce.wgsl - adds up the pieces of rows that matvec.wgsl left: always in the same order.
 
+const SPOILT_I8: u32 = 0x80000000u; // of a stream that does not end as it must
+
 override is_integer: bool = false;
 override group_size: u32 = 64u;
 
@@ -30,10 +32,13 @@ fn reduce_pieces(@builtin(workgroup_id) group: vec3<u32>,
     let index = reduction.y_start + i / reduction.rows * reduction.y_stride + row;
     if (is_integer) {
         var sum = 0i;
+        var is_spoilt = false;
         for (var piece = 0u; piece < reduction.pieces; piece++) {
-            sum += bitcast<i32>(sums[i * reduction.pieces + piece]);
+            let bits = sums[i * reduction.pieces + piece];
+            sum += bitcast<i32>(bits);
+            is_spoilt = is_spoilt || bits == SPOILT_I8;
         }
-        y[index] = bitcast<u32>(sum);
+        y[index] = select(bitcast<u32>(sum), SPOILT_I8, is_spoilt);
         return;
     }
     var sum = 0.0;

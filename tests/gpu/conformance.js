@@ -3,6 +3,7 @@
  * Each check takes a back end, and returns what is wrong, and how much it looked at.
  */
 import { checkCases } from './cases.js';
+import { checkCorrupt } from './corrupt_cases.js';
 import { checkLifetime } from './lifetime_cases.js';
 import { BAD_PLAIN, badPlain, checkLoad, checkPlain } from './plain_cases.js';
 import {
@@ -53,6 +54,7 @@ export const SUITE = {
     check: async (gpu) => differences(await badPlain(gpu),
       BAD_PLAIN[/** @type {'wasm'} */ (gpu.kind)]),
   },
+  'makes no products of corrupt streams': { least: 50, check: checkCorrupt },
   'decodes once, and can be destroyed amid a call': { least: 80, check: checkLifetime },
 };
 

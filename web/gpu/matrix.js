@@ -255,10 +255,11 @@ export class Matrix {
    * y = W x, decoding coded weights as it goes. The error is that of binary32 sums in the kernel's
    * order: relative to the norm, below 1e-5 for 4096 columns. NaN and infinity go where arithmetic
    * takes them (on WebGL2 as well as the GPU does it). x in F16 gives exactly what the same numbers
-   * give in F32.
+   * give in F32. A result with NaN has the matrix decoded once, to tell whether a stream is corrupt.
    * @param {Vector} x `columns` elements @param {{bias?: Float32Array}} [options] bias: rows
    * @returns {Promise<Float32Array>} rows
-   * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST, _MEMORY
+   * @throws {HanselError} HANSEL_ERR_ARGUMENT, _DTYPE, _LIMIT, _DESTROYED, _LOST, _MEMORY,
+   *   _CORRUPT with the stream
    */
   async matvec(x, { bias, ...rest } = {}) {
     await refuse(rest, 'w.matvec');
@@ -294,10 +295,15 @@ export class Matrix {
   }
 
   /** @type {Multiply} */
-  #multiply(x, batch, bias, integer) {
+  async #multiply(x, batch, bias, integer) {
     const { multiply } = this.products ?? this.store;
-    return this.use(() => /** @type {Multiply} */ (multiply)
+    const result = await this.use(() => /** @type {Multiply} */ (multiply)
       .call(this.products ?? this.store, x, batch, bias, integer));
+    // What a corrupt stream comes to (matvec.wgsl), or x. Decoding tells which, and of what stream.
+    const isOdd = this.store.decode && (integer ? new Int32Array(result).includes(-(2 ** 31))
+      : new Float32Array(result).some(Number.isNaN));
+    if (isOdd) await this.decodeOnGpu();
+    return result;
   }
 
   /**

@@ -1,0 +1,93 @@
+/** Streams that are corrupt under right checksums: no product may come of them, on any device. */
+import { Encoder } from '../../web/core/encoder.js';
+import { encode, open } from '../../web/hansel.js';
+import { forAll, random } from './cases.js';
+import { readFile } from './files.js';
+import { readVectors, wrapBlob } from './vectors.js';
+
+const [HEAD_CRC, PAYLOAD_CRC] = [12, 24]; // src/format.h
+
+/** Shapes of one and several pieces, of many rows to a stream, folded, with a tail and without. @type {any[]} */
+const TENSORS = [
+  { shape: [37, 1001], sigma: 4, options: { streamLength: 256 } },
+  { shape: [3, 20011], sigma: 9, options: { streamLength: 1000 } },
+  { shape: [1000, 3], sigma: 4, options: { streamLength: 4096 } },
+  { shape: [64, 333], sigma: 1.5, options: { streamLength: 512, weightsPerSymbol: 2 } },
+  { shape: [64, 333], sigma: 0.4, options: { streamLength: 512, weightsPerSymbol: 4 } },
+];
+
+/** The coded tensor of a file. @param {Uint8Array} file */
+async function blobOf(file) {
+  const model = await open(file);
+  const { start, end } = model.place('w');
+  return { bytes: file.slice(start, end), model };
+}
+
+/** Makes checksums right again. @param {Encoder} codec @param {Uint8Array} bytes a blob */
+function repair(codec, bytes) {
+  const { headBytes } = codec.readHead(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  view.setUint32(PAYLOAD_CRC, codec.crc32c(bytes.subarray(headBytes)), true);
+  view.setUint32(HEAD_CRC, 0, true);
+  view.setUint32(HEAD_CRC, codec.crc32c(bytes.subarray(0, headBytes)), true);
+}
+
+/** Blobs whose streams are corrupt. @param {Encoder} codec @returns {Promise<{name: string, bytes: Uint8Array}[]>} */
+async function corruptBlobs(codec) {
+  const found = [];
+  for (const { name, file, status } of (await readVectors()).bad) {
+    if (status === 'HANSEL_ERR_CORRUPT') found.push({ name, bytes: await readFile(`tests/vectors/${file}`) });
+  }
+  const r = random(99);
+  for (const { shape, sigma, options } of TENSORS) {
+    const data = new Int8Array(shape[0] * shape[1]).map(() => Math.round(sigma * r.gauss()));
+    const clamped = options.weightsPerSymbol ? data.map((q) => Math.max(-1, Math.min(1, q))) : data;
+    const { bytes } = await blobOf(await encode({ w: { dtype: 'I8', shape, data: clamped } }, options));
+    const { headBytes, wordCount } = codec.readHead(bytes);
+    for (let k = 0; k < 3; k++) {
+      const bad = bytes.slice();
+      bad[headBytes + Math.floor(r.next() * 2 * wordCount)] ^= 1 << Math.floor(8 * r.next());
+      repair(codec, bad);
+      found.push({ name: `${shape} of ${JSON.stringify(options)}, damage ${k}`, bytes: bad });
+    }
+  }
+  return found;
+}
+
+/**
+ * Products of corrupt streams, compared with what decoding in wasm says.
+ * @param {any} gpu @returns {Promise<{problems: string[], count: number}>}
+ */
+export async function checkCorrupt(gpu) {
+  const codec = await Encoder.create();
+  /** @type {string[]} */
+  const problems = [];
+  let count = 0;
+  await forAll(await corruptBlobs(codec), async ({ name, bytes }) => {
+    const model = await open(wrapBlob(codec, bytes, codec.readHead(bytes)));
+    const wanted = await model.symbols('w').then(() => null, (error) => error);
+    if (wanted?.code !== 'HANSEL_ERR_CORRUPT') {
+      problems.push(`${name}: the wasm says ${wanted}`);
+      return;
+    }
+    const w = await gpu.load(model, 'w').catch((/** @type {any} */ error) => error);
+    const x = (/** @type {number} */ batch) => new Float32Array(w.columns * batch).map((_, i) => Math.sin(i));
+    const isNumber = !['F8_E4M3', 'F8_E5M2', 'U8'].includes(w.dtype);
+    /** @type {Record<string, () => Promise<unknown>>} */
+    const calls = w instanceof Error ? { load: () => Promise.reject(w) } : {
+      ...(isNumber ? { matvec: () => w.matvec(x(1)) } : {}),
+      ...(w.rows > 30 ? { matmul: () => w.matmul(x(5), 5) } : {}), // shaders of their own, for some
+      ...(w.mode === 'grid' || w.dtype === 'I8'
+        ? { matvecI8: () => w.matvecI8(new Int8Array(w.columns).fill(3)) } : {}),
+    };
+    for (const [call, run] of Object.entries(calls)) {
+      count++;
+      const error = await run().then(() => null, (e) => e);
+      if (error?.code !== wanted.code || error.got !== wanted.got) {
+        problems.push(`${name}: ${call} gives ${error?.message ?? 'numbers'}, not ${wanted.message}`);
+      }
+    }
+    w.destroy?.();
+  });
+  return { problems, count };
+}
