@@ -128,7 +128,7 @@ static uint32_t most_per_code(const hansel_prefix *prefix) {
 
 hansel_status hansel_prefix_fit(hansel_prefix *prefix, const hansel_blob *blob,
                                 uint32_t weights_per_code, hansel_prefix_work *work) {
-    uint32_t fold = blob->weights_per_symbol, best = 0, most, codes = 0, slot_bits, i;
+    uint32_t fold = blob->weights_per_symbol, best, most, codes = 0, slot_bits, i;
     uint64_t counts[256], best_bits = 0;
     if (blob->alphabet_size < 2 || weights_per_code > HANSEL_MAX_FOLD || weights_per_code == 3) {
         return HANSEL_ERR_ARGUMENT;
@@ -141,8 +141,8 @@ hansel_status hansel_prefix_fit(hansel_prefix *prefix, const hansel_blob *blob,
     slot_bits = blob->slot_bits + fold / 2;
     most = most_per_code(prefix);
     if (weights_per_code > most) return HANSEL_ERR_ARGUMENT;
-    if (weights_per_code) best = most = weights_per_code;
-    for (i = best ? most + 1 : 1; i <= most; i *= 2) {
+    best = weights_per_code;
+    for (i = 1; !weights_per_code && i <= most; i *= 2) {
         uint64_t bits = fit_lengths(work, counts, prefix->level_count, slot_bits, i, &codes);
         /* Codes of more weights are read in fewer steps: they may cost a 16th more. */
         if (!best || bits <= best_bits + best_bits / 16) best = i;

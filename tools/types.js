@@ -22,7 +22,7 @@ for (const path of await readdir(FOLDER, { recursive: true })) {
   const flat = text.replace(/\bWebAssembly\.(\w+)/g, 'WebAssembly_$1');
   const code = flat.replace(/\/\*[^]*?\*\//g, '');
   const names = [...new Set(code.match(NAMES)), ...new Set(code.match(/\bWebAssembly_\w+/g))];
-  if (!names.length || /^type (GPU|Web|HTML|Off|Abort)/m.test(text)) continue;
+  if (!names.length) continue;
   await writeFile(url, flat + names.map((name) => (Object.hasOwn(NO_VALUES, name)
     ? `type ${name} = ${NO_VALUES[/** @type {'GPUBufferUsageFlags'} */ (name)]};\n`
     : typeOf(name, name.replace('_', '.')))).join(''));

@@ -44,14 +44,15 @@ async function openPlain(path, { signal }) {
  *   bytes: number}>} output is written, but not committed
  */
 async function encodeFile(from, to, options) {
-  const { signal, force } = options;
+  const { force, ...coding } = options;
+  const { signal } = options;
   const { model, inputs } = await openPlain(from, options);
   const output = await orClose(model, () => OutputFile.create(to, force, true));
   try {
     const file = codedFile(/** @type {import('node:fs/promises').FileHandle} */ (output.handle),
       to, signal);
     const { header, reports, bytes } = await encodeTo(inputs,
-      { ...options, metadata: model.metadata }, file);
+      { ...coding, metadata: model.metadata }, file);
     await file.finish(header);
     return { output, reports, rawBytes: model.bytes, bytes };
   } catch (error) {

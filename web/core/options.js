@@ -8,14 +8,3 @@
 export async function refuse(rest, call) {
   for (const name in rest) throw (await import('./unknown_option.js')).unknownOption(name, call);
 }
-
-/**
- * As refuse(), of all options.
- * @param {object} options @param {string} call
- */
-export async function refuseUnknown(options, call) {
-  const { OPTIONS } = await import('./unknown_option.js');
-  const known = OPTIONS[call].split(/\s+/);
-  const unknown = Object.entries(options ?? {}).filter(([name]) => !known.includes(name));
-  await refuse(Object.fromEntries(unknown), call);
-}

@@ -2,7 +2,6 @@
 import { HanselError } from './errors.js';
 
 const READ = 'signal onProgress';
-const PRODUCT = 'bias';
 /** The options of each call. @type {Record<string, string>} */
 export const OPTIONS = {
   open: `${READ} threads simd resumable`,
@@ -22,8 +21,8 @@ export const OPTIONS = {
   load: `layout ${READ}`,
   'w.decode': 'dtype',
   'w.decodeRows': 'dtype',
-  'w.matvec': PRODUCT,
-  'w.matmul': PRODUCT,
+  'w.matvec': 'bias',
+  'w.matmul': 'bias',
   'w.verify': 'signal',
 };
 

@@ -6,7 +6,7 @@ import { DTYPES } from '../core/dtypes.js';
 import { Encoder } from '../core/encoder.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
-import { refuseUnknown } from '../core/options.js';
+import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { buildHeader, formatManifest, stampHeader } from '../file/write_header.js';
@@ -91,10 +91,14 @@ export function memorySpool() {
 }
 
 /** @param {EncodeOptions} options @throws {HanselError} HANSEL_ERR_ARGUMENT */
-function checkOptions(options) {
+async function checkOptions(options) {
   const bad = (/** @type {string} */ what, /** @type {string} */ expected,
     /** @type {unknown} */ got) => new HanselError('HANSEL_ERR_ARGUMENT', what, { expected, got });
-  const { step, bits, error, lossless, saturate, streamLength, precision, threads } = options;
+  const {
+    step, bits, error, lossless, saturate, include, exclude, streamLength, precision, weightsPerSymbol,
+    always, threads, metadata = [], signal, onProgress, ...rest
+  } = options;
+  await refuse(rest, 'encode');
   const given = [step, bits, error, lossless || undefined].filter((x) => x !== undefined);
   if (given.length > 1) throw bad('more than one aim', 'one of step, bits, error, lossless', given.length);
   for (const [name, value] of Object.entries({ step, bits, error })) {
@@ -112,18 +116,17 @@ function checkOptions(options) {
     throw bad('impossible stream length', 'a whole number from 4', streamLength);
   }
   checkThreads(threads);
-  if (![undefined, 1, 2, 4].includes(options.weightsPerSymbol)) {
-    throw bad('impossible weightsPerSymbol', '1, 2 or 4', options.weightsPerSymbol);
+  if (![undefined, 1, 2, 4].includes(weightsPerSymbol)) {
+    throw bad('impossible weightsPerSymbol', '1, 2 or 4', weightsPerSymbol);
   }
   if (!whole(precision, 8, 12)) throw bad('impossible precision', '8 to 12', precision);
-  for (const pattern of [options.include, options.exclude]) {
+  for (const pattern of [include, exclude]) {
     try {
       matches(pattern, '');
     } catch {
       throw bad('not a pattern', 'a regular expression', pattern);
     }
   }
-  const { metadata = [] } = options;
   if (!(Object(metadata) === metadata && Symbol.iterator in metadata)) {
     throw bad('impossible metadata', 'a Map or pairs of strings', metadata);
   }
@@ -209,7 +212,7 @@ async function encodeTensor(encoder, spool) {
  * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
  */
 export async function encodeTo(inputs, options, spool) {
-  checkOptions(options);
+  await checkOptions(options);
   const codec = await Encoder.create();
   return encodeAll(inputs, options, spool, codec);
 }
@@ -345,7 +348,6 @@ export function inputsOf(model) {
  * const file = await encode({ w: { dtype: 'F32', shape: [2, 3], data } }, { bits: 4 });
  */
 export async function encode(tensors, options = {}) {
-  await refuseUnknown(options, 'encode');
   const model = /** @type {any} */ (tensors)?.places instanceof Map
     ? /** @type {import('../model/model.js').Model} */ (tensors) : null;
   const entries = model ? [] : tensors && typeof tensors === 'object' ? Symbol.iterator in tensors

@@ -5,8 +5,8 @@
  */
 import { Encoder, SLICE } from '../core/encoder.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { takeTurn } from '../core/turn.js';
 import { refuse } from '../core/options.js';
+import { takeTurn } from '../core/turn.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { chooseMode, inputsOf } from './encode.js';
 

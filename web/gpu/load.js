@@ -1,6 +1,6 @@
 /** Loading tensors: their bytes go to a device as they arrive, as they lie in the file. */
 import { HanselError, checkAborted } from '../core/errors.js';
-import { refuse, refuseUnknown } from '../core/options.js';
+import { refuse } from '../core/options.js';
 import { viewOf } from '../core/vectors.js';
 import { Matrix } from './matrix.js';
 import { RangeWriter } from './parts.js';
@@ -24,13 +24,13 @@ import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
  *   HANSEL_ERR_DTYPE for a tensor that is neither coded nor F32, F16, BF16 or I8
  */
 export async function loadMatrix(gpu, model, name, options = {}) {
-  await refuseUnknown(options, 'load');
   const isPlain = model.tensor(name).mode === 'pass-through';
   return (isPlain ? loadPlain : loadCodedMatrix)(gpu, model, name, options);
 }
 
 /** @type {typeof loadMatrix} */
-async function loadCodedMatrix(gpu, model, name, { signal, onProgress } = {}) {
+async function loadCodedMatrix(gpu, model, name, { signal, onProgress, layout, ...rest } = {}) {
+  await refuse(rest, 'load');
   await gpu.ready();
   const { blob, cursors, chunks } = await model.payload(name, { signal });
   const { dtype, shape, mode, step, rows, columns } = blob;

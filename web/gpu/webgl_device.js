@@ -1,5 +1,5 @@
 /** WebGL2 as a device for matrices, in a page or a worker. web/gpu/webgl_context.js is the context. */
-import { refuseUnknown } from '../core/options.js';
+import { refuse } from '../core/options.js';
 import { loadMatrix } from './load.js';
 import { ROW_ALIGN } from './plain_rows.js';
 import { WebGlCoded } from './webgl_coded.js';
@@ -25,7 +25,8 @@ import { WebGlPlain } from './webgl_plain.js';
  * const symbols = await w.symbols();
  */
 export async function webgl(options = {}) {
-  await refuseUnknown(options, 'webgl');
+  const { gl, canvas, limits, ...rest } = options;
+  await refuse(rest, 'webgl');
   const self = new WebGl(options);
   await self.ready();
   return self;

@@ -1,6 +1,6 @@
 /** WebGPU: the device, its buffers and pipelines, its errors. */
 import { HanselError } from '../core/errors.js';
-import { refuseUnknown } from '../core/options.js';
+import { refuse } from '../core/options.js';
 import { loadMatrix } from './load.js';
 import { ROW_ALIGN } from './plain_rows.js';
 import { PROOF, checkProof } from './proof.js';
@@ -30,7 +30,8 @@ const LOSS_MS = 400;
  * const symbols = await w.symbols();
  */
 export async function webgpu(options = {}) {
-  await refuseUnknown(options, 'webgpu');
+  const { device, gpu, limits, ...rest } = options;
+  await refuse(rest, 'webgpu');
   const self = new WebGpu(options);
   await self.ready();
   return self;
