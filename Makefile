@@ -22,6 +22,8 @@ DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams 
 VALUE_EXPORTS = dequantize join matvec matvec_i8 widen
 ENCODE_EXPORTS = encoder_begin encoder_next scan quantize split histogram fold encode_bound \
                  encode_streams write_head
+# For GPUs: weights to what their memory holds. web/core/recoder.js calls it.
+RECODE_EXPORTS = prefix_fit prefix_table prefix_bound prefix_block pack_fit pack_block
 WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base
 
@@ -35,6 +37,7 @@ WASM_OPT_decode_wasm = -O3
 WASM_OPT_fold = -O2
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize
+WASM_OPT_prefix = -O2
 WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1
 wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
 
@@ -43,7 +46,7 @@ TSC = node node_modules/typescript/bin/tsc
 
 WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
-MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm
+MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm dist/recode.wasm
 
 .PHONY: all help build package site setup demo lint format check test bundlers bench eval fuzz vectors structs clean
 all: build
@@ -93,6 +96,11 @@ dist/decode$(1).wasm: $$(CORE:%=build/wasm$(1)/%.o)
 endef
 $(eval $(call WASM_RULES,,scalar,))
 $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
+
+dist/recode.wasm: build/wasm/prefix.o
+	@mkdir -p dist
+	$(EMCC) $^ $(WASM_LINK) $(RECODE_EXPORTS:%=-Wl,--export=hansel_%) -o $@
+
 .PRECIOUS: build/wasm/%.o build/wasm_simd/%.o
 
 # JavaScript reads the C structs by numbers, which a change of the structs changes.

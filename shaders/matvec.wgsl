@@ -1,6 +1,6 @@
 // matvec.wgsl - y = W x with W still coded: one invocation decodes one stream, uses each weight for
 // all vectors of a tile, and forgets it. The reference for the sums is src/matvec.c. Goes after
-// dot_packed.wgsl or dot_plain.wgsl, halves.wgsl, lossless.wgsl, tile.wgsl and decode_stream.wgsl.
+// dot_packed.wgsl or dot_plain.wgsl, halves.wgsl, lossless_bits.wgsl, lossless.wgsl, tile.wgsl and decode_stream.wgsl.
 //
 // sums receives, for vector v of the batch, row r and piece p, element
 // (v * rows + r) * pieces + p: scaled, and with the bias, if there is one piece to a row; otherwise

@@ -1,4 +1,5 @@
-// reduce.wgsl - adds up the pieces of rows that matvec.wgsl left: always in the same order.
+// reduce.wgsl - adds up the pieces of rows that matvec.wgsl or matvec_streams.wgsl left: always in the
+// same order.
 
 const SPOILT_I8: u32 = 0x80000000u; // of a stream that does not end as it must
 
@@ -10,6 +11,9 @@ struct Reduction {
     group_columns: u32,
     rows: u32,
     pieces: u32,
+    sum_stride: u32,    // of sums, from vector to vector
+    row_stride: u32,    // from row to row
+    piece_stride: u32,
     y_start: u32,     // in elements
     y_stride: u32,    // from vector to vector, in elements
     has_bias: u32,
@@ -29,12 +33,14 @@ fn reduce_pieces(@builtin(workgroup_id) group: vec3<u32>,
         return;
     }
     let row = i % reduction.rows;
-    let index = reduction.y_start + i / reduction.rows * reduction.y_stride + row;
+    let vector = i / reduction.rows;
+    let index = reduction.y_start + vector * reduction.y_stride + row;
+    let first = vector * reduction.sum_stride + row * reduction.row_stride;
     if (is_integer) {
         var sum = 0i;
         var is_spoilt = false;
         for (var piece = 0u; piece < reduction.pieces; piece++) {
-            let bits = sums[i * reduction.pieces + piece];
+            let bits = sums[first + piece * reduction.piece_stride];
             sum += bitcast<i32>(bits);
             is_spoilt = is_spoilt || bits == SPOILT_I8;
         }
@@ -43,7 +49,7 @@ fn reduce_pieces(@builtin(workgroup_id) group: vec3<u32>,
     }
     var sum = 0.0;
     for (var piece = 0u; piece < reduction.pieces; piece++) {
-        sum += bitcast<f32>(sums[i * reduction.pieces + piece]);
+        sum += bitcast<f32>(sums[first + piece * reduction.piece_stride]);
     }
     sum *= reduction.scale;
     if (reduction.has_bias != 0u) {

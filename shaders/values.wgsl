@@ -1,7 +1,7 @@
 // values.wgsl - decoded symbols to weights: mirrors hansel_dequantize and hansel_join of
 // src/values.c. One invocation turns one quad (four symbols) into four weights. FORMAT.md
-// sections 5 and 6. NaNs and subnormals come through as they are. Goes after halves.wgsl and
-// lossless.wgsl.
+// sections 5 and 6. NaNs and subnormals come through as they are. Goes after halves.wgsl,
+// lossless_bits.wgsl and lossless.wgsl.
 
 const HANSEL_LANES: u32 = 4u;
 const HANSEL_GRID: u32 = 0u;
@@ -19,8 +19,8 @@ struct Values {
     dst_dtype: u32,     // HANSEL_F32: a u32 a weight; others: two weights in a u32
     step: f32,
     raw_bytes: u32,
-    raw_start: u32,     // byte of raw where weight raw_weight's bytes begin
-    raw_weight: u32,
+    raw_offset: u32,    // byte of raw where row 0 of the tensor would begin, modulo 2^32
+    raw_pitch: u32,     // bytes from row to row
     limit: f32,         // largest finite number of dst_dtype
 }
 
@@ -61,13 +61,13 @@ fn bfloat_from_float(bits: u32) -> u32 {
 }
 
 // A weight as bits of dst_dtype.
-fn weight_bits(symbol: u32, weight: u32) -> u32 {
+fn weight_bits(symbol: u32, row: u32, column: u32) -> u32 {
     var bits: u32;
     if (values.mode == HANSEL_GRID) {
         let value = values.step * f32(i32(symbol << 24u) >> 24u);
         bits = bitcast<u32>(clamp(value, -values.limit, values.limit));
     } else {
-        let index = values.raw_start + (weight - values.raw_weight) * values.raw_bytes;
+        let index = values.raw_offset + row * values.raw_pitch + column * values.raw_bytes;
         bits = join(symbol, index, values.dtype);
         if (values.dtype == values.dst_dtype) {
             return bits; // NaNs too stay as they are
@@ -89,11 +89,11 @@ fn convert_values(@builtin(workgroup_id) group: vec3<u32>,
     }
     let at = values.first_quad + i;
     let row_quads = (values.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
-    let weight = at / row_quads * values.columns + at % row_quads * HANSEL_LANES;
     let quad_symbols = symbols[at - values.symbols_start];
     var bits: vec4<u32>;
     for (var lane = 0u; lane < HANSEL_LANES; lane++) {
-        bits[lane] = weight_bits((quad_symbols >> (8u * lane)) & 255u, weight + lane);
+        bits[lane] = weight_bits((quad_symbols >> (8u * lane)) & 255u, at / row_quads,
+            at % row_quads * HANSEL_LANES + lane);
     }
     if (values.dst_dtype == HANSEL_F32) {
         for (var lane = 0u; lane < HANSEL_LANES; lane++) {

@@ -26,9 +26,11 @@
 
 /* In a GPU's memory: FORMAT.md appendix A. */
 #define HANSEL_CODE_BITS 12u   /* of a prefix code, at most */
+#define HANSEL_SINGLE_BITS 8u  /* of one weight, at most: four such codes fit 32 bits */
 #define HANSEL_MAX_CODES 4096u /* 1 << HANSEL_CODE_BITS */
 #define HANSEL_CODE_ROWS 4u    /* of a stream */
-#define HANSEL_BLOCK_ROWS 256u /* of 64 streams, which are interleaved */
+#define HANSEL_BLOCK_ROWS 256u
+#define HANSEL_BLOCK_STREAMS 64u /* HANSEL_BLOCK_ROWS / HANSEL_CODE_ROWS, interleaved */
 
 /* One table entry per slot (mirrored): bias << 20 | symbol << 12 | freq. bias is on
  * top, so that one shift gets it: it is wanted first. */

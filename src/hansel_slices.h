@@ -131,16 +131,41 @@ void hansel_prefix_table(uint32_t *table, const hansel_prefix *prefix);
 /*
  * hansel_prefix_block() - codes some rows of a run of columns.
  *
- *   words    receives the streams' words, interleaved: word k of stream l is words[k * lanes + l],
- *            lanes = ceil(rows / 4). What is longer than a stream is left as it was. NULL: only
- *            counts
+ *   words    receives the streams' words, interleaved: word k of stream l is
+ *            words[(k / unit * lanes + l) * unit + k % unit], lanes = ceil(rows / 4). Streams that
+ *            are shorter than the longest are filled up with zeros. Room for hansel_prefix_bound()
  *   weights  bytes, as hansel_decode_streams() gives them, `pitch` from row to row
  *   rows     1 to HANSEL_BLOCK_ROWS
+ *   unit     1 or 4: the longest stream's words are rounded up to a multiple of it
  *
- * Returns lanes * the words of the longest stream.
+ * Returns lanes * the words of the longest stream. Mirror: shaders/recode_prefix.wgsl.
  */
 uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const uint8_t *weights,
-                             uint64_t pitch, uint32_t rows, uint32_t columns);
+                             uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit);
+
+/* Words that it may write. */
+uint32_t hansel_prefix_bound(const hansel_prefix *prefix, uint32_t rows, uint32_t columns,
+                             uint32_t unit);
+
+/* Weights as fields of a few bits: two's complement of weight - center. */
+typedef struct hansel_packed {
+    uint32_t bits;   /* 1, 2, 4 or 8 */
+    uint32_t center; /* as a byte; 0 where signed fields hold the weights as they are */
+} hansel_packed;
+
+/* The smallest fields that hold what a head says of the weights. HANSEL_ERR_ARGUMENT for a blob
+ * without streams (alphabet_size < 2). */
+hansel_status hansel_pack_fit(hansel_packed *packed, const hansel_blob *blob);
+
+/*
+ * hansel_pack_block() - like hansel_prefix_block(), packs some rows of a run of columns.
+ *
+ * Writes and returns lanes * the words of a stream, ceil(columns * bits / 8) rounded up to a
+ * multiple of unit. Bytes of a raw plane are packed with 8 bits, center 0: columns are bytes then.
+ * Mirror: shaders/recode_packed.wgsl.
+ */
+uint32_t hansel_pack_block(uint32_t *words, const hansel_packed *packed, const uint8_t *weights,
+                           uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit);
 
 /* ---- encoding ---------------------------------------------------------- */
 

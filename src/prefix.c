@@ -1,11 +1,12 @@
 /*
- * prefix.c - weights as they lie in a GPU's memory: prefix codes of one, two or four weights, in
- * streams of four rows, interleaved. FORMAT.md appendix A.
+ * prefix.c - weights as they lie in a GPU's memory, in streams of four rows, interleaved: as prefix
+ * codes of one, two or four weights, or as fields of 1 to 8 bits. FORMAT.md appendix A.
  */
 #include "internal.h"
 
-/* How often each level comes, of 2^slot_bits: of folded symbols, a weight's share of them. */
-static void count_levels(uint64_t counts[256], const hansel_blob *blob) {
+/* How often each level comes, of 2^slot_bits: of folded symbols, a weight's share of them. Returns
+ * how many levels there are. */
+static uint32_t count_levels(uint64_t counts[256], const hansel_blob *blob) {
     uint32_t fold = blob->weights_per_symbol, bits = HANSEL_SYMBOL_BITS / fold, symbol, k;
     memset(counts, 0, 256 * sizeof *counts);
     for (symbol = 0; symbol < blob->alphabet_size; symbol++) {
@@ -13,6 +14,8 @@ static void count_levels(uint64_t counts[256], const hansel_blob *blob) {
             counts[symbol >> bits * k & ((1u << bits) - 1)] += blob->freq[symbol];
         }
     }
+    for (symbol = fold > 1 ? 1u << bits : blob->alphabet_size; !counts[symbol - 1];) symbol--;
+    return symbol;
 }
 
 static int is_before(const uint64_t *weights, uint32_t a, uint32_t b) {
@@ -48,16 +51,16 @@ static uint32_t sort_codes(uint16_t *order, const uint64_t *weights, uint32_t co
 }
 
 /*
- * Lengths of the cheapest prefix code of at most HANSEL_CODE_BITS bits: package-merge (L. Larmore
+ * Lengths of the cheapest prefix code of at most `limit` bits: package-merge (L. Larmore
  * and D. Hirschberg, 1990). Level by level the weights, as coins, are merged with packages of two
  * from the level before; of those taken in the end each coin makes its code a bit longer.
  */
-static void limit_lengths(hansel_prefix_work *work, uint32_t count) {
+static void limit_lengths(hansel_prefix_work *work, uint32_t count, uint32_t limit) {
     const uint64_t *weights = work->weights;
     uint32_t coins = sort_codes(work->order, weights, count), packages = 0, level, i;
     uint32_t take = coins > 1 ? 2 * coins - 2 : coins;
     memset(work->lengths, 0, sizeof work->lengths);
-    for (level = 0; level < HANSEL_CODE_BITS; level++) {
+    for (level = 0; level < limit; level++) {
         const uint64_t *from = work->packages[level & 1];
         uint64_t *to = work->packages[~level & 1], weight, first = 0;
         uint32_t coin = 0, package = 0;
@@ -94,7 +97,7 @@ static uint64_t fit_lengths(hansel_prefix_work *work, const uint64_t *counts, ui
         }
         count *= level_count;
     }
-    limit_lengths(work, count);
+    limit_lengths(work, count, weights_per_code == 1 ? HANSEL_SINGLE_BITS : HANSEL_CODE_BITS);
     for (code = 0; code < count; code++) bits += work->weights[code] * work->lengths[code];
     *codes = count;
     return (bits << slot_bits * (HANSEL_MAX_FOLD - weights_per_code)) / weights_per_code;
@@ -133,9 +136,7 @@ hansel_status hansel_prefix_fit(hansel_prefix *prefix, const hansel_blob *blob,
     if (blob->alphabet_size < 2 || weights_per_code > HANSEL_MAX_FOLD || weights_per_code == 3) {
         return HANSEL_ERR_ARGUMENT;
     }
-    count_levels(counts, blob);
-    prefix->level_count = fold > 1 ? 1u << HANSEL_SYMBOL_BITS / fold : blob->alphabet_size;
-    while (!counts[prefix->level_count - 1]) prefix->level_count--;
+    prefix->level_count = count_levels(counts, blob);
     prefix->origin = blob->origin;
     /* Counts of folded weights add up to fold times as much. */
     slot_bits = blob->slot_bits + fold / 2;
@@ -175,55 +176,121 @@ void hansel_prefix_table(uint32_t *table, const hansel_prefix *prefix) {
     }
 }
 
-/* The writer of one stream. */
-typedef struct bit_writer {
-    uint32_t *words; /* NULL: only counts */
-    uint32_t lanes, at, used;
-    uint64_t bits;
-} bit_writer;
-
-static void put_code(bit_writer *writer, uint32_t code) {
-    writer->bits |= (uint64_t)(code & 0xFFFF) << writer->used;
-    writer->used += code >> 16;
-    if (writer->used < 32) return;
-    if (writer->words) writer->words[(size_t)writer->at * writer->lanes] = (uint32_t)writer->bits;
-    writer->at++;
-    writer->bits >>= 32;
-    writer->used -= 32;
+uint32_t hansel_prefix_bound(const hansel_prefix *prefix, uint32_t rows, uint32_t columns,
+                             uint32_t unit) {
+    uint64_t bits =
+        (uint64_t)columns * (HANSEL_CODE_ROWS / prefix->weights_per_code) * prefix->code_bits;
+    uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS;
+    return (uint32_t)((bits + 32 * unit - 1) / (32 * unit)) * unit * lanes;
 }
 
-/* A stream: `rows` rows (1 to 4) of `columns` weights. Returns its words. */
-static uint32_t put_stream(uint32_t *words, uint32_t lanes, const hansel_prefix *prefix,
-                           const uint8_t *weights, uint64_t pitch, uint32_t rows,
-                           uint32_t columns) {
-    bit_writer writer = {words, lanes, 0, 0, 0};
-    uint32_t column, row, code, unit;
+/* Where word k of a stream of a block lies. */
+static size_t word_place(uint32_t k, uint32_t lane, uint32_t lanes, uint32_t unit) {
+    return ((size_t)(k / unit) * lanes + lane) * unit + k % unit;
+}
+
+/* Rows of a stream; beyond the last one, its last. */
+static void stream_rows(const uint8_t *from[HANSEL_CODE_ROWS], const uint8_t *weights,
+                        uint64_t pitch, uint32_t rows) {
+    uint32_t row;
+    for (row = 0; row < HANSEL_CODE_ROWS; row++) {
+        from[row] = weights + (row < rows ? row : rows - 1) * pitch;
+    }
+}
+
+/* A stream's codes. Returns its words. */
+static inline uint32_t put_stream(uint32_t *words, uint32_t lane, uint32_t lanes, uint32_t unit,
+                                  const hansel_prefix *prefix, const uint8_t *weights,
+                                  uint64_t pitch, uint32_t rows, uint32_t columns,
+                                  uint32_t weights_per_code) {
+    const uint8_t *from[HANSEL_CODE_ROWS];
+    uint32_t levels[HANSEL_CODE_ROWS], column, row, used = 0, at = 0;
+    uint64_t bits = 0;
+    stream_rows(from, weights, pitch, rows);
     for (column = 0; column < columns; column++) {
-        for (row = code = 0, unit = 1; row < HANSEL_CODE_ROWS; row++) {
-            uint32_t level = prefix->pad;
-            if (row < rows) level = (weights[row * pitch + column] - prefix->origin) & 255;
-            code += unit * level;
-            unit *= prefix->level_count;
-            if ((row + 1) % prefix->weights_per_code == 0) {
-                put_code(&writer, prefix->codes[code]);
-                code = 0;
-                unit = 1;
+        for (row = 0; row < HANSEL_CODE_ROWS; row++) {
+            levels[row] = row < rows ? (from[row][column] - prefix->origin) & 255 : prefix->pad;
+        }
+        for (row = 0; row < HANSEL_CODE_ROWS; row += weights_per_code) {
+            uint32_t number = levels[row + weights_per_code - 1], k, code;
+            for (k = weights_per_code - 1; k-- > 0;) {
+                number = number * prefix->level_count + levels[row + k];
+            }
+            code = prefix->codes[number];
+            bits |= (uint64_t)(code & 0xFFFF) << used;
+            used += code >> 16;
+            if (used >= 32) {
+                words[word_place(at++, lane, lanes, unit)] = (uint32_t)bits;
+                bits >>= 32;
+                used -= 32;
             }
         }
     }
-    if (writer.used) put_code(&writer, (32 - writer.used) << 16);
-    return writer.at;
+    if (used) words[word_place(at++, lane, lanes, unit)] = (uint32_t)bits;
+    return at;
 }
 
 uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const uint8_t *weights,
-                             uint64_t pitch, uint32_t rows, uint32_t columns) {
+                             uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit) {
     uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane, height = 0;
+    uint32_t ends[HANSEL_BLOCK_STREAMS];
     for (lane = 0; lane < lanes; lane++) {
         uint32_t left = rows - lane * HANSEL_CODE_ROWS;
-        uint32_t count = put_stream(words ? words + lane : NULL, lanes, prefix,
-                                    weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch, pitch,
-                                    left < HANSEL_CODE_ROWS ? left : HANSEL_CODE_ROWS, columns);
-        if (count > height) height = count;
+        const uint8_t *first = weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch;
+        if (left > HANSEL_CODE_ROWS) left = HANSEL_CODE_ROWS;
+        /* One call for each number, so that the compiler makes loops of their own for them. */
+        ends[lane] =
+            prefix->weights_per_code == 2
+                ? put_stream(words, lane, lanes, unit, prefix, first, pitch, left, columns, 2)
+            : prefix->weights_per_code == 1
+                ? put_stream(words, lane, lanes, unit, prefix, first, pitch, left, columns, 1)
+                : put_stream(words, lane, lanes, unit, prefix, first, pitch, left, columns, 4);
+        if (ends[lane] > height) height = ends[lane];
+    }
+    height = (height + unit - 1) / unit * unit;
+    for (lane = 0; lane < lanes; lane++) {
+        for (; ends[lane] < height; ends[lane]++) {
+            words[word_place(ends[lane], lane, lanes, unit)] = 0;
+        }
+    }
+    return height * lanes;
+}
+
+hansel_status hansel_pack_fit(hansel_packed *packed, const hansel_blob *blob) {
+    uint64_t counts[256];
+    uint32_t levels, half;
+    int32_t low = (int32_t)(blob->origin ^ 128) - 128;
+    if (blob->alphabet_size < 2) return HANSEL_ERR_ARGUMENT;
+    levels = count_levels(counts, blob);
+    for (packed->bits = 1; levels > 1u << packed->bits;) packed->bits *= 2;
+    if (low + (int32_t)levels > 128) packed->bits = 8; /* from 127 on to -128 */
+    half = 1u << (packed->bits - 1);
+    packed->center = 0;
+    if (low < -(int32_t)half || low + (int32_t)levels > (int32_t)half) {
+        packed->center = packed->bits < 8 ? (uint32_t)(low + (int32_t)half) & 255 : 0;
+    }
+    return HANSEL_OK;
+}
+
+uint32_t hansel_pack_block(uint32_t *words, const hansel_packed *packed, const uint8_t *weights,
+                           uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit) {
+    uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane, k, row, i;
+    uint32_t fields = 8 / packed->bits, mask = (1u << packed->bits) - 1;
+    uint32_t height = ((columns + fields - 1) / fields + unit - 1) / unit * unit;
+    for (lane = 0; lane < lanes; lane++) {
+        uint32_t left = rows - lane * HANSEL_CODE_ROWS;
+        const uint8_t *first = weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch;
+        if (left > HANSEL_CODE_ROWS) left = HANSEL_CODE_ROWS;
+        for (k = 0; k < height; k++) {
+            uint32_t word = 0;
+            for (i = 0; i < fields && k * fields + i < columns; i++) {
+                for (row = 0; row < left; row++) {
+                    uint32_t weight = first[row * pitch + k * fields + i];
+                    word |= ((weight - packed->center) & mask) << (8 * row + packed->bits * i);
+                }
+            }
+            words[word_place(k, lane, lanes, unit)] = word;
+        }
     }
     return height * lanes;
 }

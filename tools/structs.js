@@ -18,11 +18,14 @@ const STRUCTS = {
   stats: ['sum_squares', 'sum_error', 'max_error', 'low', 'high', 'saturated'],
   options: ['step', 'target', 'goal', 'lossless', 'clamp', 'stream_length', 'slot_bits',
     'weights_per_symbol'],
+  prefix: ['weights_per_code', 'level_count', 'origin', 'pad', 'code_bits', 'codes'],
+  prefix_work: [],
+  packed: ['bits', 'center'],
   encoder: ['blob', 'stats', 'counts', 'bits', 'error', 'entropy', 'work'],
 };
 /** Constants, without HANSEL_. */
 const CONSTANTS = ['FIXED_BYTES', 'MAX_SLOTS', 'SLICE', 'TARGET_BITS', 'TARGET_ERROR', 'WORK_DONE',
-  'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE'];
+  'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE', 'MAX_CODES', 'CODE_ROWS', 'BLOCK_ROWS'];
 
 /** Name in JavaScript and expression in C. */
 const numbers = [

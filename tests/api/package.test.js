@@ -73,7 +73,7 @@ describe('npm package', function () {
 
   it('holds what it needs and nothing else', () => {
     for (const path of ['README.md', 'LICENSE', 'web/hansel.js', 'web/cli.js', 'src/FORMAT.md',
-      'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/decode.wasm', 'dist/decode_simd.wasm',
+      'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/decode.wasm', 'dist/decode_simd.wasm', 'dist/recode.wasm',
       'dist/worker.js', 'dist/wgsl.js', 'dist/glsl.js', 'dist/types/hansel.d.ts', 'min/hansel.js',
       'CHANGELOG.md']) {
       assert.ok(files.includes(path), `${path} is missing`);
@@ -87,7 +87,7 @@ describe('npm package', function () {
   it('is small: the modules, and what a page loads to decode', async () => {
     const installed = join(folder, 'node_modules/hansel');
     const limits = {
-      'decode.wasm': 14, 'decode_simd.wasm': 20, 'hansel.wasm': 21, 'hansel_simd.wasm': 24,
+      'decode.wasm': 14, 'decode_simd.wasm': 20, 'hansel.wasm': 21, 'hansel_simd.wasm': 24, 'recode.wasm': 6,
     };
     const sizes = {};
     for (const [name, kib] of Object.entries(limits)) {

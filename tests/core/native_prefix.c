@@ -59,7 +59,7 @@ static void check_code(const hansel_prefix *prefix, const uint32_t *table) {
 /* Reads a block back, by the text of the appendix alone. */
 static void check_block(const hansel_prefix *prefix, const uint32_t *table, const uint32_t *words,
                         uint32_t count, const uint8_t *weights, uint64_t pitch, uint32_t rows,
-                        uint32_t columns) {
+                        uint32_t columns, uint32_t unit) {
     uint32_t lanes = (rows + 3) / 4, lane, column, row, k, wrong = 0;
     uint32_t width = prefix->weights_per_code == 4 ? 6 : 8;
     for (lane = 0; lane < lanes; lane++) {
@@ -68,7 +68,8 @@ static void check_block(const hansel_prefix *prefix, const uint32_t *table, cons
             for (row = 0; row < 4; row += prefix->weights_per_code) {
                 uint32_t window = 0, bit, entry;
                 for (bit = 0; bit < prefix->code_bits; bit++) {
-                    uint64_t word = (at + bit) / 32 * lanes + lane;
+                    uint64_t i = (at + bit) / 32;
+                    uint64_t word = (i / unit * lanes + lane) * unit + i % unit;
                     uint32_t value = word < count ? words[word] : 0;
                     window |= (value >> (at + bit) % 32 & 1) << bit;
                 }
@@ -84,32 +85,66 @@ static void check_block(const hansel_prefix *prefix, const uint32_t *table, cons
         }
         check((at + 31) / 32 * lanes <= count, "a stream of %u bits in %u words", (uint32_t)at,
               count);
+        for (at = (at + 31) / 32; at < count / lanes; at++) {
+            wrong += words[(at / unit * lanes + lane) * unit + at % unit] != 0;
+        }
     }
     check(wrong == 0, "%u weights differ", wrong);
 }
 
-static void check_weights(const hansel_prefix *prefix, const uint8_t *weights, uint64_t pitch,
-                          uint32_t rows, uint32_t columns) {
-    uint32_t *table = allocate(sizeof *table << prefix->code_bits), row, column;
-    memset(table, 0, sizeof *table << prefix->code_bits);
-    hansel_prefix_table(table, prefix);
-    check_code(prefix, table);
+static void check_packed(const hansel_packed *packed, const uint32_t *words, uint32_t count,
+                         const uint8_t *weights, uint64_t pitch, uint32_t rows, uint32_t columns,
+                         uint32_t unit) {
+    uint32_t lanes = (rows + 3) / 4, row, column, wrong = 0, sign = 1u << (packed->bits - 1);
+    for (row = 0; row < rows; row++) {
+        for (column = 0; column < columns; column++) {
+            uint32_t k = column * packed->bits / 8, at = column * packed->bits % 8 + row % 4 * 8;
+            uint32_t word = (k / unit * lanes + row / 4) * unit + k % unit;
+            uint32_t field = word < count ? words[word] >> at & (2 * sign - 1) : 0;
+            wrong +=
+                (uint8_t)((field ^ sign) - sign + packed->center) != weights[row * pitch + column];
+        }
+    }
+    check(wrong == 0, "%u weights of %u bits differ", wrong, packed->bits);
+}
+
+/* All blocks of a matrix, of prefix codes (packed NULL) or fields. */
+static void check_blocks(const hansel_prefix *prefix, const uint32_t *table,
+                         const hansel_packed *packed, const uint8_t *weights, uint64_t pitch,
+                         uint32_t rows, uint32_t columns, uint32_t unit) {
+    uint32_t row, column;
     for (row = 0; row < rows; row += HANSEL_BLOCK_ROWS) {
         for (column = 0; column < columns; column += SEGMENT) {
             uint32_t high = rows - row < HANSEL_BLOCK_ROWS ? rows - row : HANSEL_BLOCK_ROWS;
             uint32_t wide = columns - column < SEGMENT ? columns - column : SEGMENT;
             const uint8_t *from = weights + row * pitch + column;
-            uint32_t count = hansel_prefix_block(NULL, prefix, from, pitch, high, wide);
-            uint32_t *words = allocate((count + 1) * sizeof *words);
-            memset(words, 0, (count + 1) * sizeof *words);
-            words[count] = 0xA5A5A5A5;
-            check(hansel_prefix_block(words, prefix, from, pitch, high, wide) == count,
-                  "counts differ");
-            check(words[count] == 0xA5A5A5A5, "writes beyond its words");
-            check_block(prefix, table, words, count, from, pitch, high, wide);
+            uint32_t room = packed ? (high + 3) / 4 * (wide + 3) : 0, count;
+            uint32_t *words;
+            if (!packed) room = hansel_prefix_bound(prefix, high, wide, unit);
+            words = allocate((room + 1) * sizeof *words);
+            memset(words, 0x5A, room * sizeof *words);
+            words[room] = 0xA5A5A5A5;
+            if (packed) {
+                count = hansel_pack_block(words, packed, from, pitch, high, wide, unit);
+                check_packed(packed, words, count, from, pitch, high, wide, unit);
+            } else {
+                count = hansel_prefix_block(words, prefix, from, pitch, high, wide, unit);
+                check_block(prefix, table, words, count, from, pitch, high, wide, unit);
+            }
+            check(count <= room && words[room] == 0xA5A5A5A5, "writes beyond its room");
             free(words);
         }
     }
+}
+
+static void check_weights(const hansel_prefix *prefix, const uint8_t *weights, uint64_t pitch,
+                          uint32_t rows, uint32_t columns) {
+    uint32_t *table = allocate(sizeof *table << prefix->code_bits);
+    memset(table, 0, sizeof *table << prefix->code_bits);
+    hansel_prefix_table(table, prefix);
+    check_code(prefix, table);
+    check_blocks(prefix, table, NULL, weights, pitch, rows, columns, 1);
+    check_blocks(prefix, table, NULL, weights, pitch, rows, columns, 4);
     free(table);
 }
 
@@ -117,12 +152,17 @@ static void check_weights(const hansel_prefix *prefix, const uint8_t *weights, u
 void check_prefix(const hansel_blob *blob, const uint8_t *symbols) {
     hansel_prefix *prefix = allocate(sizeof *prefix);
     hansel_prefix_work *work = allocate(sizeof *work);
+    hansel_packed packed;
     uint32_t rows = blob->rows < MOST_ROWS ? (uint32_t)blob->rows : MOST_ROWS, per;
     uint32_t columns = blob->columns < MOST_COLUMNS ? (uint32_t)blob->columns : MOST_COLUMNS;
     if (blob->alphabet_size < 2) {
-        check(hansel_prefix_fit(prefix, blob, 0, work) == HANSEL_ERR_ARGUMENT,
+        check(hansel_prefix_fit(prefix, blob, 0, work) == HANSEL_ERR_ARGUMENT &&
+                  hansel_pack_fit(&packed, blob) == HANSEL_ERR_ARGUMENT,
               "a code of one level");
     } else {
+        check(hansel_pack_fit(&packed, blob) == HANSEL_OK, "fields for %u", blob->alphabet_size);
+        check_blocks(prefix, NULL, &packed, symbols, blob->columns, rows, columns, 1);
+        check_blocks(prefix, NULL, &packed, symbols, blob->columns, rows, columns, 4);
         for (per = 0; per <= 4; per++) {
             hansel_status status = hansel_prefix_fit(prefix, blob, per, work);
             uint64_t codes = 1;
@@ -163,7 +203,7 @@ void test_prefix(void) {
         check(hansel_prefix_fit(prefix, &blob, 1, work) == HANSEL_OK, "round %u", round);
         for (i = 0; i < count; i++) bits += counts[i] * (prefix->codes[i] >> 16);
         free_bits = huffman_bits(counts, count, &longest);
-        limited = longest > HANSEL_CODE_BITS;
+        limited = longest > HANSEL_SINGLE_BITS;
         check(limited ? bits >= free_bits : bits == free_bits, "%u levels: %u bits, not %u", count,
               (uint32_t)bits, (uint32_t)free_bits);
     }

@@ -102,7 +102,7 @@ describe('WebGPU on Dawn', function () {
   }));
 
   it('names a stream that is damaged on the GPU', () => withGpu({}, async (gpu) => {
-    const w = await gpu.load(await open(await coded([64, 256], { streamLength: 256 })), 'w');
+    const w = await gpu.load(await open(await coded([64, 256], { streamLength: 256 })), 'w', { as: 'coded' });
     const [part] = w.parts;
     gpu.device.queue.writeBuffer(part.words, part.words.size - 64, new Uint32Array(8).fill(0x12345678));
     await assert.rejects(w.symbols(), { code: 'HANSEL_ERR_CORRUPT' });

@@ -18,7 +18,7 @@ export const OPTIONS = {
   gpu: 'prefer measure',
   webgpu: 'device gpu limits',
   webgl: 'gl canvas limits',
-  load: `layout ${READ}`,
+  load: `as recode layout ${READ}`,
   'w.decode': 'dtype',
   'w.decodeRows': 'dtype',
   'w.matvec': 'bias',

@@ -41,8 +41,11 @@ export const hasSimd = () => WebAssembly.validate(SIMD_PROBE);
  * @returns {Promise<WebAssembly.Module>}
  */
 export function loadModule({ simd = hasSimd(), decoder = false } = {}) {
-  const suffix = simd ? '_simd.wasm' : '.wasm';
-  const file = `${decoder ? 'decode' : 'hansel'}${suffix}`;
+  return loadFile(`${decoder ? 'decode' : 'hansel'}${simd ? '_simd.wasm' : '.wasm'}`);
+}
+
+/** @param {string} file in dist/ @returns {Promise<WebAssembly.Module>} loaded once */
+export function loadFile(file) {
   const module = modules.get(file) ?? compile(file);
   modules.set(file, module);
   return module;

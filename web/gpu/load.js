@@ -11,6 +11,12 @@ import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
  * @typedef {object} LoadOptions
  * @property {AbortSignal} [signal]
  * @property {(progress: {done: number, total: number, tensor: string}) => void} [onProgress] in bytes
+ * @property {import('./recode.js').Form} [as] how coded weights are to lie in a GPU's memory: 'prefix',
+ *   codes that are multiplied quickly, or 'packed' in 1, 2, 4 or 8 bits, quicker still, both made as they are
+ *   loaded; or 'coded' as they came, which is the smallest and slowest. 'auto', the default, takes what
+ *   suits weights and device; the CPU keeps them coded. The matrix' `form` says what came of it
+ * @property {'auto' | 'gpu' | 'cpu'} [recode] who makes them: by default the GPU, where it is one and has
+ *   WebGPU
  * @property {import('./plain_rows.js').Layout} [layout] of a tensor that is not coded; by default
  *   what suits the device
  */
@@ -29,11 +35,46 @@ export async function loadMatrix(gpu, model, name, options = {}) {
 }
 
 /** @type {typeof loadMatrix} */
-async function loadCodedMatrix(gpu, model, name, { signal, onProgress, layout, ...rest } = {}) {
+async function loadCodedMatrix(gpu, model, name, options = {}) {
+  const { signal, onProgress, layout, as = 'auto', recode = 'auto', ...rest } = options;
   await refuse(rest, 'load');
+  const recoding = gpu.makeStreams && await import('./recode.js');
+  recoding?.checkForm(as, name);
+  checkRecoder(recode, name);
   await gpu.ready();
-  const { blob, cursors, chunks } = await model.payload(name, { signal });
+  const payload = await model.payload(name, { signal });
+  const { blob } = payload;
   const { dtype, shape, mode, step, rows, columns } = blob;
+  const facts = {
+    name, dtype, shape, mode, step, rows, columns, scale: mode === 'grid' ? step : 1, model,
+  };
+  try {
+    const code = await recoding?.pickCode(as, blob, gpu);
+    if (!code) return new Matrix(gpu, await loadAsIs(gpu, model, name, payload, options), facts);
+    const { loadStreams } = await import('./load_streams.js');
+    const onGpu = Boolean(gpu.recodes) && (recode === 'gpu' || (recode === 'auto' && !gpu.isSoftware));
+    return new Matrix(gpu,
+      await loadStreams(gpu, model, name, payload, code, { signal, onProgress, onGpu }), facts);
+  } finally {
+    await payload.chunks.return(undefined);
+  }
+}
+
+/** @param {unknown} recode @param {string} where @throws {HanselError} HANSEL_ERR_ARGUMENT */
+function checkRecoder(recode, where) {
+  if (['auto', 'gpu', 'cpu'].includes(/** @type {string} */ (recode))) return;
+  throw new HanselError('HANSEL_ERR_ARGUMENT', 'nobody of that name codes weights', {
+    expected: 'auto, gpu or cpu', got: recode, where,
+  });
+}
+
+/**
+ * Coded weights as they lie in the file.
+ * @param {any} gpu @param {Model} model @param {string} name
+ * @param {Awaited<ReturnType<Model['payload']>>} payload @param {LoadOptions} options
+ * @returns {Promise<any>} the store
+ */
+async function loadAsIs(gpu, model, name, { blob, cursors, chunks }, { signal, onProgress }) {
   const store = gpu.makeCoded(name, blob, model.codec);
   try {
     await gpu.guard(() => store.allocate(cursors));
@@ -48,14 +89,10 @@ async function loadCodedMatrix(gpu, model, name, { signal, onProgress, layout, .
       onProgress?.({ done: writer.at, total, tensor: name });
     }
     await gpu.guard(() => store.checkAlive());
-    return new Matrix(gpu, store, {
-      name, dtype, shape, mode, step, rows, columns, scale: mode === 'grid' ? step : 1, model,
-    });
+    return store;
   } catch (error) {
     store.free();
     throw error;
-  } finally {
-    await chunks.return(undefined);
   }
 }
 
@@ -70,7 +107,8 @@ async function loadCodedMatrix(gpu, model, name, { signal, onProgress, layout, .
  * const head = await loadPlain(gpu, model, 'lm_head.weight');
  * const y = await head.matvec(x);
  */
-export async function loadPlain(gpu, model, name, { signal, onProgress, layout, ...rest } = {}) {
+export async function loadPlain(gpu, model, name, options = {}) {
+  const { signal, onProgress, layout, as, recode, ...rest } = options; // as, recode: of coded ones
   await refuse(rest, 'load');
   const { dtype, shape, mode, bytes: total } = model.tensor(name);
   if (mode !== 'pass-through') {

@@ -29,6 +29,8 @@ import { verifyCoded, verifyPlain } from './verify.js';
  * @property {() => void} checkAlive
  * @property {() => void} free
  * @property {boolean} isFreed
+ * @property {'prefix' | 'packed' | 'coded' | 'plain'} form how the weights lie
+ * @property {number} bytes that they take
  * @property {() => Promise<void>} [decode] coded weights on a GPU: to its memory, each part's
  *   `symbols`; throws HANSEL_ERR_CORRUPT with the stream
  * @property {(target: string, first: number, count: number, out: Uint8Array) => Promise<void>} read
@@ -83,6 +85,17 @@ export class Matrix {
   /** The former name of rowQuads. @returns {number} */
   get rowSteps() {
     return this.rowQuads;
+  }
+
+  /** How the weights lie there: 'prefix' or 'packed' codes (FORMAT.md appendix A), 'coded' as in the
+   * file, or 'plain'. */
+  get form() {
+    return this.store.form;
+  }
+
+  /** Bytes that they take on the device; decoded copies and scratch are not counted. */
+  get bytes() {
+    return this.store.bytes;
   }
 
   /** How it lies on the device: as many ranges as the device's limits need. */
@@ -300,7 +313,7 @@ export class Matrix {
     const result = await this.use(() => /** @type {Multiply} */ (multiply)
       .call(this.products ?? this.store, x, batch, bias, integer));
     // What a corrupt stream comes to (matvec.wgsl), or x. Decoding tells which, and of what stream.
-    const isOdd = this.store.decode && (integer ? new Int32Array(result).includes(-(2 ** 31))
+    const isOdd = this.store.decode && this.form === 'coded' && (integer ? new Int32Array(result).includes(-(2 ** 31))
       : new Float32Array(result).some(Number.isNaN));
     if (isOdd) await this.decodeOnGpu();
     return result;

@@ -25,18 +25,57 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
     variants: [{ weights_per_symbol: [1, 2, 4], pairs: [0, 1] }],
   },
   values: {
-    files: ['halves.wgsl', 'lossless.wgsl', 'values.wgsl'],
+    files: ['halves.wgsl', 'lossless_bits.wgsl', 'lossless.wgsl', 'values.wgsl'],
     entries: ['convert_values'],
     variants: [{}],
   },
   checksum: { files: ['checksum.wgsl'], entries: ['checksum_streams'], variants: [{}] },
   matvec: {
-    files: [DOT, 'halves.wgsl', 'lossless.wgsl', 'tile.wgsl', 'decode_stream.wgsl', 'matvec.wgsl'],
+    files: [DOT, 'halves.wgsl', 'lossless_bits.wgsl', 'lossless.wgsl', 'tile.wgsl', 'decode_stream.wgsl',
+      'matvec.wgsl'],
     entries: ['matvec_streams'],
     variants: [
       { kind: [0, 1], tile: [1, 4], weights_per_symbol: [1, 2, 4] },
       { kind: [2], tile: [1, 4] },
     ],
+  },
+  matvec_prefix: {
+    files: ['halves.wgsl', 'lossless_bits.wgsl', 'streams.wgsl', 'streams_prefix.wgsl', 'matvec_prefix.wgsl',
+      'matvec_streams.wgsl'],
+    entries: ['matvec_streams'],
+    variants: [
+      { weights_per_code: [1, 2], has_halves: [0, 1], tile: [1, 4, 8] },
+      { weights_per_code: [4], tile: [1, 4, 8] },
+      { weights_per_code: [1, 2, 4], kind: [1] },
+      { weights_per_code: [1, 2, 4], kind: [2], tile: [1, 4, 8] },
+    ],
+  },
+  matvec_packed: {
+    files: ['halves.wgsl', 'lossless_bits.wgsl', 'streams.wgsl', 'streams_packed.wgsl', 'matvec_packed.wgsl',
+      'matvec_streams.wgsl'],
+    entries: ['matvec_streams'],
+    variants: [
+      { bits: [1, 2, 4], has_center: [0, 1], tile: [1, 4, 8] }, { bits: [8], tile: [1, 4, 8] },
+      { bits: [1, 2, 4, 8], kind: [1], has_center: [0, 1] }, { bits: [8], kind: [2], tile: [1, 4, 8] },
+    ],
+  },
+  recode: {
+    files: ['streams.wgsl', 'recode.wgsl'],
+    entries: ['recode_prefix'],
+    variants: [{ weights_per_code: [1, 2, 4], is_write: [0, 1] }],
+  },
+  recode_packed: {
+    files: ['streams.wgsl', 'recode.wgsl'], entries: ['recode_packed'], variants: [{ bits: [1, 2, 4, 8] }],
+  },
+  unpack_prefix: {
+    files: ['streams.wgsl', 'streams_prefix.wgsl', 'unpack.wgsl'],
+    entries: ['unpack_streams'],
+    variants: [{ weights_per_code: [1, 2, 4] }],
+  },
+  unpack_packed: {
+    files: ['streams.wgsl', 'streams_packed.wgsl', 'unpack.wgsl'],
+    entries: ['unpack_streams'],
+    variants: [{ bits: [1, 2, 4, 8] }],
   },
   matvec_plain: {
     files: [DOT, 'tile.wgsl', 'matvec_plain.wgsl'],

@@ -8,6 +8,10 @@ import { HanselError } from '../core/errors.js';
 export class Store {
   /** Ranges of streams, or of rows, each in memory of its own. @type {any[]} */
   parts = [];
+  /** How the weights lie there. */
+  form = /** @type {'prefix' | 'packed' | 'coded' | 'plain'} */ ('coded');
+  /** Bytes that they take there: decoded copies and scratch are not counted. */
+  bytes = 0;
   /** @type {Set<T>} */
   #kept = new Set();
   #isFreed = false;
@@ -58,5 +62,6 @@ export class Store {
     for (const thing of this.#kept) this.gpu.free(thing);
     this.#kept.clear();
     this.parts = [];
+    this.bytes = 0;
   }
 }

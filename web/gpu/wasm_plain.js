@@ -20,6 +20,7 @@ export class WasmPlain extends Store {
    */
   constructor(gpu, name, plain, codec) {
     super(gpu, name);
+    this.form = /** @type {const} */ ('plain');
     this.plain = plain;
     this.codec = codec;
     /** One, of all rows. */

@@ -30,6 +30,7 @@ export class WebGlPlain extends WebGlStore {
   /** @param {WebGl} gpu @param {string} name @param {PlainRows} plain */
   constructor(gpu, name, plain) {
     super(gpu, name);
+    this.form = /** @type {const} */ ('plain');
     this.plain = plain;
     this.layout = plain.layout ?? (gpu.isSoftware ? 'invocation' : 'group');
   }

@@ -4,12 +4,11 @@
  */
 import { DTYPES } from '../core/dtypes.js';
 import { rowQuads } from '../core/vectors.js';
-import { LARGEST, allEqual, checkCountable, corrupt, cutParts, streamStep, unpad } from './parts.js';
+import { allEqual, checkCountable, corrupt, cutParts, streamStep } from './parts.js';
 import { GROUP_COLUMNS, GROUP_SIZE, TILE } from './webgpu_products.js';
 import { WebGpuStore } from './webgpu_store.js';
+import { readWeights } from './webgpu_values.js';
 
-/** Bytes read back at a time. */
-const READ_BYTES = 16 << 20;
 const NO_FAULT = 0xffffffff;
 /** 128 << HANSEL_SYMBOL_SHIFT. */
 const SYMBOL_FLIP = 128 << 12;
@@ -41,15 +40,23 @@ export class WebGpuCoded extends WebGpuStore {
     this.pieces = Math.max(blob.pieces, 1);
   }
 
-  /** Makes room. @param {Uint32Array} cursors of all streams, in words */
-  allocate(cursors) {
+  /**
+   * Makes room.
+   * @param {Uint32Array} cursors of all streams, in words
+   * @param {number} [most] bytes of a part, unless a stream is larger; and no room for a raw plane
+   */
+  allocate(cursors, most) {
     const { gpu, blob } = this;
     checkCountable(blob, this.name);
     const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
     const room = (/** @type {number} */ from, /** @type {number} */ to,
-      /** @type {string} */ label) => this.keep(gpu.buffer(to - from, storage, label));
-    const parts = cutParts(blob, cursors, {
-      bytes: gpu.bindingBytes, streams: GROUP_COLUMNS * GROUP_COLUMNS,
+      /** @type {string} */ label) => this.weigh(gpu.buffer(to - from, storage, label));
+    const bytes = gpu.bindingBytes;
+    const plane = most ? { ...blob, rawBytes: 0 } : blob;
+    const longest = cursors.reduce((so, end, i) => Math.max(so, end - (cursors[i - 1] ?? 0)), 0);
+    const parts = cutParts(plane, cursors, {
+      bytes: Math.min(bytes, Math.max(most ?? bytes, 64 * longest, 8 * blob.columns * blob.rowsPerStream)),
+      streams: GROUP_COLUMNS * GROUP_COLUMNS,
     });
     for (const part of parts) {
       const own = cursors.slice(part.first, part.first + part.count + 1)
@@ -58,12 +65,12 @@ export class WebGpuCoded extends WebGpuStore {
         ...part,
         words: part.count ? room(part.wordsFrom, part.wordsTo, 'words') : null,
         raw: part.rawTo > part.rawFrom ? room(part.rawFrom, part.rawTo, 'raw') : null,
-        cursors: part.count ? this.keep(gpu.filled(own, storage, 'cursors')) : null,
+        cursors: part.count ? this.weigh(gpu.filled(own, storage, 'cursors')) : null,
         symbols: null,
       });
     }
     if (blob.streamCount) {
-      this.#table = this.keep(gpu.filled(this.codec.buildTable(blob), storage, 'table'));
+      this.#table = this.weigh(gpu.filled(this.codec.buildTable(blob), storage, 'table'));
     } else if (blob.weights) {
       this.#pretendStreams(storage);
     }
@@ -109,7 +116,16 @@ export class WebGpuCoded extends WebGpuStore {
 
   /** MatrixStore.decode(): u32s of four symbols, row after row, rowQuads to a row. */
   async decode() {
-    const { gpu, blob, parts } = this;
+    const made = await this.decodeParts(this.parts);
+    this.parts.forEach((part, i) => { part.symbols = made[i]; });
+  }
+
+  /**
+   * @param {GpuPart[]} parts @returns {Promise<GPUBuffer[]>} their symbols
+   * @throws {import('../core/errors.js').HanselError} HANSEL_ERR_CORRUPT with the stream
+   */
+  async decodeParts(parts) {
+    const { gpu, blob } = this;
     const quads = rowQuads(blob.columns);
     const pairs = quads % 2 === 0
       && (blob.weightsPerSymbol > 1 || quads % (2 * blob.pieces) === 0);
@@ -121,21 +137,22 @@ export class WebGpuCoded extends WebGpuStore {
     /** @type {GPUBuffer[]} */
     const made = [];
     try {
-      await gpu.guard(() => this.#decodeParts(pipeline, pairs, made));
+      await gpu.guard(() => this.#decodeParts(parts, pipeline, pairs, made));
       this.checkAlive();
     } catch (error) {
       for (const symbols of made) this.drop(symbols);
       throw error;
     }
-    parts.forEach((part, i) => { part.symbols = made[i]; });
+    return made;
   }
 
   /**
+   * @param {GpuPart[]} parts
    * @param {GPUComputePipeline | null} pipeline @param {boolean} pairs of quads are stored at once
    * @param {GPUBuffer[]} made receives the parts' symbols
    */
-  async #decodeParts(pipeline, pairs, made) {
-    const { gpu, blob, parts } = this;
+  async #decodeParts(parts, pipeline, pairs, made) {
+    const { gpu, blob } = this;
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     const faults = gpu.filled(Uint32Array.of(NO_FAULT), usage, 'faults');
     const none = gpu.buffer(16, usage, 'unused');
@@ -168,59 +185,17 @@ export class WebGpuCoded extends WebGpuStore {
   }
 
   /** @type {import('./matrix.js').MatrixStore['read']} */
-  async read(target, first, count, out) {
-    const { gpu, blob } = this;
-    const quads = rowQuads(blob.columns);
-    const isSymbols = target === 'symbols' || blob.rawBytes + (blob.mode === 'grid' ? 1 : 0) === 0;
-    const size = isSymbols ? 1 : target === 'F32' ? 4 : 2;
-    const pipeline = isSymbols ? null : await gpu.guard(() => gpu.pipeline('values',
-      'convert_values', { group_size: GROUP_SIZE }));
-    const unit = isSymbols ? READ_BYTES / 4
-      : Math.floor(Math.min(READ_BYTES, gpu.bindingBytes) / (4 * size));
-    for (const part of this.parts) {
-      const end = Math.min(part.startStep + part.steps, (first + count) * quads);
-      for (let step = Math.max(part.startStep, first * quads); step < end; step += unit) {
-        const some = Math.min(unit, end - step);
-        const padded = await gpu.guard(() => {
-          this.checkAlive();
-          const symbols = /** @type {GPUBuffer} */ (part.symbols);
-          return pipeline ? this.#values(pipeline, part, step, some, target)
-            : gpu.read(symbols, 4 * (step - part.startStep), 4 * some);
-        });
-        unpad(padded, step - first * quads, blob.columns, size, out);
-      }
-    }
+  read(target, first, count, out) {
+    return readWeights(this, target, first, count, out);
   }
 
-  /**
-   * @param {GPUComputePipeline} pipeline @param {GpuPart} part @param {number} step of the tensor
-   * @param {number} count steps @param {string} dtype @returns {Promise<Uint8Array>} padded rows
-   */
-  async #values(pipeline, part, step, count, dtype) {
-    const { gpu, blob } = this;
-    const uniform = new DataView(new ArrayBuffer(64));
-    [step, count, GROUP_COLUMNS, part.startStep, blob.columns,
-      blob.mode === 'grid' ? 0 : 1, DTYPES[/** @type {'F32'} */ (blob.dtype)],
-      DTYPES[/** @type {'F32'} */ (dtype)], 0, blob.rawBytes, this.#rawStart(part), part.startWeight,
-    ].forEach((value, i) => uniform.setUint32(4 * i, value, true));
-    uniform.setFloat32(32, blob.step, true);
-    uniform.setFloat32(48, LARGEST[/** @type {'F32'} */ (dtype)], true);
-    const bytes = count * (dtype === 'F32' ? 16 : 8);
-    const scratch = [
-      gpu.filled(new Uint8Array(uniform.buffer), GPUBufferUsage.UNIFORM, 'values'),
-      gpu.buffer(bytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC, 'values'),
-    ];
-    const raw = part.raw ?? gpu.buffer(16, GPUBufferUsage.STORAGE, 'no raw plane');
-    if (!part.raw) scratch.push(raw);
-    try {
-      const encoder = gpu.device.createCommandEncoder();
-      gpu.dispatch(encoder, pipeline,
-        [scratch[0], /** @type {GPUBuffer} */ (part.symbols), raw, scratch[1]], count);
-      gpu.device.queue.submit([encoder.finish()]);
-      return await gpu.read(scratch[1], 0, bytes);
-    } finally {
-      for (const buffer of scratch) gpu.free(buffer);
-    }
+  /** What readWeights() is to know of a part's raw plane. @param {GpuPart} part */
+  rawPlane(part) {
+    const { columns, rawBytes } = this.blob;
+    return {
+      buffer: part.raw, pitch: columns * rawBytes,
+      offset: this.#rawStart(part) - part.startWeight * rawBytes,
+    };
   }
 
   /** Where the raw bytes of a part's first weight are in its `raw`. @param {GpuPart} part */
@@ -302,8 +277,8 @@ export class WebGpuCoded extends WebGpuStore {
     }
     if (isWhole) return;
     const reduce = /** @type {GPUComputePipeline} */ (this.pipelines.get(`reduce ${kind}`));
-    const reduction = this.uniform([rows * batch, GROUP_COLUMNS, rows, pieces, yOffset, yStride,
-      bias ? 1 : 0, { f32: 1 }]);
+    const reduction = this.uniform([rows * batch, GROUP_COLUMNS, rows, pieces, rows * pieces, pieces, 1,
+      yOffset, yStride, bias ? 1 : 0, { f32: 1 }]);
     gpu.record(pass, reduce, [reduction, sums, bias ?? none, y], rows * batch);
   }
 }

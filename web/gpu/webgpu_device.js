@@ -4,9 +4,11 @@ import { refuse } from '../core/options.js';
 import { loadMatrix } from './load.js';
 import { ROW_ALIGN } from './plain_rows.js';
 import { PROOF, checkProof } from './proof.js';
+import { isFallback } from './renderer.js';
 import { joinWgsl, namesOf, wgslFiles } from './shaders.js';
 import { WebGpuCoded } from './webgpu_coded.js';
 import { WebGpuPlain } from './webgpu_plain.js';
+import { WebGpuStreams } from './webgpu_streams.js';
 import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
 
 /**
@@ -60,6 +62,10 @@ export class WebGpu {
   #opening = null;
   /** Whether WGSL has dot4I8Packed. */
   hasPackedDot = false;
+  /** It can code weights for its memory. */
+  recodes = true;
+  /** Whether a CPU pretends to be the GPU. */
+  isSoftware = false;
   #options;
 
   /** @param {WebGpuOptions} options */
@@ -82,6 +88,7 @@ export class WebGpu {
     if (this.#isLost && device) throw this.#lossError('make another one and pass it to webgpu()');
     this.device = device ?? await this.#request(gpu);
     this.info = this.device.adapterInfo ?? null;
+    this.isSoftware = isFallback(this.info);
     this.hasPackedDot = Boolean((gpu ?? globalThis.navigator?.gpu)?.wgslLanguageFeatures
       ?.has('packed_4x8_integer_dot_product'));
     this.#isLost = false;
@@ -268,15 +275,26 @@ export class WebGpu {
    * @param {number} invocations
    */
   record(pass, pipeline, buffers, invocations) {
-    if (!invocations) return;
     const groups = Math.ceil(invocations / GROUP_SIZE);
+    this.recordGrid(pass, pipeline, buffers, Math.min(groups, GROUP_COLUMNS),
+      Math.ceil(groups / GROUP_COLUMNS));
+  }
+
+  /**
+   * Records one dispatch of so many workgroups.
+   * @param {GPUComputePassEncoder} pass @param {GPUComputePipeline} pipeline
+   * @param {(GPUBuffer | null | undefined)[]} buffers by binding; undefined: the shader has none
+   * @param {number} width @param {number} height
+   */
+  recordGrid(pass, pipeline, buffers, width, height) {
+    if (!width || !height) return;
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, this.device.createBindGroup({
       layout: pipeline.getBindGroupLayout(0),
-      entries: buffers.map((buffer, binding) => (
-        { binding, resource: { buffer: /** @type {GPUBuffer} */ (buffer) } })),
+      entries: buffers.flatMap((buffer, binding) => (buffer === undefined ? []
+        : [{ binding, resource: { buffer: /** @type {GPUBuffer} */ (buffer) } }])),
     }));
-    pass.dispatchWorkgroups(Math.min(groups, GROUP_COLUMNS), Math.ceil(groups / GROUP_COLUMNS));
+    pass.dispatchWorkgroups(width, height);
   }
 
   /**
@@ -327,6 +345,12 @@ export class WebGpu {
    * @param {import('../core/codec.js').Codec} codec */
   makeCoded(name, blob, codec) {
     return new WebGpuCoded(this, name, blob, codec);
+  }
+
+  /** @param {string} name @param {import('../core/codec.js').Blob} blob
+   * @param {import('../core/recoder.js').Code} code */
+  makeStreams(name, blob, code) {
+    return new WebGpuStreams(this, name, blob, code);
   }
 
   /** @param {string} name @param {import('./plain_rows.js').PlainRows} plain */

@@ -4,7 +4,7 @@
  */
 import { HanselError } from '../core/errors.js';
 import { KINDS, checkPitch, readRows } from './plain_rows.js';
-import { isSoftware } from './renderer.js';
+import { isFallback } from './renderer.js';
 import { GROUP_COLUMNS, GROUP_SIZE, TILE } from './webgpu_products.js';
 import { WebGpuStore } from './webgpu_store.js';
 
@@ -22,9 +22,7 @@ import { WebGpuStore } from './webgpu_store.js';
 
 /** The layout for an adapter. @param {GPUAdapterInfo | null} info @returns {Layout} */
 export function pickLayout(info) {
-  const { vendor, architecture, device, description } = info ?? {};
-  return info?.isFallbackAdapter || isSoftware([vendor, architecture, device, description].join(' '))
-    ? 'invocation' : 'group';
+  return isFallback(info) ? 'invocation' : 'group';
 }
 
 /** Rows of an invocation, for each of which it loads x once: 1 or 4. */
@@ -43,6 +41,7 @@ export class WebGpuPlain extends WebGpuStore {
   /** @param {WebGpu} gpu @param {string} name @param {PlainRows} plain */
   constructor(gpu, name, plain) {
     super(gpu, name);
+    this.form = /** @type {const} */ ('plain');
     this.plain = plain;
     this.layout = plain.layout ?? pickLayout(gpu.info);
     // No more invocations than a row has work for.
@@ -85,7 +84,7 @@ export class WebGpuPlain extends WebGpuStore {
     const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
     for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
       const count = Math.min(partRows, rows - firstRow);
-      const buffer = this.keep(
+      const buffer = this.weigh(
         gpu.buffer(count * rowPitch, STORAGE | COPY_DST | COPY_SRC, 'plain weights'));
       this.parts.push({ buffer, firstRow, rows: count });
     }

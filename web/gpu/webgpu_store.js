@@ -19,6 +19,12 @@ export class WebGpuStore extends Store {
     this.pipelines = new Map();
   }
 
+  /** Keeps memory that is the weights'. @param {GPUBuffer} buffer */
+  weigh(buffer) {
+    this.bytes += buffer.size;
+    return this.keep(buffer);
+  }
+
   /** @param {import('./matrix.js').Matrix} matrix */
   makeProducts(matrix) {
     return new WebGpuProducts(matrix, this);

@@ -41,6 +41,7 @@ export class Model {
     this.codec = codec;
     /** What decodes small tensors, and large ones. */
     this.pools = [createPool(codec), createPool(codec, threads)];
+    this.threads = threads;
     /** Name to what it is, in file order. @type {Map<string, Tensor>} */
     this.tensors = new Map();
     /** The files' metadata, Hansel's own entry left out. @type {Map<string, string>} */

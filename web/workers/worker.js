@@ -1,12 +1,17 @@
 /** A thread of web/workers/workers.js: runs codec methods and posts what they return. */
 import { Encoder } from '../core/encoder.js';
 import { builtin, isNode } from '../core/node.js';
+import { Recoder } from '../core/recoder.js';
 import { buffersOf, viewSlot } from './slot.js';
 
 const port = isNode ? builtin('worker_threads').parentPort : globalThis;
 
-/** By the number of their module. @type {Map<number, Encoder>} */
+/** By the number of their module. @type {Map<number, Encoder | Recoder>} */
 const codecs = new Map();
+
+/** @param {WebAssembly.Module} module of the core, or recode.wasm */
+const instantiate = (module) => (WebAssembly.Module.exports(module)
+  .some(({ name }) => name === 'hansel_prefix_fit') ? new Recoder(module) : new Encoder(module));
 
 /** @param {any} result @returns {Transferable[]} the buffers it owns */
 const buffers = (result) => Object.values(result ?? {}).flatMap((value) => (
@@ -24,7 +29,7 @@ function answer({ id, number, module, slots = [], method, args = [] }) {
     /** @type {any} */ (port).postMessage({ id, slots: back, ...message }, [...own, ...buffersOf(back)]));
   try {
     if (module) {
-      const { wasm } = codecs.set(number, new Encoder(module)).get(number) ?? {};
+      const { wasm } = codecs.set(number, instantiate(module)).get(number) ?? {};
       const at = slots.map((bytes) => wasm?.reserve(bytes));
       post({ result: { memory: at.length ? wasm?.memory.buffer : null, slots: at } });
       return;

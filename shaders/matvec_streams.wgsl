@@ -1,0 +1,189 @@
+// matvec_streams.wgsl - y = W x by weights in streams of four rows (FORMAT.md appendix A): one
+// invocation reads the same four rows of some runs of columns, uses each weight for all vectors of a
+// tile, and leaves their sums to reduce.wgsl. Neighbours read neighbouring words, and the same x.
+//
+// Goes after halves.wgsl, lossless_bits.wgsl and streams.wgsl, with streams_prefix.wgsl and
+// matvec_prefix.wgsl or with matvec_packed.wgsl, which read the weights: add_run() there calls
+// load_x() and add_column() here. The reference for the sums is src/matvec.c.
+//
+// sums receives, of invocation group.y's runs and vector v of the tile, four rows to an element:
+// (group.y * tile_vectors + v) * sum_quads + row / 4. Rows beyond the last are there, and mean nothing.
+
+const KIND_F32: u32 = 0u;      // grid indices times binary32
+const KIND_I8: u32 = 1u;       // grid indices times signed bytes, exact: 1024 columns of a sum fit binary32
+const KIND_LOSSLESS: u32 = 2u; // weights of lossless planes times binary32
+
+override kind: u32 = 0u;
+override tile: u32 = 1u; // vectors at a time: 1, 4 or 8
+
+struct Product {
+    runs_each: u32,    // runs of columns of an invocation
+    first_quad: u32,   // of rows: of this part
+    sum_quads: u32,    // of the matrix
+    first_vector: u32, // of the batch
+    vector_count: u32, // of the batch
+    x_start: u32,      // what x[0] is short of, in quads of columns
+    x_stride: u32,     // from vector to vector, in quads
+    dtype: u32,
+    raw_bytes: u32,
+    raw_units: u32,    // of a stream's rows
+}
+
+@group(0) @binding(4) var<uniform> product: Product;
+@group(0) @binding(5) var<storage, read> x: array<vec4<f32>>;  // F32, LOSSLESS
+@group(0) @binding(6) var<storage, read> x_i8: array<u32>;     // I8: four to a u32
+@group(0) @binding(7) var<storage, read> raw: array<vec4<u32>>; // LOSSLESS: by four
+@group(0) @binding(8) var<storage, read_write> sums: array<vec4<u32>>; // bits of f32, or i32
+
+// Of the tile's vectors. Not arrays: software renderers keep those in memory.
+var<private> sum_0: vec4<f32>; // of four rows
+var<private> sum_1: vec4<f32>;
+var<private> sum_2: vec4<f32>;
+var<private> sum_3: vec4<f32>;
+var<private> sum_4: vec4<f32>;
+var<private> sum_5: vec4<f32>;
+var<private> sum_6: vec4<f32>;
+var<private> sum_7: vec4<f32>;
+var<private> x_0: vec4<f32>;   // of four columns
+var<private> x_1: vec4<f32>;
+var<private> x_2: vec4<f32>;
+var<private> x_3: vec4<f32>;
+var<private> x_4: vec4<f32>;
+var<private> x_5: vec4<f32>;
+var<private> x_6: vec4<f32>;
+var<private> x_7: vec4<f32>;
+
+// A vector beyond the batch is its last; nothing of it is kept.
+fn vector_start(v: u32) -> u32 {
+    return product.x_start + min(product.first_vector + v, product.vector_count - 1u) * product.x_stride;
+}
+
+fn load_x(quad: u32) {
+    if (kind == KIND_I8) {
+        let bytes = vec4<i32>(vec4(x_i8[vector_start(0u) + quad]) << vec4(24u, 16u, 8u, 0u));
+        x_0 = vec4<f32>(bytes >> vec4(24u));
+        return;
+    }
+    if (kind == KIND_LOSSLESS) {
+        load_raw();
+    }
+    x_0 = x[vector_start(0u) + quad];
+    if (tile > 1u) {
+        x_1 = x[vector_start(1u) + quad];
+        x_2 = x[vector_start(2u) + quad];
+        x_3 = x[vector_start(3u) + quad];
+    }
+    if (tile > 4u) {
+        x_4 = x[vector_start(4u) + quad];
+        x_5 = x[vector_start(5u) + quad];
+        x_6 = x[vector_start(6u) + quad];
+        x_7 = x[vector_start(7u) + quad];
+    }
+}
+
+// Weights of four rows, of column k of the quad that load_x() was given.
+fn add_column(weights: vec4<f32>, k: u32) {
+    sum_0 += weights * x_0[k];
+    if (tile > 1u) {
+        sum_1 += weights * x_1[k];
+        sum_2 += weights * x_2[k];
+        sum_3 += weights * x_3[k];
+    }
+    if (tile > 4u) {
+        sum_4 += weights * x_4[k];
+        sum_5 += weights * x_5[k];
+        sum_6 += weights * x_6[k];
+        sum_7 += weights * x_7[k];
+    }
+}
+
+var<private> raw_at: u32;     // unit of the next quad
+var<private> raw_stride: u32; // from unit to unit
+var<private> raw_0: vec4<u32>;
+var<private> raw_1: vec4<u32>;
+var<private> raw_2: vec4<u32>;
+
+// Of a quad of columns, raw_bytes bytes of each.
+fn load_raw() {
+    raw_0 = raw[raw_at];
+    if (product.raw_bytes > 1u) {
+        raw_1 = raw[raw_at + raw_stride];
+        raw_2 = raw[raw_at + 2u * raw_stride];
+    }
+    raw_at += product.raw_bytes * raw_stride;
+}
+
+// Column k's raw bytes, the lowest in x: a byte to each of four rows.
+fn raw_column(k: u32) -> vec3<u32> {
+    if (product.raw_bytes == 1u) {
+        return vec3(raw_0[k], 0u, 0u);
+    }
+    if (k == 0u) {
+        return raw_0.xyz;
+    }
+    if (k == 1u) {
+        return vec3(raw_0.w, raw_1.xy);
+    }
+    if (k == 2u) {
+        return vec3(raw_1.zw, raw_2.x);
+    }
+    return raw_2.yzw;
+}
+
+// Weights of four rows from their symbols, in column k of quad `quad`; 0 where there is none.
+fn lossless_weights(symbols: vec4<u32>, quad: u32, k: u32) -> vec4<f32> {
+    let words = raw_column(k);
+    var weights = vec4(0.0);
+    if (quad * HANSEL_LANES + k < streams.columns) {
+        for (var row = 0u; row < HANSEL_CODE_ROWS; row++) {
+            let bytes = (words >> vec3(8u * row)) & vec3(255u);
+            let bits = join_bits(symbols[row], bytes.x | (bytes.y << 8u) | (bytes.z << 16u),
+                product.dtype);
+            weights[row] = bitcast<f32>(float_bits(bits, product.dtype));
+        }
+    }
+    return weights;
+}
+
+fn store(v: u32, group_y: u32, quad: u32, sum: vec4<f32>) {
+    let count = min(product.vector_count - product.first_vector, tile);
+    if (v >= count) {
+        return;
+    }
+    let at = (group_y * count + v) * product.sum_quads + product.first_quad + quad;
+    if (kind == KIND_I8) {
+        sums[at] = bitcast<vec4<u32>>(vec4<i32>(scaled(sum)));
+    } else {
+        sums[at] = bitcast<vec4<u32>>(scaled(sum));
+    }
+}
+
+@compute @workgroup_size(group_size)
+fn matvec_streams(@builtin(workgroup_id) group: vec3<u32>,
+                  @builtin(local_invocation_index) invocation: u32) {
+    load_table(invocation);
+    let quad = group.x * group_size + invocation;
+    if (quad >= stream_quads()) {
+        return;
+    }
+    let end = min((group.y + 1u) * product.runs_each, streams.run_count);
+    for (var run = group.y * product.runs_each; run < end; run++) {
+        let first = run * streams.run_quads;
+        raw_stride = block_lanes(quad);
+        raw_at = quad / HANSEL_BLOCK_STREAMS * HANSEL_BLOCK_STREAMS * product.raw_units +
+            first * product.raw_bytes * raw_stride + quad % HANSEL_BLOCK_STREAMS;
+        add_run(first, min(first + streams.run_quads, row_quads()), quad, run);
+    }
+    store(0u, group.y, quad, sum_0);
+    if (tile > 1u) {
+        store(1u, group.y, quad, sum_1);
+        store(2u, group.y, quad, sum_2);
+        store(3u, group.y, quad, sum_3);
+    }
+    if (tile > 4u) {
+        store(4u, group.y, quad, sum_4);
+        store(5u, group.y, quad, sum_5);
+        store(6u, group.y, quad, sum_6);
+        store(7u, group.y, quad, sum_7);
+    }
+}

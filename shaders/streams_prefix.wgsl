@@ -1,0 +1,123 @@
+// streams_prefix.wgsl - reads streams of prefix codes: FORMAT.md appendix A. Goes after streams.wgsl.
+
+const LENGTH_MASK: u32 = 31u; // of a table entry
+
+override weights_per_code: u32 = 2u; // 1, 2 or 4
+override slot_count: u32 = 4096u;    // 1 << code_bits
+// Weights of one or two to a code as binary16 in the table: where int becomes float slowly.
+override has_halves: bool = false;
+
+@group(0) @binding(1) var<storage, read> words: array<u32>;
+@group(0) @binding(2) var<storage, read> bases: array<u32>; // of blocks
+@group(0) @binding(3) var<storage, read> slots: array<u32>;
+
+var<workgroup> table: array<u32, slot_count>;
+
+fn half_entry(entry: u32) -> u32 {
+    let weights = vec2(i32(entry << 8u) >> 24u, i32(entry) >> 24u);
+    if (weights_per_code == 1u) {
+        return pack2x16float(vec2(0.0, f32(weights.y))) | (entry & LENGTH_MASK);
+    }
+    // Their lowest five bits are zeros: weights are from -64 to 64.
+    return pack2x16float(vec2<f32>(weights)) | (entry & LENGTH_MASK);
+}
+
+fn load_table(invocation: u32) {
+    for (var slot = invocation; slot < slot_count; slot += group_size) {
+        if (has_halves) {
+            table[slot] = half_entry(slots[slot]);
+        } else {
+            table[slot] = slots[slot];
+        }
+    }
+    workgroupBarrier();
+}
+
+// A window on a stream's words: the next bit is bit `used` of here, words[at] is here.
+var<private> at: u32;
+var<private> used: u32;
+var<private> here: u32;
+var<private> there: u32;
+var<private> beyond: u32;
+var<private> stride: u32; // from word to word
+
+fn begin_stream(quad: u32, run: u32) {
+    stride = block_lanes(quad);
+    at = bases[block_index(quad, run)] + quad % HANSEL_BLOCK_STREAMS;
+    used = 0u;
+    here = words[at];
+    there = words[at + stride];
+    beyond = words[at + 2u * stride];
+}
+
+// The table entries of a column's codes, or of two columns' where a code is a column: at most 32 bits.
+fn next_entries() -> vec4<u32> {
+    var window = (here >> used) | ((there << 1u) << (31u - used));
+    var entries = vec4(table[window & (slot_count - 1u)], 0u, 0u, 0u);
+    window >>= entries.x & LENGTH_MASK;
+    entries.y = table[window & (slot_count - 1u)];
+    var length = entries.x + entries.y;
+    if (weights_per_code == 1u) {
+        window >>= entries.y & LENGTH_MASK;
+        entries.z = table[window & (slot_count - 1u)];
+        window >>= entries.z & LENGTH_MASK;
+        entries.w = table[window & (slot_count - 1u)];
+        length += entries.z + entries.w;
+    }
+    // Of two lengths the sum is the lowest five bits alone: a table of halves has others above them.
+    used += length & select(31u, 63u, weights_per_code == 1u);
+    let crosses = used >= 32u;
+    used &= 31u;
+    here = select(here, there, crosses);
+    at += select(0u, stride, crosses);
+    there = select(there, beyond, crosses);
+    beyond = words[at + 2u * stride];
+    return entries;
+}
+
+// The weights of four rows, as signed integers.
+fn integers(entries: vec4<u32>) -> vec4<i32> {
+    let e = vec4<i32>(entries);
+    if (weights_per_code == 4u) {
+        return vec4(extractBits(e.x, 26u, 6u), extractBits(e.x, 20u, 6u), extractBits(e.x, 14u, 6u),
+            extractBits(e.x, 8u, 6u));
+    }
+    if (weights_per_code == 2u) {
+        return vec4(extractBits(e.x, 24u, 8u), extractBits(e.x, 16u, 8u), extractBits(e.y, 24u, 8u),
+            extractBits(e.y, 16u, 8u));
+    }
+    return e >> vec4(24u);
+}
+
+fn numbers(entries: vec4<u32>) -> vec4<f32> {
+    if (!has_halves) {
+        return vec4<f32>(integers(entries));
+    }
+    if (weights_per_code == 1u) {
+        return vec4(unpack2x16float(entries.x).y, unpack2x16float(entries.y).y,
+            unpack2x16float(entries.z).y, unpack2x16float(entries.w).y);
+    }
+    return vec4(unpack2x16float(entries.x & ~LENGTH_MASK).yx,
+        unpack2x16float(entries.y & ~LENGTH_MASK).yx);
+}
+
+// Of the next quad of columns: weights of four rows.
+var<private> column_0: vec4<i32>;
+var<private> column_1: vec4<i32>;
+var<private> column_2: vec4<i32>;
+var<private> column_3: vec4<i32>;
+
+fn next_quad() {
+    let first = next_entries();
+    column_0 = integers(first);
+    if (weights_per_code == 4u) {
+        let second = next_entries();
+        column_1 = integers(first.yyyy);
+        column_2 = integers(second);
+        column_3 = integers(second.yyyy);
+        return;
+    }
+    column_1 = integers(next_entries());
+    column_2 = integers(next_entries());
+    column_3 = integers(next_entries());
+}
