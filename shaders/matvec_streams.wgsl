@@ -3,8 +3,8 @@
 // tile, and leaves their sums to reduce.wgsl. Neighbours read neighbouring words, and the same x.
 //
 // Goes after halves.wgsl, lossless_bits.wgsl and streams.wgsl, with streams_prefix.wgsl and
-// matvec_prefix.wgsl or with matvec_packed.wgsl, which read the weights: add_run() there calls
-// load_x() and add_column() here. The reference for the sums is src/matvec.c.
+// matvec_prefix.wgsl or with streams_packed.wgsl and matvec_packed.wgsl, which read the weights:
+// add_run() there calls add_quad() here. The reference for the sums is src/matvec.c.
 //
 // sums receives, of invocation group.y's runs and vector v of the tile, four rows to an element:
 // (group.y * tile_vectors + v) * sum_quads + row / 4. Rows beyond the last are there, and mean nothing.
@@ -44,56 +44,41 @@ var<private> sum_4: vec4<f32>;
 var<private> sum_5: vec4<f32>;
 var<private> sum_6: vec4<f32>;
 var<private> sum_7: vec4<f32>;
-var<private> x_0: vec4<f32>;   // of four columns
-var<private> x_1: vec4<f32>;
-var<private> x_2: vec4<f32>;
-var<private> x_3: vec4<f32>;
-var<private> x_4: vec4<f32>;
-var<private> x_5: vec4<f32>;
-var<private> x_6: vec4<f32>;
-var<private> x_7: vec4<f32>;
-
+var<private> sum_i8: vec4<i32>; // of the runs before
 // A vector beyond the batch is its last; nothing of it is kept.
 fn vector_start(v: u32) -> u32 {
     return product.x_start + min(product.first_vector + v, product.vector_count - 1u) * product.x_stride;
 }
 
-fn load_x(quad: u32) {
+// Of four columns.
+fn load_x(v: u32, quad: u32) -> vec4<f32> {
     if (kind == KIND_I8) {
-        let bytes = vec4<i32>(vec4(x_i8[vector_start(0u) + quad]) << vec4(24u, 16u, 8u, 0u));
-        x_0 = vec4<f32>(bytes >> vec4(24u));
-        return;
+        let bytes = vec4<i32>(vec4(x_i8[vector_start(v) + quad]) << vec4(24u, 16u, 8u, 0u));
+        return vec4<f32>(bytes >> vec4(24u));
     }
-    if (kind == KIND_LOSSLESS) {
-        load_raw();
-    }
-    x_0 = x[vector_start(0u) + quad];
-    if (tile > 1u) {
-        x_1 = x[vector_start(1u) + quad];
-        x_2 = x[vector_start(2u) + quad];
-        x_3 = x[vector_start(3u) + quad];
-    }
-    if (tile > 4u) {
-        x_4 = x[vector_start(4u) + quad];
-        x_5 = x[vector_start(5u) + quad];
-        x_6 = x[vector_start(6u) + quad];
-        x_7 = x[vector_start(7u) + quad];
-    }
+    return x[vector_start(v) + quad];
 }
 
-// Weights of four rows, of column k of the quad that load_x() was given.
-fn add_column(weights: vec4<f32>, k: u32) {
-    sum_0 += weights * x_0[k];
+// Weights of four rows: those of each of four columns times its x.
+fn add_to(sum: vec4<f32>, v: u32, quad: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>,
+          d: vec4<f32>) -> vec4<f32> {
+    let x_quad = load_x(v, quad);
+    return (((sum + a * x_quad.x) + b * x_quad.y) + c * x_quad.z) + d * x_quad.w;
+}
+
+// Weights of four rows in the columns of a quad.
+fn add_quad(quad: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) {
+    sum_0 = add_to(sum_0, 0u, quad, a, b, c, d);
     if (tile > 1u) {
-        sum_1 += weights * x_1[k];
-        sum_2 += weights * x_2[k];
-        sum_3 += weights * x_3[k];
+        sum_1 = add_to(sum_1, 1u, quad, a, b, c, d);
+        sum_2 = add_to(sum_2, 2u, quad, a, b, c, d);
+        sum_3 = add_to(sum_3, 3u, quad, a, b, c, d);
     }
     if (tile > 4u) {
-        sum_4 += weights * x_4[k];
-        sum_5 += weights * x_5[k];
-        sum_6 += weights * x_6[k];
-        sum_7 += weights * x_7[k];
+        sum_4 = add_to(sum_4, 4u, quad, a, b, c, d);
+        sum_5 = add_to(sum_5, 5u, quad, a, b, c, d);
+        sum_6 = add_to(sum_6, 6u, quad, a, b, c, d);
+        sum_7 = add_to(sum_7, 7u, quad, a, b, c, d);
     }
 }
 
@@ -113,36 +98,36 @@ fn load_raw() {
     raw_at += product.raw_bytes * raw_stride;
 }
 
-// Column k's raw bytes, the lowest in x: a byte to each of four rows.
-fn raw_column(k: u32) -> vec3<u32> {
-    if (product.raw_bytes == 1u) {
-        return vec3(raw_0[k], 0u, 0u);
-    }
-    if (k == 0u) {
-        return raw_0.xyz;
-    }
-    if (k == 1u) {
-        return vec3(raw_0.w, raw_1.xy);
-    }
-    if (k == 2u) {
-        return vec3(raw_1.zw, raw_2.x);
-    }
-    return raw_2.yzw;
+// Raw bytes of each column of the quad, the lowest in x: a byte to each of four rows.
+fn raw_column_0() -> vec3<u32> {
+    return select(raw_0.xyz, vec3(raw_0.x, 0u, 0u), product.raw_bytes == 1u);
 }
 
-// Weights of four rows from their symbols, in column k of quad `quad`; 0 where there is none.
-fn lossless_weights(symbols: vec4<u32>, quad: u32, k: u32) -> vec4<f32> {
-    let words = raw_column(k);
-    var weights = vec4(0.0);
-    if (quad * HANSEL_LANES + k < streams.columns) {
-        for (var row = 0u; row < HANSEL_CODE_ROWS; row++) {
-            let bytes = (words >> vec3(8u * row)) & vec3(255u);
-            let bits = join_bits(symbols[row], bytes.x | (bytes.y << 8u) | (bytes.z << 16u),
-                product.dtype);
-            weights[row] = bitcast<f32>(float_bits(bits, product.dtype));
-        }
+fn raw_column_1() -> vec3<u32> {
+    return select(vec3(raw_0.w, raw_1.xy), vec3(raw_0.y, 0u, 0u), product.raw_bytes == 1u);
+}
+
+fn raw_column_2() -> vec3<u32> {
+    return select(vec3(raw_1.zw, raw_2.x), vec3(raw_0.z, 0u, 0u), product.raw_bytes == 1u);
+}
+
+fn raw_column_3() -> vec3<u32> {
+    return select(raw_2.yzw, vec3(raw_0.w, 0u, 0u), product.raw_bytes == 1u);
+}
+
+fn lossless_weight(symbol: i32, bytes: vec3<u32>) -> f32 {
+    let raw_bits = (bytes.x & 255u) | ((bytes.y & 255u) << 8u) | ((bytes.z & 255u) << 16u);
+    return bitcast<f32>(float_bits(join_bits(u32(symbol) & 255u, raw_bits, product.dtype),
+        product.dtype));
+}
+
+// Weights of four rows from their symbols and raw bytes; 0 where there is no such column.
+fn lossless_weights(symbols: vec4<i32>, bytes: vec3<u32>, column: u32) -> vec4<f32> {
+    if (column >= streams.columns) {
+        return vec4(0.0);
     }
-    return weights;
+    return vec4(lossless_weight(symbols.x, bytes), lossless_weight(symbols.y, bytes >> vec3(8u)),
+        lossless_weight(symbols.z, bytes >> vec3(16u)), lossless_weight(symbols.w, bytes >> vec3(24u)));
 }
 
 fn store(v: u32, group_y: u32, quad: u32, sum: vec4<f32>) {
@@ -152,7 +137,7 @@ fn store(v: u32, group_y: u32, quad: u32, sum: vec4<f32>) {
     }
     let at = (group_y * count + v) * product.sum_quads + product.first_quad + quad;
     if (kind == KIND_I8) {
-        sums[at] = bitcast<vec4<u32>>(vec4<i32>(scaled(sum)));
+        sums[at] = bitcast<vec4<u32>>(sum_i8);
     } else {
         sums[at] = bitcast<vec4<u32>>(scaled(sum));
     }
@@ -173,6 +158,10 @@ fn matvec_streams(@builtin(workgroup_id) group: vec3<u32>,
         raw_at = quad / HANSEL_BLOCK_STREAMS * HANSEL_BLOCK_STREAMS * product.raw_units +
             first * product.raw_bytes * raw_stride + quad % HANSEL_BLOCK_STREAMS;
         add_run(first, min(first + streams.run_quads, row_quads()), quad, run);
+        if (kind == KIND_I8) {
+            sum_i8 += vec4<i32>(scaled(sum_0));
+            sum_0 = vec4(0.0);
+        }
     }
     store(0u, group.y, quad, sum_0);
     if (tile > 1u) {

@@ -77,47 +77,11 @@ fn next_entries() -> vec4<u32> {
 
 // The weights of four rows, as signed integers.
 fn integers(entries: vec4<u32>) -> vec4<i32> {
-    let e = vec4<i32>(entries);
     if (weights_per_code == 4u) {
-        return vec4(extractBits(e.x, 26u, 6u), extractBits(e.x, 20u, 6u), extractBits(e.x, 14u, 6u),
-            extractBits(e.x, 8u, 6u));
+        return vec4<i32>(entries.xxxx << vec4(0u, 6u, 12u, 18u)) >> vec4(26u);
     }
     if (weights_per_code == 2u) {
-        return vec4(extractBits(e.x, 24u, 8u), extractBits(e.x, 16u, 8u), extractBits(e.y, 24u, 8u),
-            extractBits(e.y, 16u, 8u));
+        return vec4<i32>(entries.xxyy << vec4(0u, 8u, 0u, 8u)) >> vec4(24u);
     }
-    return e >> vec4(24u);
-}
-
-fn numbers(entries: vec4<u32>) -> vec4<f32> {
-    if (!has_halves) {
-        return vec4<f32>(integers(entries));
-    }
-    if (weights_per_code == 1u) {
-        return vec4(unpack2x16float(entries.x).y, unpack2x16float(entries.y).y,
-            unpack2x16float(entries.z).y, unpack2x16float(entries.w).y);
-    }
-    return vec4(unpack2x16float(entries.x & ~LENGTH_MASK).yx,
-        unpack2x16float(entries.y & ~LENGTH_MASK).yx);
-}
-
-// Of the next quad of columns: weights of four rows.
-var<private> column_0: vec4<i32>;
-var<private> column_1: vec4<i32>;
-var<private> column_2: vec4<i32>;
-var<private> column_3: vec4<i32>;
-
-fn next_quad() {
-    let first = next_entries();
-    column_0 = integers(first);
-    if (weights_per_code == 4u) {
-        let second = next_entries();
-        column_1 = integers(first.yyyy);
-        column_2 = integers(second);
-        column_3 = integers(second.yyyy);
-        return;
-    }
-    column_1 = integers(next_entries());
-    column_2 = integers(next_entries());
-    column_3 = integers(next_entries());
+    return vec4<i32>(entries) >> vec4(24u);
 }

@@ -1,6 +1,7 @@
 // unpack.wgsl - weights in streams of four rows to symbols, as decode.wgsl leaves them: a byte a
 // weight, four to a u32, rows padded with zeros. One invocation unpacks one stream. Goes after
-// streams.wgsl and streams_prefix.wgsl or streams_packed.wgsl.
+// streams.wgsl, streams_prefix.wgsl and unpack_prefix.wgsl, or streams_packed.wgsl and
+// unpack_packed.wgsl.
 
 @group(0) @binding(4) var<storage, read_write> dst: array<u32>;
 

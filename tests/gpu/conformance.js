@@ -4,6 +4,7 @@
  */
 import { checkCases } from './cases.js';
 import { checkCorrupt } from './corrupt_cases.js';
+import { checkDecodedForms, checkMultipliedForms, checkWords } from './forms_cases.js';
 import { checkLifetime } from './lifetime_cases.js';
 import { BAD_PLAIN, badPlain, checkLoad, checkPlain } from './plain_cases.js';
 import {
@@ -30,7 +31,10 @@ function differences(found, expected) {
 export const SUITE = {
   'decodes every case like the wasm': { least: 100, check: checkCases },
   'decodes every vector': { least: 200, check: checkVectors },
+  'decodes every form': { least: 300, leastOnGpu: 900, check: checkDecodedForms },
   'multiplies': { least: 200, check: checkProducts },
+  'multiplies by every form': { least: 200, leastOnGpu: 600, check: checkMultipliedForms },
+  'says what form it has, and codes the same words everywhere': { least: 600, check: checkWords },
   'multiplies vectors in F16 as those in F32': {
     least: 1, check: async (gpu) => ({ problems: await checkHalves(gpu), count: 1 }),
   },
@@ -54,7 +58,7 @@ export const SUITE = {
     check: async (gpu) => differences(await badPlain(gpu),
       BAD_PLAIN[/** @type {'wasm'} */ (gpu.kind)]),
   },
-  'makes no products of corrupt streams': { least: 50, check: checkCorrupt },
+  'makes no products of corrupt streams': { least: 50, leastOnGpu: 130, check: checkCorrupt },
   'decodes once, and can be destroyed amid a call': { least: 80, check: checkLifetime },
 };
 

@@ -3,6 +3,7 @@ import { Encoder } from '../../web/core/encoder.js';
 import { encode, open } from '../../web/hansel.js';
 import { forAll, random } from './cases.js';
 import { readFile } from './files.js';
+import { waysOf } from './forms_cases.js';
 import { readVectors, wrapBlob } from './vectors.js';
 
 const [HEAD_CRC, PAYLOAD_CRC] = [12, 24]; // src/format.h
@@ -55,7 +56,8 @@ async function corruptBlobs(codec) {
 }
 
 /**
- * Products of corrupt streams, compared with what decoding in wasm says.
+ * Products of corrupt streams, or loads where those are decoded, compared with what decoding in wasm
+ * says.
  * @param {any} gpu @returns {Promise<{problems: string[], count: number}>}
  */
 export async function checkCorrupt(gpu) {
@@ -63,14 +65,16 @@ export async function checkCorrupt(gpu) {
   /** @type {string[]} */
   const problems = [];
   let count = 0;
-  await forAll(await corruptBlobs(codec), async ({ name, bytes }) => {
+  const blobs = (await corruptBlobs(codec)).flatMap((blob) => waysOf(gpu).map((way) => ({ ...blob, way })));
+  await forAll(blobs, async ({ name: title, bytes, way }) => {
+    const name = `${title}, ${JSON.stringify(way)}`;
     const model = await open(wrapBlob(codec, bytes, codec.readHead(bytes)));
     const wanted = await model.symbols('w').then(() => null, (error) => error);
     if (wanted?.code !== 'HANSEL_ERR_CORRUPT') {
       problems.push(`${name}: the wasm says ${wanted}`);
       return;
     }
-    const w = await gpu.load(model, 'w').catch((/** @type {any} */ error) => error);
+    const w = await gpu.load(model, 'w', way).catch((/** @type {any} */ error) => error);
     const x = (/** @type {number} */ batch) => new Float32Array(w.columns * batch).map((_, i) => Math.sin(i));
     const isNumber = !['F8_E4M3', 'F8_E5M2', 'U8'].includes(w.dtype);
     /** @type {Record<string, () => Promise<unknown>>} */

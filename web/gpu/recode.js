@@ -25,6 +25,8 @@ const SLICE = 1 << 18;
 const MIN_THREADED = 1 << 20;
 /** Streams of narrower rows are too short to be worth it. */
 const LEAST_COLUMNS = 32;
+/** Rows are padded to streams of four. */
+const MOST_PADDING = 1.1;
 /** Packed weights may take so much more than coded ones: they are multiplied faster. */
 const PACKED_COST = 1.125;
 /** Levels from which on prefix codes save next to nothing. */
@@ -66,9 +68,9 @@ export async function pickCode(as, blob, { bindingBytes, mostPrefixLevels = MOST
   const prefix = core.fitPrefix(blob);
   if (as === 'prefix' || !prefix) return prefix;
   // A byte a weight, and padding, is always enough. Rows of blocks are not divided.
-  const rows = 4 * Math.ceil(Math.min(blob.rows, BLOCK_ROWS) / 4);
-  const most = rows * (blob.columns + 2 * PACKED_UNIT) * Math.max(1, blob.rawBytes);
-  if (blob.columns < LEAST_COLUMNS || most > bindingBytes) return null;
+  const rows = 4 * Math.ceil(blob.rows / 4);
+  const most = Math.min(rows, BLOCK_ROWS) * (blob.columns + 2 * PACKED_UNIT) * Math.max(1, blob.rawBytes);
+  if (blob.columns < LEAST_COLUMNS || rows > MOST_PADDING * blob.rows || most > bindingBytes) return null;
   const coded = 16 * blob.wordCount / blob.weights;
   const isPacked = packed.bits <= PACKED_COST * coded
     || prefix.levelCount > Math.min(mostPrefixLevels, MOST_LEVELS);

@@ -45,7 +45,7 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
     entries: ['matvec_streams'],
     variants: [
       { weights_per_code: [1, 2], has_halves: [0, 1], tile: [1, 4, 8] },
-      { weights_per_code: [4], tile: [1, 4, 8] },
+      { weights_per_code: [4], has_bit_fields: [0, 1], tile: [1, 4, 8] },
       { weights_per_code: [1, 2, 4], kind: [1] },
       { weights_per_code: [1, 2, 4], kind: [2], tile: [1, 4, 8] },
     ],
@@ -55,8 +55,8 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
       'matvec_streams.wgsl'],
     entries: ['matvec_streams'],
     variants: [
-      { bits: [1, 2, 4], has_center: [0, 1], tile: [1, 4, 8] }, { bits: [8], tile: [1, 4, 8] },
-      { bits: [1, 2, 4, 8], kind: [1], has_center: [0, 1] }, { bits: [8], kind: [2], tile: [1, 4, 8] },
+      { bits: [1, 2, 4, 8], has_center: [0, 1], has_byte_fields: [0, 1], tile: [1, 4, 8] },
+      { bits: [1, 2, 4, 8], kind: [1], has_center: [0, 1] }, { bits: [4, 8], kind: [2], tile: [1, 4, 8] },
     ],
   },
   recode: {
@@ -68,12 +68,12 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
     files: ['streams.wgsl', 'recode.wgsl'], entries: ['recode_packed'], variants: [{ bits: [1, 2, 4, 8] }],
   },
   unpack_prefix: {
-    files: ['streams.wgsl', 'streams_prefix.wgsl', 'unpack.wgsl'],
+    files: ['streams.wgsl', 'streams_prefix.wgsl', 'unpack_prefix.wgsl', 'unpack.wgsl'],
     entries: ['unpack_streams'],
     variants: [{ weights_per_code: [1, 2, 4] }],
   },
   unpack_packed: {
-    files: ['streams.wgsl', 'streams_packed.wgsl', 'unpack.wgsl'],
+    files: ['streams.wgsl', 'streams_packed.wgsl', 'unpack_packed.wgsl', 'unpack.wgsl'],
     entries: ['unpack_streams'],
     variants: [{ bits: [1, 2, 4, 8] }],
   },

@@ -10,8 +10,8 @@ import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
 import { WebGpuStore } from './webgpu_store.js';
 import { readWeights } from './webgpu_values.js';
 
-/** Columns of a run: streams of 256 weights. */
-const RUN_COLUMNS = 64;
+/** Columns of a run: longer ones are smaller, shorter ones more parallel. */
+const RUN_COLUMNS = 96;
 /** KIND_ of matvec_streams.wgsl. */
 const KIND = { f32: 0, i8: 1, lossless: 2 };
 /** Invocations of a group, at most. */
@@ -65,7 +65,7 @@ export class WebGpuStreams extends WebGpuStore {
    */
   #makePart(firstRow, rows, bytes, sizes) {
     const { gpu, layout } = this;
-    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     this.#checkRoom(bytes);
     const part = {
       ...layout.part(firstRow, rows),
@@ -90,8 +90,8 @@ export class WebGpuStreams extends WebGpuStore {
   addRaw(index, blocks) {
     const bytes = blocks.reduce((sum, block) => sum + block.bytes.length, 0);
     this.#checkRoom(bytes);
-    const raw = this.weigh(this.gpu.buffer(bytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST,
-      'raw streams'));
+    const raw = this.weigh(this.gpu.buffer(bytes,
+      GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC, 'raw streams'));
     this.parts[index].raw = raw;
     this.#write(raw, blocks);
   }
@@ -237,7 +237,7 @@ export class WebGpuStreams extends WebGpuStore {
 
   /** @type {WebGpuStore['compile']} */
   async compile(integer) {
-    const { gpu, blob, code, isPrefix } = this;
+    const { gpu, code, isPrefix } = this;
     const kind = integer ? KIND.i8 : this.floatKind;
     const low = code.origin << 24 >> 24;
     const hasHalves = !gpu.isSoftware && kind !== KIND.lossless && (code.weightsPerCode === 1
@@ -247,10 +247,11 @@ export class WebGpuStreams extends WebGpuStore {
       this.pipelines.set(`${kind} ${tile}`, await (isPrefix
         ? gpu.pipeline('matvec_prefix', 'matvec_streams', {
           ...constants, weights_per_code: code.weightsPerCode, slot_count: 1 << code.bits,
-          has_halves: hasHalves ? 1 : 0,
+          has_halves: hasHalves ? 1 : 0, has_bit_fields: gpu.isSoftware ? 0 : 1,
         })
         : gpu.pipeline('matvec_packed', 'matvec_streams', {
-          ...constants, bits: code.bits, has_center: code.origin && blob.mode === 'grid' ? 1 : 0,
+          ...constants, bits: code.bits, has_center: code.origin ? 1 : 0,
+          has_byte_fields: gpu.isSoftware ? 0 : 1,
         })));
     }
     this.pipelines.set(`reduce ${kind}`, await gpu.pipeline('reduce', 'reduce_pieces', {
