@@ -33,12 +33,11 @@ fn load_table(invocation: u32) {
     workgroupBarrier();
 }
 
-// A window on a stream's words: the next bit is bit `used` of here, words[at] is here.
+// A window on a stream's words: the next bit is bit `used` of here, words[at] is what follows there.
 var<private> at: u32;
 var<private> used: u32;
 var<private> here: u32;
 var<private> there: u32;
-var<private> beyond: u32;
 var<private> stride: u32; // from word to word
 
 fn begin_stream(quad: u32, run: u32) {
@@ -47,11 +46,12 @@ fn begin_stream(quad: u32, run: u32) {
     used = 0u;
     here = words[at];
     there = words[at + stride];
-    beyond = words[at + 2u * stride];
+    at += 2u * stride;
 }
 
-// The table entries of a column's codes, or of two columns' where a code is a column: at most 32 bits.
+// The table entries of a column's codes, or of two columns' where a code is a column: 1 to 32 bits.
 fn next_entries() -> vec4<u32> {
+    let beyond = words[at]; // comes while the table is read
     var window = (here >> used) | ((there << 1u) << (31u - used));
     var entries = vec4(table[window & (slot_count - 1u)], 0u, 0u, 0u);
     window >>= entries.x & LENGTH_MASK;
@@ -64,14 +64,14 @@ fn next_entries() -> vec4<u32> {
         entries.w = table[window & (slot_count - 1u)];
         length += entries.z + entries.w;
     }
-    // Of two lengths the sum is the lowest five bits alone: a table of halves has others above them.
-    used += length & select(31u, 63u, weights_per_code == 1u);
-    let crosses = used >= 32u;
-    used &= 31u;
+    // Lengths are the lowest bits of entries, and their sum is not 0: `used` wraps if and only if it does
+    // not grow.
+    let before = used;
+    used = (used + length) & 31u;
+    let crosses = used <= before;
     here = select(here, there, crosses);
-    at += select(0u, stride, crosses);
     there = select(there, beyond, crosses);
-    beyond = words[at + 2u * stride];
+    at += select(0u, stride, crosses);
     return entries;
 }
 
