@@ -9,7 +9,7 @@ override has_halves: bool = false;
 
 @group(0) @binding(1) var<storage, read> words: array<u32>;
 @group(0) @binding(2) var<storage, read> bases: array<u32>; // of blocks
-@group(0) @binding(3) var<storage, read> slots: array<u32>;
+@group(0) @binding(3) var<storage, read> slots: array<vec4<u32>>; // by four
 
 var<workgroup> table: array<u32, slot_count>;
 
@@ -22,12 +22,22 @@ fn half_entry(entry: u32) -> u32 {
     return pack2x16float(vec2<f32>(weights)) | (entry & LENGTH_MASK);
 }
 
+fn load_slot(slot: u32, entry: u32) {
+    if (has_halves) {
+        table[slot] = half_entry(entry);
+    } else {
+        table[slot] = entry;
+    }
+}
+
 fn load_table(invocation: u32) {
-    for (var slot = invocation; slot < slot_count; slot += group_size) {
-        if (has_halves) {
-            table[slot] = half_entry(slots[slot]);
-        } else {
-            table[slot] = slots[slot];
+    for (var slot = 4u * invocation; slot < slot_count; slot += 4u * group_size) {
+        let four = slots[slot / 4u];
+        load_slot(slot, four.x);
+        load_slot(slot + 1u, four.y);
+        if (slot_count > 2u) {
+            load_slot(slot + 2u, four.z);
+            load_slot(slot + 3u, four.w);
         }
     }
     workgroupBarrier();
