@@ -48,12 +48,13 @@ WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
 MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm dist/recode.wasm
 
-.PHONY: all help build package site setup demo lint format check test bundlers bench eval fuzz vectors structs clean
+.PHONY: all help build package site setup demo lint format check test bundlers bench eval gpu-cost fuzz vectors \
+        structs clean
 all: build
 
 help: ## this list
 	@echo 'make TARGET, build by default:'
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Half of that: what npm packs.
 package: setup
@@ -268,6 +269,10 @@ bench: build build/bench ## measures speed
 # What coding does to that model's predictions: docs/EVAL.md.
 eval: build ## measures what coding costs a language model
 	node tests/bench/eval.js $(EVAL)
+
+# Needs Debian packages that nothing else does, and says which. COST=--write renews budget and page.
+gpu-cost: build ## what the shaders cost on AMD GPUs, which need not be here: docs/GPU.md
+	node tests/cost/cost.js $(COST)
 
 clean: ## removes what was made
 	rm -rf build dist min

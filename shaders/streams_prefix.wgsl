@@ -9,7 +9,7 @@ override has_halves: bool = false;
 
 @group(0) @binding(1) var<storage, read> words: array<u32>;
 @group(0) @binding(2) var<storage, read> bases: array<u32>; // of blocks
-@group(0) @binding(3) var<storage, read> slots: array<u32>;
+@group(0) @binding(3) var<storage, read> slots: array<vec4<u32>>; // by four
 
 var<workgroup> table: array<u32, slot_count>;
 
@@ -22,23 +22,32 @@ fn half_entry(entry: u32) -> u32 {
     return pack2x16float(vec2<f32>(weights)) | (entry & LENGTH_MASK);
 }
 
+fn load_slot(slot: u32, entry: u32) {
+    if (has_halves) {
+        table[slot] = half_entry(entry);
+    } else {
+        table[slot] = entry;
+    }
+}
+
 fn load_table(invocation: u32) {
-    for (var slot = invocation; slot < slot_count; slot += group_size) {
-        if (has_halves) {
-            table[slot] = half_entry(slots[slot]);
-        } else {
-            table[slot] = slots[slot];
+    for (var slot = 4u * invocation; slot < slot_count; slot += 4u * group_size) {
+        let four = slots[slot / 4u];
+        load_slot(slot, four.x);
+        load_slot(slot + 1u, four.y);
+        if (slot_count > 2u) {
+            load_slot(slot + 2u, four.z);
+            load_slot(slot + 3u, four.w);
         }
     }
     workgroupBarrier();
 }
 
-// A window on a stream's words: the next bit is bit `used` of here, words[at] is here.
+// A window on a stream's words: the next bit is bit `used` of here, words[at] is what follows there.
 var<private> at: u32;
 var<private> used: u32;
 var<private> here: u32;
 var<private> there: u32;
-var<private> beyond: u32;
 var<private> stride: u32; // from word to word
 
 fn begin_stream(quad: u32, run: u32) {
@@ -47,11 +56,12 @@ fn begin_stream(quad: u32, run: u32) {
     used = 0u;
     here = words[at];
     there = words[at + stride];
-    beyond = words[at + 2u * stride];
+    at += 2u * stride;
 }
 
-// The table entries of a column's codes, or of two columns' where a code is a column: at most 32 bits.
+// The table entries of a column's codes, or of two columns' where a code is a column: 1 to 32 bits.
 fn next_entries() -> vec4<u32> {
+    let beyond = words[at]; // comes while the table is read
     var window = (here >> used) | ((there << 1u) << (31u - used));
     var entries = vec4(table[window & (slot_count - 1u)], 0u, 0u, 0u);
     window >>= entries.x & LENGTH_MASK;
@@ -64,14 +74,14 @@ fn next_entries() -> vec4<u32> {
         entries.w = table[window & (slot_count - 1u)];
         length += entries.z + entries.w;
     }
-    // Of two lengths the sum is the lowest five bits alone: a table of halves has others above them.
-    used += length & select(31u, 63u, weights_per_code == 1u);
-    let crosses = used >= 32u;
-    used &= 31u;
+    // Lengths are the lowest bits of entries, and their sum is not 0: `used` wraps if and only if it does
+    // not grow.
+    let before = used;
+    used = (used + length) & 31u;
+    let crosses = used <= before;
     here = select(here, there, crosses);
-    at += select(0u, stride, crosses);
     there = select(there, beyond, crosses);
-    beyond = words[at + 2u * stride];
+    at += select(0u, stride, crosses);
     return entries;
 }
 
