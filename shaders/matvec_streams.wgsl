@@ -14,7 +14,9 @@ const KIND_I8: u32 = 1u;       // grid indices times signed bytes, exact: 1024 c
 const KIND_LOSSLESS: u32 = 2u; // weights of lossless planes times binary32
 
 override kind: u32 = 0u;
-override tile: u32 = 1u; // vectors at a time: 1, 4 or 8
+override tile: u32 = 1u;      // vectors at a time: 1, 4 or 8
+override dtype: u32 = 1u;     // LOSSLESS
+override raw_bytes: u32 = 3u; // LOSSLESS: of a weight
 
 struct Product {
     runs_each: u32,    // runs of columns of an invocation
@@ -24,8 +26,6 @@ struct Product {
     vector_count: u32, // of the batch
     x_start: u32,      // what x[0] is short of, in quads of columns
     x_stride: u32,     // from vector to vector, in quads
-    dtype: u32,
-    raw_bytes: u32,
     raw_units: u32,    // of a stream's rows
 }
 
@@ -91,34 +91,34 @@ var<private> raw_2: vec4<u32>;
 // Of a quad of columns, raw_bytes bytes of each.
 fn load_raw() {
     raw_0 = raw[raw_at];
-    if (product.raw_bytes > 1u) {
+    if (raw_bytes > 1u) {
         raw_1 = raw[raw_at + raw_stride];
         raw_2 = raw[raw_at + 2u * raw_stride];
     }
-    raw_at += product.raw_bytes * raw_stride;
+    raw_at += raw_bytes * raw_stride;
 }
 
 // Raw bytes of each column of the quad, the lowest in x: a byte to each of four rows.
 fn raw_column_0() -> vec3<u32> {
-    return select(raw_0.xyz, vec3(raw_0.x, 0u, 0u), product.raw_bytes == 1u);
+    return select(raw_0.xyz, vec3(raw_0.x, 0u, 0u), raw_bytes == 1u);
 }
 
 fn raw_column_1() -> vec3<u32> {
-    return select(vec3(raw_0.w, raw_1.xy), vec3(raw_0.y, 0u, 0u), product.raw_bytes == 1u);
+    return select(vec3(raw_0.w, raw_1.xy), vec3(raw_0.y, 0u, 0u), raw_bytes == 1u);
 }
 
 fn raw_column_2() -> vec3<u32> {
-    return select(vec3(raw_1.zw, raw_2.x), vec3(raw_0.z, 0u, 0u), product.raw_bytes == 1u);
+    return select(vec3(raw_1.zw, raw_2.x), vec3(raw_0.z, 0u, 0u), raw_bytes == 1u);
 }
 
 fn raw_column_3() -> vec3<u32> {
-    return select(raw_2.yzw, vec3(raw_0.w, 0u, 0u), product.raw_bytes == 1u);
+    return select(raw_2.yzw, vec3(raw_0.w, 0u, 0u), raw_bytes == 1u);
 }
 
 fn lossless_weight(symbol: i32, bytes: vec3<u32>) -> f32 {
     let raw_bits = (bytes.x & 255u) | ((bytes.y & 255u) << 8u) | ((bytes.z & 255u) << 16u);
-    return bitcast<f32>(float_bits(join_bits(u32(symbol) & 255u, raw_bits, product.dtype),
-        product.dtype));
+    return bitcast<f32>(float_bits(join_bits(u32(symbol) & 255u, raw_bits, dtype),
+        dtype));
 }
 
 // Weights of four rows from their symbols and raw bytes; 0 where there is no such column.
@@ -156,7 +156,7 @@ fn matvec_streams(@builtin(workgroup_id) group: vec3<u32>,
         let first = run * streams.run_quads;
         raw_stride = block_lanes(quad);
         raw_at = quad / HANSEL_BLOCK_STREAMS * HANSEL_BLOCK_STREAMS * product.raw_units +
-            first * product.raw_bytes * raw_stride + quad % HANSEL_BLOCK_STREAMS;
+            first * raw_bytes * raw_stride + quad % HANSEL_BLOCK_STREAMS;
         add_run(first, min(first + streams.run_quads, row_quads()), quad, run);
         if (kind == KIND_I8) {
             sum_i8 += vec4<i32>(scaled(sum_0));

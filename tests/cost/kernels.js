@@ -18,12 +18,13 @@
 const GROUP = 64; // as web/gpu/webgpu_products.js has it
 const STREAM_GROUP = 256; // as webgpu_streams.js has it
 const QUAD = 16; // four columns of four rows
-const RUN = 256; // weights of a stream of four rows
+const RUN = 4 * 80; // weights of a stream of four rows: RUN_COLUMNS there
+const PACKED_RUN = 4 * 128;
 /** VALU a weight, RDNA2. @type {Record<number, number>} */
 const PREFIX_TARGETS = { 1: 9, 2: 9, 4: 6.5 };
 const PACKED_TARGET = 3;
 const [I8, LOSSLESS] = [1, 2]; // kinds
-const F16 = 2;
+const [F32, F16, BF16] = [1, 2, 3];
 const BYTES = 4; // dtype of int8
 
 /** @type {Kernel[]} */
@@ -59,7 +60,7 @@ function prefix(weightsPerCode, what = '', constants = {}) {
     name: `prefix, ${weightsPerCode} a code${what && `, ${what}`}`,
     program: 'matvec_prefix',
     constants: { group_size: STREAM_GROUP, weights_per_code: weightsPerCode, slot_count: slots,
-      has_halves: weightsPerCode === 4 ? 0 : 1, ...constants },
+      has_halves: weightsPerCode === 4 ? 0 : 1, has_bit_fields: 1, ...constants },
     weights: QUAD,
     does: { madds: QUAD * tile, lookups: QUAD / weightsPerCode },
     target: what ? undefined : PREFIX_TARGETS[weightsPerCode],
@@ -73,12 +74,12 @@ function prefix(weightsPerCode, what = '', constants = {}) {
 const packed = [8, 4, 2, 1].map((bits) => ({
   name: `packed ${bits}`,
   program: 'matvec_packed',
-  constants: { group_size: STREAM_GROUP, bits },
+  constants: { group_size: STREAM_GROUP, bits, has_byte_fields: 1 },
   weights: 128 / bits, // a unit of four words
   does: { madds: 128 / bits },
   target: PACKED_TARGET,
   group: STREAM_GROUP,
-  each: RUN,
+  each: PACKED_RUN,
 }));
 
 /** Passes of load() and decode(). @type {Kernel[]} */
@@ -93,7 +94,7 @@ const passes = [
   {
     name: 'unpack, 2 a code',
     program: 'unpack_prefix',
-    constants: { group_size: GROUP, weights_per_code: 2, slot_count: 4096 },
+    constants: { group_size: STREAM_GROUP, weights_per_code: 2, slot_count: 4096 },
     weights: QUAD,
     does: { stores: 4, lookups: QUAD / 2 },
   },
@@ -113,8 +114,8 @@ export const KERNELS = [
   prefix(2, 'x int8', { kind: I8 }),
   prefix(2, 'batch of 4', { tile: 4 }),
   prefix(2, 'batch of 8', { tile: 8 }),
-  // The dtype is not a constant: of F32, F16 and BF16 each has its branch, and all are counted.
-  prefix(1, 'lossless, all dtypes', { kind: LOSSLESS, has_halves: 0 }),
+  prefix(1, 'lossless BF16', { kind: LOSSLESS, has_halves: 0, dtype: BF16, raw_bytes: 1 }),
+  prefix(1, 'lossless F32', { kind: LOSSLESS, has_halves: 0, dtype: F32, raw_bytes: 3 }),
   ...packed,
   ...passes,
 ];

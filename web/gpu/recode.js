@@ -29,6 +29,8 @@ const LEAST_COLUMNS = 32;
 const MOST_PADDING = 1.1;
 /** Packed weights may take so much more than coded ones: they are multiplied faster. */
 const PACKED_COST = 1.125;
+/** Prefix codes take about so much more, and their table. */
+const PREFIX_COST = 1.1;
 /** Levels from which on prefix codes save next to nothing. */
 const MOST_LEVELS = 200;
 
@@ -71,8 +73,9 @@ export async function pickCode(as, blob, { bindingBytes, mostPrefixLevels = MOST
   const rows = 4 * Math.ceil(blob.rows / 4);
   const most = Math.min(rows, BLOCK_ROWS) * (blob.columns + 2 * PACKED_UNIT) * Math.max(1, blob.rawBytes);
   if (blob.columns < LEAST_COLUMNS || rows > MOST_PADDING * blob.rows || most > bindingBytes) return null;
-  const coded = 16 * blob.wordCount / blob.weights;
-  const isPacked = packed.bits <= PACKED_COST * coded
+  const coded = 2 * blob.wordCount;
+  const isPacked = blob.weights * packed.bits / 8 <= Math.max(PACKED_COST * coded,
+    PREFIX_COST * coded + prefix.table.byteLength)
     || prefix.levelCount > Math.min(mostPrefixLevels, MOST_LEVELS);
   return isPacked ? packed : prefix;
 }

@@ -47,7 +47,7 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
       { weights_per_code: [1, 2], has_halves: [0, 1], tile: [1, 4, 8] },
       { weights_per_code: [4], has_bit_fields: [0, 1], tile: [1, 4, 8] },
       { weights_per_code: [1, 2, 4], kind: [1] },
-      { weights_per_code: [1, 2, 4], kind: [2], tile: [1, 4, 8] },
+      { weights_per_code: [1, 2, 4], kind: [2], dtype: [1, 2, 3], raw_bytes: [1, 3], tile: [1, 4] },
     ],
   },
   matvec_packed: {
@@ -56,7 +56,8 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
     entries: ['matvec_streams'],
     variants: [
       { bits: [1, 2, 4, 8], has_center: [0, 1], has_byte_fields: [0, 1], tile: [1, 4, 8] },
-      { bits: [1, 2, 4, 8], kind: [1], has_center: [0, 1] }, { bits: [4, 8], kind: [2], tile: [1, 4, 8] },
+      { bits: [1, 2, 4, 8], kind: [1], has_center: [0, 1] },
+      { bits: [4, 8], kind: [2], dtype: [1, 2, 3], raw_bytes: [1, 3] },
     ],
   },
   recode: {

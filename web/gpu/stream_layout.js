@@ -29,7 +29,7 @@ export const RUN_LIMIT = 65535;
 export class StreamLayout {
   /**
    * @param {Code} code @param {number} rows @param {number} columns
-   * @param {number} runColumns a multiple of 32: of a run, unless there would be too many
+   * @param {number} runColumns a multiple of 4: of a run, unless there would be too many
    * @param {number} unit words of a stream that lie side by side: 1 or 4
    */
   constructor(code, rows, columns, runColumns, unit) {

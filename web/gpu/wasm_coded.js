@@ -33,6 +33,7 @@ export class WasmCoded extends Store {
     const { blobBytes, headBytes } = this.blob;
     this.#payload = allocate(blobBytes - headBytes, this.name);
     this.#cursors = cursors;
+    this.bytes = this.#payload.length + cursors.byteLength;
   }
 
   /** Where the payload's bytes go. */

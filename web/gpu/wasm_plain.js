@@ -40,12 +40,14 @@ export class WasmPlain extends Store {
       });
     }
     this.#bytes = bytes;
+    this.bytes = bytes.length;
   }
 
   /** Makes room. @returns {number} all rows */
   allocate() {
     const { rows, rowPitch } = this.plain;
     this.#bytes = allocate(rows * rowPitch, this.name);
+    this.bytes = this.#bytes.length;
     return rows;
   }
 

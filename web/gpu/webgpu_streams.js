@@ -5,13 +5,13 @@
 import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { rowQuads } from '../core/vectors.js';
-import { StreamLayout } from './stream_layout.js';
+import { PACKED_UNIT, StreamLayout } from './stream_layout.js';
 import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
 import { WebGpuStore } from './webgpu_store.js';
 import { readWeights } from './webgpu_values.js';
 
-/** Columns of a run: longer ones are smaller, shorter ones more parallel. */
-const RUN_COLUMNS = 96;
+/** Columns of a run: longer ones take less memory, shorter ones are read by more invocations. */
+const RUN_COLUMNS = { prefix: 80, packed: 128 };
 /** KIND_ of matvec_streams.wgsl. */
 const KIND = { f32: 0, i8: 1, lossless: 2 };
 /** Invocations of a group, at most. */
@@ -43,7 +43,8 @@ export class WebGpuStreams extends WebGpuStore {
     this.form = code.form;
     this.code = code;
     this.isPrefix = code.form === 'prefix';
-    this.layout = new StreamLayout(code, blob.rows, blob.columns, RUN_COLUMNS, this.isPrefix ? 1 : 4);
+    this.layout = new StreamLayout(code, blob.rows, blob.columns, RUN_COLUMNS[code.form],
+      this.isPrefix ? 1 : PACKED_UNIT);
     const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
     this.floatKind = blob.mode === 'grid' || !isFloat ? KIND.f32 : KIND.lossless;
     if (this.isPrefix) {
@@ -168,7 +169,7 @@ export class WebGpuStreams extends WebGpuStore {
   async decode() {
     const { gpu, blob, code, isPrefix, layout, parts } = this;
     const prefix = isPrefix && await gpu.guard(() => gpu.pipeline('unpack_prefix', 'unpack_streams', {
-      group_size: GROUP_SIZE, weights_per_code: code.weightsPerCode, slot_count: 1 << code.bits,
+      group_size: MOST_GROUP, weights_per_code: code.weightsPerCode, slot_count: 1 << code.bits,
     }));
     const packed = (/** @type {number} */ bits) => gpu.guard(() => gpu.pipeline('unpack_packed',
       'unpack_streams', { group_size: GROUP_SIZE, bits }));
@@ -183,22 +184,24 @@ export class WebGpuStreams extends WebGpuStore {
       const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
       const encoder = gpu.device.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      const unpack = (/** @type {GPUComputePipeline} */ way, /** @type {Part} */ part,
+      const unpack = (/** @type {GPUComputePipeline} */ way, /** @type {number} */ group, /** @type {Part} */ part,
         /** @type {(GPUBuffer | null | undefined)[]} */ from, /** @type {number} */ scale) => {
         const bytes = 4 * part.rows * rowQuads((scale || 1) * layout.columns);
         const symbols = this.keep(gpu.buffer(bytes, usage, 'symbols'));
         made.push(symbols);
-        gpu.recordGrid(pass, way, [this.uniform([...this.#streamsUniform(part.rows, scale)]), ...from, symbols],
-          Math.ceil(Math.ceil(part.rows / 4) / GROUP_SIZE), layout.runCount);
+        const streams = this.uniform([...this.#streamsUniform(part.rows, scale)]);
+        gpu.recordGrid(pass, way, [streams, ...from, symbols],
+          Math.ceil(Math.ceil(part.rows / 4) / group), layout.runCount);
         return symbols;
       };
       for (const part of parts) {
-        part.symbols = unpack(pipeline, part, [part.words, part.bases, this.#table ?? undefined], 0);
+        part.symbols = unpack(pipeline, isPrefix ? MOST_GROUP : GROUP_SIZE, part,
+          [part.words, part.bases, this.#table ?? undefined], 0);
         if (!rawPipeline) continue;
         const sizes = layout.packedSizes(part.rows, 8, blob.rawBytes);
         const bases = this.keep(gpu.filled(layout.bases(sizes), usage, 'raw bases'));
         scratch.push(bases);
-        part.rawRows = unpack(rawPipeline, part, [part.raw, bases, undefined], blob.rawBytes);
+        part.rawRows = unpack(rawPipeline, GROUP_SIZE, part, [part.raw, bases, undefined], blob.rawBytes);
       }
       pass.end();
       gpu.device.queue.submit([encoder.finish()]);
@@ -237,13 +240,17 @@ export class WebGpuStreams extends WebGpuStore {
 
   /** @type {WebGpuStore['compile']} */
   async compile(integer) {
-    const { gpu, code, isPrefix } = this;
+    const { gpu, blob, code, isPrefix } = this;
     const kind = integer ? KIND.i8 : this.floatKind;
     const low = code.origin << 24 >> 24;
     const hasHalves = !gpu.isSoftware && kind !== KIND.lossless && (code.weightsPerCode === 1
       || (code.weightsPerCode === 2 && low >= -HALF_LIMIT && low + code.levelCount - 1 <= HALF_LIMIT));
     for (const tile of integer ? [1] : [1, 4, 8]) {
-      const constants = { group_size: this.#groupSize, kind, tile };
+      const constants = {
+        group_size: this.#groupSize, kind, tile, ...(kind === KIND.lossless ? {
+          dtype: DTYPES[/** @type {'F32'} */ (blob.dtype)], raw_bytes: blob.rawBytes,
+        } : {}),
+      };
       this.pipelines.set(`${kind} ${tile}`, await (isPrefix
         ? gpu.pipeline('matvec_prefix', 'matvec_streams', {
           ...constants, weights_per_code: code.weightsPerCode, slot_count: 1 << code.bits,
@@ -286,7 +293,7 @@ export class WebGpuStreams extends WebGpuStore {
       const count = Math.min(tile, batch - first);
       for (const part of this.parts) {
         const product = this.uniform([runsEach, part.firstRow / 4, quads, first, batch, xOffset / 4,
-          xStride / 4, DTYPES[/** @type {'F32'} */ (blob.dtype)], blob.rawBytes, rawUnits]);
+          xStride / 4, rawUnits]);
         gpu.recordGrid(pass, pipeline, [this.uniform([...this.#streamsUniform(part.rows)]),
           part.words, part.bases, this.#table ?? undefined, product, integer ? none : x,
           integer ? x : none, part.raw ?? none, sums],

@@ -162,6 +162,21 @@ export class Llama {
     this.#tokenizer = new Tokenizer(config.characters);
   }
 
+  /**
+   * How its matrices lie on the device: how many there are of each form, and all their bytes.
+   * @returns {{forms: Record<string, number>, bytes: number}}
+   */
+  get memory() {
+    /** @type {Record<string, number>} */
+    const forms = {};
+    let bytes = 0;
+    for (const matrix of this.#matrices.filter(({ gpu }) => gpu === this.#ops.backend)) {
+      forms[matrix.form] = (forms[matrix.form] ?? 0) + 1;
+      bytes += matrix.bytes;
+    }
+    return { forms, bytes };
+  }
+
   /** Makes room for a run's vectors, and for the cache: used by loadLlama(), as load() is. */
   async prepare() {
     const ops = this.#ops;

@@ -60,6 +60,11 @@ export async function watchWriter() {
   showVariant();
 }
 
+/** How matrices lie on a device. @type {Record<string, string>} */
+const FORMS = {
+  prefix: 'as prefix codes', packed: 'packed', coded: 'coded', plain: 'as they are',
+};
+
 /** Another rate or back end writes the same beginning again. */
 function change() {
   showVariant();
@@ -89,6 +94,10 @@ async function load(kind, bits, signal) {
       signal, onProgress: ({ done, total }) => { byId('write-progress').value = done / total; },
     });
     loaded = { llama, kind, bits };
+    const { forms, bytes: room } = llama.memory;
+    byId('write-memory').textContent = bytes(room);
+    byId('write-forms').textContent = Object.entries(forms)
+      .map(([form, count]) => `${count} ${FORMS[form]}`).join(', ');
     return llama;
   } finally {
     await model.close();
