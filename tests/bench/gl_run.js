@@ -1,6 +1,7 @@
 /** The WebGL2 products of gpu_run.js. */
 import { GlPlainMatrix } from '../../web/plain.js';
-import { coded, measure, ratio, speed } from './jobs.js';
+import { loadWays } from './gpu_run.js';
+import { measure, ratio, speed } from './jobs.js';
 
 /** Milliseconds that a timed run of draws takes at least: waiting is exact to a few of them. */
 const LEAST_MS = 100;
@@ -37,19 +38,13 @@ class GlTimer {
 /**
  * Coded products against plain ones, of one grid and shape.
  * @param {WebGl} gpu @param {number} rounds @param {Int8Array} data @param {number[]} shape
- * @param {{lengths: number[], batches: number[]}} what batch 0 is one vector of bytes
+ * @param {{ways: import('./gpu_run.js').Way[], batches: number[]}} what batch 0 is one vector of bytes
  */
-export async function glProducts(gpu, rounds, data, [rows, columns], { lengths, batches }) {
+export async function glProducts(gpu, rounds, data, [rows, columns], { ways, batches }) {
   const timer = new GlTimer(gpu);
   const most = Math.max(1, ...batches);
   const xs = Float32Array.from({ length: most * columns }, (_, i) => Math.sin(i));
-  /** @type {{streamLength: number, bits: number, w: WebGlMatrix}[]} */
-  const matrices = [];
-  for (const streamLength of lengths) {
-    const model = await coded(data, [rows, columns], { streamLength });
-    matrices.push({ streamLength, bits: model.tensor('w').bits,
-      w: /** @type {WebGlMatrix} */ (await gpu.load(model, 'w')) });
-  }
+  const matrices = await loadWays(gpu, data, [rows, columns], ways);
   // The plain matrix is what one of them decodes to.
   const [{ w: source }] = matrices;
   await source.decodeOnGpu();
@@ -73,9 +68,8 @@ export async function glProducts(gpu, rounds, data, [rows, columns], { lengths, 
     const jobs = matrices.map(({ w }) => job(w));
     await measure(timer, [base, ...jobs], rounds);
     jobs.forEach((one, i) => found.push({
-      rows, columns, batch, streamLength: matrices[i].streamLength, bits: matrices[i].bits,
-      weightsPerSymbol: matrices[i].w.blob.weightsPerSymbol,
-      plain: speed(base), coded: speed(one), ratio: ratio(one, base),
+      rows, columns, batch, ...matrices[i].facts,
+      plain: speed(base), coded: speed(one), ratio: ratio(one, base), gain: ratio(one, jobs[0]),
     }));
   }
   plain.destroy();

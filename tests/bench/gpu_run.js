@@ -6,6 +6,7 @@ import { PlainMatrix, pickLayout } from '../../web/plain.js';
 import { webgpu } from '../../web/webgpu.js';
 import { glProducts } from './gl_run.js';
 import { clock, coded, indices, measure, ratio, speed } from './jobs.js';
+import { spread } from './report.js';
 
 const GROUP_SIZE = 64;
 /** Milliseconds that a timed pass takes at least: shorter ones are repeated in it. */
@@ -15,7 +16,12 @@ const GRIDS = [
   { bits: 8, sigma: 52 }, { bits: 4, sigma: 4 }, { bits: 3, sigma: 1.9 }, { bits: 2, sigma: 0.95 },
   { bits: 3.9, sigma: 4, range: [-8, 7] }, { bits: 1.4, sigma: 0.6, range: [-1, 1] },
 ];
-const LENGTHS = [256, 512, 1024, 2048, 4096];
+/** @type {Way[]} */
+const LENGTHS = [256, 512, 1024, 2048, 4096].map((streamLength) => ({ as: 'coded', streamLength }));
+/** The first is what others are compared with. @type {Way[]} */
+const WAYS = (/** @type {const} */ (['coded', 'prefix', 'packed'])).map((as) => ({ as, streamLength: 4096 }));
+/** Milliseconds of load(), of the file in memory. */
+const LOADS = [{ as: 'coded' }, { as: 'prefix', recode: 'cpu' }, { as: 'prefix', recode: 'gpu' }, { as: 'packed' }];
 
 /** @typedef {import('./report.js').Spread} Spread */
 /** @typedef {import('../../web/webgpu.js').WebGpu} WebGpu */
@@ -26,9 +32,12 @@ const LENGTHS = [256, 512, 1024, 2048, 4096];
  * @property {number} rows @property {number} columns
  * @property {number} batch 0 is one vector of bytes
  * @property {number} streamLength @property {number} bits a weight
- * @property {number} weightsPerSymbol
+ * @property {string} form how the weights lie in memory @property {number} memory bytes there, of
+ *   those in the file
  * @property {Spread} plain @property {Spread} coded @property {Spread} ratio of coded to plain
+ * @property {Spread} gain over the kernel that decodes the file's streams
  */
+/** @typedef {{as: 'coded' | 'prefix' | 'packed', streamLength: number}} Way of loading */
 /** @typedef {import('./jobs.js').Job} Job */
 
 /** Times compute passes: by timestamps where they make sense, else by the clock. */
@@ -196,11 +205,11 @@ async function decoding({ gpu, timer, rounds, say }, from, shape, webgl) {
   for (const streamLength of [4096, 1024]) {
     say(`decode, ${streamLength} symbols a stream`);
     const model = await coded(data, shape, { streamLength, precision: 12 });
-    const w = await gpu.load(model, 'w');
+    const w = await gpu.load(model, 'w', { as: 'coded' });
     const { jobs, free } = await decodeKernels(gpu, w, data);
     const whole = (/** @type {string} */ name, /** @type {any} */ backend) => ({
       name, weights: data.length, run: async () => {
-        const matrix = await backend.load(model, 'w');
+        const matrix = await backend.load(model, 'w', { as: 'coded' });
         const time = await clock(() => matrix.decodeOnGpu());
         matrix.destroy();
         return time;
@@ -220,6 +229,39 @@ async function decoding({ gpu, timer, rounds, say }, from, shape, webgl) {
   return found;
 }
 
+/**
+ * The same weights, loaded in several ways.
+ * @param {any} gpu @param {Int8Array} data @param {number[]} shape @param {Way[]} ways
+ * @returns {Promise<{w: any, streamLength: number, facts: {streamLength: number, bits: number,
+ *   form: string, memory: number}}[]>}
+ */
+export async function loadWays(gpu, data, shape, ways) {
+  const found = [];
+  for (const { as, streamLength } of ways) {
+    const model = await coded(data, shape, { streamLength });
+    const w = await gpu.load(model, 'w', { as });
+    const { bits, bytes } = model.tensor('w');
+    found.push({ w, streamLength, facts: { streamLength, bits, form: w.form, memory: w.bytes / bytes } });
+  }
+  return found;
+}
+
+/** @param {Context} context @param {Float32Array} from @param {number[]} shape */
+async function loading({ gpu, rounds, say }, from, shape) {
+  say('load');
+  const model = await coded(indices(from, 4), shape, {});
+  const found = LOADS.map((way) => ({ way, times: /** @type {number[]} */ ([]) }));
+  for (let i = 0; i <= rounds; i++) {
+    for (const { way, times } of found) {
+      const start = performance.now();
+      const w = await gpu.load(model, 'w', /** @type {any} */ (way));
+      if (i) times.push(performance.now() - start); // the first starts workers and compiles
+      w.destroy();
+    }
+  }
+  return found.map(({ way, times }) => ({ way: Object.values(way).join(', '), ms: spread(times) }));
+}
+
 /** A product as a job. @param {WebGpuMatrix | PlainMatrix} w @param {string} name
  * @param {number} batch @param {boolean} integer @param {GPUBuffer} x @param {GPUBuffer} y
  * @returns {Job} */
@@ -233,9 +275,9 @@ function productJob(w, name, batch, integer, x, y) {
 /**
  * Coded products against plain ones, of one grid and shape.
  * @param {Context} context @param {Int8Array} data @param {number[]} shape
- * @param {{lengths: number[], batches: number[]}} what batch 0 is one vector of bytes
+ * @param {{ways: Way[], batches: number[]}} what batch 0 is one vector of bytes
  */
-async function products({ gpu, timer, rounds }, data, [rows, columns], { lengths, batches }) {
+async function products({ gpu, timer, rounds }, data, [rows, columns], { ways, batches }) {
   const { STORAGE } = GPUBufferUsage;
   const most = Math.max(1, ...batches);
   const xs = Float32Array.from({ length: most * columns }, (_, i) => Math.sin(i));
@@ -243,12 +285,7 @@ async function products({ gpu, timer, rounds }, data, [rows, columns], { lengths
     gpu.filled(Int8Array.from(xs, (x) => Math.round(127 * x)), STORAGE, 'bench'),
     gpu.buffer(4 * most * rows, STORAGE, 'bench')];
   const [x, bytes, y] = scratch;
-  /** @type {{streamLength: number, bits: number, w: WebGpuMatrix}[]} */
-  const matrices = [];
-  for (const streamLength of lengths) {
-    const model = await coded(data, [rows, columns], { streamLength });
-    matrices.push({ streamLength, bits: model.tensor('w').bits, w: await gpu.load(model, 'w') });
-  }
+  const matrices = await loadWays(gpu, data, [rows, columns], ways);
   // The plain matrix is what one of them decodes to.
   const [{ w: source }] = matrices;
   await source.decodeOnGpu();
@@ -265,9 +302,8 @@ async function products({ gpu, timer, rounds }, data, [rows, columns], { lengths
     const jobs = matrices.map(({ w, streamLength }) => job(w, `${streamLength}`));
     await measure(timer, [base, ...jobs], rounds);
     jobs.forEach((one, i) => found.push({
-      rows, columns, batch, streamLength: matrices[i].streamLength, bits: matrices[i].bits,
-      weightsPerSymbol: matrices[i].w.blob.weightsPerSymbol,
-      plain: speed(base), coded: speed(one), ratio: ratio(one, base),
+      rows, columns, batch, ...matrices[i].facts,
+      plain: speed(base), coded: speed(one), ratio: ratio(one, base), gain: ratio(one, jobs[0]),
     }));
   }
   plain.destroy();
@@ -296,38 +332,39 @@ export async function runGpu({ quick = false, adapter, say = () => {} }) {
   const from = normals(quick ? shape[0] * shape[1] : large[0] * large[1]);
   const start = from.subarray(0, shape[0] * shape[1]);
   const decode = await decoding(context, start, shape, webgl);
+  const loads = await loading(context, start, shape);
   const multiplied = [];
   const glMultiplied = [];
   for (const { bits, sigma, range } of GRIDS) {
     say(`products, about ${bits} bits`);
     const rows = await products(context, indices(start, sigma, range), shape,
-      { lengths: [4096, 1024], batches: [1, 4, 16, 0] });
+      { ways: WAYS, batches: [1, 4, 16, 0] });
     if (!quick && !range) {
       rows.push(...await products(context, indices(from, sigma), large,
-        { lengths: [4096], batches: [1, 4, 16, 0] }));
+        { ways: WAYS, batches: [1, 4, 16, 0] }));
     }
     multiplied.push({ grid: bits, sigma, rows });
     if (!webgl) continue;
     say(`products on WebGL2, about ${bits} bits`);
-    const what = { lengths: [4096, 1024], batches: [1, 4, 16, 0] };
+    const what = { ways: WAYS, batches: [1, 4, 16, 0] };
     const found = await glProducts(webgl, rounds, indices(start, sigma, range), shape, what);
     if (!quick && !range) {
       found.push(...await glProducts(webgl, rounds, indices(from, sigma), large,
-        { lengths: [4096], batches: [1, 4, 16] }));
+        { ways: WAYS, batches: [1, 4, 16] }));
     }
     glMultiplied.push({ grid: bits, sigma, rows: found });
   }
   webgl?.destroy();
   say('stream lengths');
   const lengths = await products(context, indices(start, 4), shape,
-    { lengths: LENGTHS, batches: [1] });
+    { ways: LENGTHS, batches: [1] });
   const info = /** @type {any} */ (gpu.info ?? {});
   const results = {
     quick, rounds, shape, timer: timer.hasStamps ? 'timestamp-query' : 'onSubmittedWorkDone',
     layout: pickLayout(gpu.info),
     adapter: Object.fromEntries(['vendor', 'architecture', 'device', 'description', 'driver',
       'backend'].map((key) => [key, info[key] ?? ''])),
-    decode, products: multiplied, glProducts: glMultiplied, lengths,
+    decode, loads, products: multiplied, glProducts: glMultiplied, lengths,
   };
   gpu.destroy();
   return results;

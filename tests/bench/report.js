@@ -75,14 +75,14 @@ export function threadTable({ rows }) {
 }
 
 /** @param {GpuReport['runs'][0]} run one renderer */
-function gpuText({ where, adapter, timer, layout, rounds, shape, decode, products, glProducts, lengths }) {
+function gpuText({ where, adapter, timer, layout, rounds, shape, decode, loads, products, glProducts, lengths }) {
   const names = Object.values(adapter).filter(Boolean).join(', ');
   const [rows, columns] = shape;
-  const productTable = (/** @type {typeof products} */ grids) => table([['bits', 'weights a symbol', 'matrix', 'S',
-    'batch', 'plain M weights/s', 'coded M weights/s', 'ratio'],
+  const productTable = (/** @type {typeof products} */ grids) => table([['bits', 'matrix', 'form', 'memory',
+    'batch', 'plain M weights/s', 'M weights/s', 'to plain', 'to coded'],
   ...grids.flatMap(({ rows: found }) => found.map((row) => [
-    row.bits.toFixed(2), row.weightsPerSymbol, `${row.rows} x ${row.columns}`, row.streamLength, row.batch || 'int8',
-    ranged(row.plain), ranged(row.coded), times(row.ratio)]))]);
+    row.bits.toFixed(2), `${row.rows} x ${row.columns}`, row.form, row.memory.toFixed(3), row.batch || 'int8',
+    ranged(row.plain), ranged(row.coded), times(row.ratio), times(row.gain)]))]);
   return `### WebGPU, ${where}
 
 ${names}; timed by ${timer}, ${rounds} rounds after warming up.
@@ -93,16 +93,21 @@ ${table([['what', 'S', 'bits', 'M symbols/s', 'to the prototype'],
     ...decode.flatMap(({ streamLength, bits, rows: found }) => found.map((row) => (
       [row.name, streamLength, bits.toFixed(2), ranged(row.speed), times(row.ratio)])))])}
 
+#### load() of ${rows} x ${columns}, about 4 bits, in milliseconds
+
+${table([['as', 'ms'], ...loads.map(({ way, ms }) => [way, milliseconds(ms)])])}
+
 #### Products on coded weights
 
-The plain kernel multiplies the same weights as int8 bytes (shaders/matvec_plain.wgsl, of a single vector four
+By form of the weights in the GPU's memory: coded as in the file, prefix codes, or packed. Memory is in parts of the
+coded bytes; "to coded" is against the kernel that decodes the file's streams. The plain kernel multiplies the same weights as int8 bytes (shaders/matvec_plain.wgsl, of a single vector four
 rows to a${layout === 'group' ? ' workgroup' : 'n invocation'}, of a batch one).
 
 ${productTable(products)}
 ${glProducts.length ? `
 #### Products on WebGL2
 
-The same with fragment shaders (shaders/matvec.frag.glsl, matvec_plain.frag.glsl), timed by the clock
+The same with fragment shaders, timed by the clock
 until a fence is passed.
 
 ${productTable(glProducts)}

@@ -33,25 +33,27 @@ const grid = (sets, columns, cell) => table([
 ]);
 
 /** @param {import('./gpu.js').GpuReport['runs'][0]} run one renderer */
-function gpuSummary({ where, adapter, decode, products, glProducts }) {
+function gpuSummary({ where, adapter, decode, loads, products, glProducts }) {
   const find = (/** @type {typeof products} */ grids, /** @type {number} */ batch) => grids
-    .flatMap(({ rows }) => rows).filter((row) => row.batch === batch && row.rows === row.columns
-      && row.streamLength === 4096);
+    .flatMap(({ rows }) => rows).filter((row) => row.batch === batch && row.rows === row.columns);
   const ratios = (/** @type {typeof products} */ grids) => {
     const by = new Map();
     for (const batch of [1, 4, 16, 0]) {
       for (const row of find(grids, batch)) {
-        const key = row.bits.toFixed(2);
-        by.set(key, [...by.get(key) ?? [key], row.ratio[1].toPrecision(2)]);
+        const key = `${row.bits.toFixed(2)} ${row.form}`;
+        by.set(key, [...by.get(key) ?? [row.bits.toFixed(2), row.form, row.memory.toFixed(2)],
+          row.ratio[1].toPrecision(2)]);
       }
     }
-    return table([['bits', 'x F32', 'batch of 4', 'batch of 16', 'x int8'], ...by.values()]);
+    return table([['bits', 'in memory', 'bytes there', 'x F32', 'batch of 4', 'batch of 16', 'x int8'], ...by.values()]);
   };
   const [{ rows }] = decode;
   return `${where} on ${Object.values(adapter).filter(Boolean).join(', ')}. Decoding to GPU memory, about
 4 bits: ${rows.map(({ name, speed }) => `${name} ${short(speed[1])}`).join(', ')} M weights/s.
+load() of those, milliseconds: ${loads.map(({ way, ms }) => `${way} ${short(ms[1])}`).join('; ')}.
 
-Products on coded weights to products on int8 bytes, the same matrix, WebGPU:
+Products to products on int8 bytes of the same matrix, by the form of the weights in memory: coded as in
+the file, prefix codes, or packed; bytes in parts of those in the file. WebGPU:
 
 ${ratios(products)}
 ${glProducts.length ? `
