@@ -230,6 +230,26 @@ static inline uint32_t put_stream(uint32_t *words, uint32_t lane, uint32_t lanes
     return at;
 }
 
+/* The same: the compiler makes loops of their own of what comes most. */
+static uint32_t put_rows(uint32_t *words, uint32_t lane, uint32_t lanes, uint32_t unit,
+                         const hansel_prefix *prefix, const uint8_t *weights, uint64_t pitch,
+                         uint32_t rows, uint32_t columns) {
+#define PUT_FOUR_ROWS(unit, weights_per_code)                                               \
+    put_stream(words, lane, lanes, unit, prefix, weights, pitch, HANSEL_CODE_ROWS, columns, \
+               weights_per_code)
+    uint32_t weights_per_code = prefix->weights_per_code;
+    if (rows == HANSEL_CODE_ROWS && unit == 1) {
+        if (weights_per_code == 2) return PUT_FOUR_ROWS(1, 2);
+        if (weights_per_code == 1) return PUT_FOUR_ROWS(1, 1);
+    } else if (rows == HANSEL_CODE_ROWS) {
+        if (weights_per_code == 2) return PUT_FOUR_ROWS(4, 2);
+        if (weights_per_code == 1) return PUT_FOUR_ROWS(4, 1);
+    }
+#undef PUT_FOUR_ROWS
+    return put_stream(words, lane, lanes, unit, prefix, weights, pitch, rows, columns,
+                      weights_per_code);
+}
+
 uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const uint8_t *weights,
                              uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit) {
     uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane, height = 0;
@@ -238,13 +258,7 @@ uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const
         uint32_t left = rows - lane * HANSEL_CODE_ROWS;
         const uint8_t *first = weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch;
         if (left > HANSEL_CODE_ROWS) left = HANSEL_CODE_ROWS;
-        /* One call for each number, so that the compiler makes loops of their own for them. */
-        ends[lane] =
-            prefix->weights_per_code == 2
-                ? put_stream(words, lane, lanes, unit, prefix, first, pitch, left, columns, 2)
-            : prefix->weights_per_code == 1
-                ? put_stream(words, lane, lanes, unit, prefix, first, pitch, left, columns, 1)
-                : put_stream(words, lane, lanes, unit, prefix, first, pitch, left, columns, 4);
+        ends[lane] = put_rows(words, lane, lanes, unit, prefix, first, pitch, left, columns);
         if (ends[lane] > height) height = ends[lane];
     }
     height = (height + unit - 1) / unit * unit;
@@ -272,24 +286,39 @@ hansel_status hansel_pack_fit(hansel_packed *packed, const hansel_blob *blob) {
     return HANSEL_OK;
 }
 
+/* A stream's fields, as many to a byte. */
+static inline void pack_stream(uint32_t *words, uint32_t lane, uint32_t lanes, uint32_t unit,
+                               const hansel_packed *packed, const uint8_t *weights, uint64_t pitch,
+                               uint32_t rows, uint32_t columns, uint32_t height, uint32_t fields) {
+    uint32_t bits = 8 / fields, mask = (1u << bits) - 1, k, i, row;
+    const uint8_t *from[HANSEL_CODE_ROWS];
+    stream_rows(from, weights, pitch, rows);
+    for (k = 0; k < height; k++) {
+        uint32_t word = 0;
+        for (i = 0; i < fields && k * fields + i < columns; i++) {
+            for (row = 0; row < rows; row++) {
+                uint32_t field = (from[row][k * fields + i] - packed->center) & mask;
+                word |= field << (8 * row + bits * i);
+            }
+        }
+        words[word_place(k, lane, lanes, unit)] = word;
+    }
+}
+
 uint32_t hansel_pack_block(uint32_t *words, const hansel_packed *packed, const uint8_t *weights,
                            uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit) {
-    uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane, k, row, i;
-    uint32_t fields = 8 / packed->bits, mask = (1u << packed->bits) - 1;
+    uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane;
+    uint32_t fields = 8 / packed->bits;
     uint32_t height = ((columns + fields - 1) / fields + unit - 1) / unit * unit;
     for (lane = 0; lane < lanes; lane++) {
         uint32_t left = rows - lane * HANSEL_CODE_ROWS;
         const uint8_t *first = weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch;
-        if (left > HANSEL_CODE_ROWS) left = HANSEL_CODE_ROWS;
-        for (k = 0; k < height; k++) {
-            uint32_t word = 0;
-            for (i = 0; i < fields && k * fields + i < columns; i++) {
-                for (row = 0; row < left; row++) {
-                    uint32_t weight = first[row * pitch + k * fields + i];
-                    word |= ((weight - packed->center) & mask) << (8 * row + packed->bits * i);
-                }
-            }
-            words[word_place(k, lane, lanes, unit)] = word;
+        if (left >= HANSEL_CODE_ROWS && unit == 4 && fields == 1) { /* bytes, raw planes too */
+            pack_stream(words, lane, lanes, 4, packed, first, pitch, HANSEL_CODE_ROWS, columns,
+                        height, 1);
+        } else {
+            pack_stream(words, lane, lanes, unit, packed, first, pitch,
+                        left < HANSEL_CODE_ROWS ? left : HANSEL_CODE_ROWS, columns, height, fields);
         }
     }
     return height * lanes;
