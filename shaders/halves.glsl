@@ -1,5 +1,5 @@
 // halves.glsl - mirrors halves.wgsl: binary16 to binary32. Goes before widen.frag.glsl, and before
-// lossless.glsl; after texels.glsl, for its precisions.
+// lossless_bits.glsl; after texels.glsl, for its precisions.
 
 // Bits of the same number. unpackHalf2x16() may flush subnormals; here they are small integers
 // times 2^-24, which is a normal number, and the others, NaN and infinity too, are moved as bits.

@@ -1,35 +1,39 @@
-// lossless.glsl - mirrors lossless.wgsl: puts the weights of lossless tensors together. Goes after
-// texels.glsl and halves.glsl, and before values.frag.glsl or matvec.frag.glsl.
+// lossless.glsl - mirrors lossless.wgsl: weights of lossless tensors, their raw plane as it lies in the
+// file. Goes after texels.glsl and lossless_bits.glsl, and before values.frag.glsl or matvec.frag.glsl.
+// With RAW_STREAMS it goes after streams.glsl too, and the raw plane is packed in streams of four rows.
 
-const uint HANSEL_F32 = 1u;
-const uint HANSEL_F16 = 2u;
+#ifndef RAW_STREAMS
+#define RAW_STREAMS 0
+#endif
 
+#if RAW_STREAMS
+uniform uint raw_pitch;     // bytes of a row
+uniform usampler2D raw;     // sixteen bytes to a texel: four rows of four columns of bytes
+
+uint raw_byte(uint index) {
+    uint row = index / raw_pitch;
+    uint column = index - row * raw_pitch;
+    uint quad = row / HANSEL_CODE_ROWS;
+    uint lane = quad % HANSEL_BLOCK_STREAMS;
+    uint unit = (quad - lane) * ((raw_pitch + HANSEL_LANES - 1u) / HANSEL_LANES) +
+        column / HANSEL_LANES * block_lanes(quad) + lane;
+    uint rows = texelFetch(raw, texel_place(unit), 0)[column % HANSEL_LANES];
+    return (rows >> (8u * (row % HANSEL_CODE_ROWS))) & 255u;
+}
+#else
 uniform usampler2D raw; // the raw plane, eight bytes to a texel
 
 uint raw_byte(uint index) {
     uint four = texelFetch(raw, texel_place(index >> 3), 0)[(index >> 2) & 1u];
     return (four >> ((index & 3u) * 8u)) & 255u;
 }
+#endif
 
-// A weight's own bits, from its symbol and from its raw bytes, which begin at byte `index`: rotated
-// left by one, the symbol is the highest byte.
+// A weight's own bits, from its symbol and from its raw bytes, which begin at byte `index`.
 uint join(uint symbol, uint index, uint dtype) {
+    uint raw_bits = raw_byte(index);
     if (dtype == HANSEL_F32) {
-        uint w = symbol << 24 | raw_byte(index + 2u) << 16 | raw_byte(index + 1u) << 8 |
-            raw_byte(index);
-        return w >> 1 | w << 31;
+        raw_bits |= raw_byte(index + 1u) << 8 | raw_byte(index + 2u) << 16;
     }
-    uint w = symbol << 8 | raw_byte(index);
-    return w >> 1 | ((w << 15) & 0x8000u);
-}
-
-// A weight's own bits as those of binary32.
-uint float_bits(uint bits, uint dtype) {
-    if (dtype == HANSEL_F32) {
-        return bits;
-    }
-    if (dtype == HANSEL_F16) {
-        return float_from_half(bits);
-    }
-    return bits << 16;
+    return join_bits(symbol, raw_bits, dtype);
 }

@@ -1,6 +1,6 @@
 // matvec.frag.glsl - mirrors matvec.wgsl: y = W x with W still coded. One fragment decodes one
 // stream, uses each weight for all vectors of a tile, and forgets it. The reference for the sums is
-// src/matvec.c. Goes after texels.glsl, halves.glsl, lossless.glsl and decode_stream.glsl.
+// src/matvec.c. Goes after lossless.glsl and decode_stream.glsl.
 //
 // A fragment writes 4 * TEXELS sums: row j of its stream and vector v of the tile go to component
 // (j * TILE + v) mod 4 of dst(j * TILE + v) / 4. Streams that have more rows than that, or that are

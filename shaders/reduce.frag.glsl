@@ -2,7 +2,7 @@
 // row, always in the same order, scales, and adds the bias. One fragment writes four rows of one
 // vector.
 //
-// src holds the sums of stream i at (i mod 2^grid_log2, i >> grid_log2): those of pass p in layers
+// src holds the sums of fragment i at (i mod 2^grid_log2, i >> grid_log2): those of pass p in layers
 // p * texels on, block_rows further down after every `layers` of them. dst is an array, four
 // rows to a texel; rows beyond the last are 0. Goes after texels.glsl.
 
@@ -13,6 +13,8 @@ struct Reduction {
     uint tile;
     uint rows;
     uint pieces;
+    uint piece_step;      // from a piece to the next one of the same rows
+    uint stream_step;     // from the pieces of a stream's rows to those of the next
     uint rows_per_stream;
     uint pass_rows;       // of a stream, in one pass
     uint segments;        // passes that such rows take
@@ -33,10 +35,10 @@ layout(location = 0) out uvec4 dst;
 
 const uint SPOILT_I8 = 0x80000000u; // of a stream that does not end as it must
 
-uint load_sum(uint stream, uint part, uint index) {
+uint load_sum(uint i, uint part, uint index) {
     uint k = part * reduction.texels + (index >> 2);
-    uint x = stream & ((1u << reduction.grid_log2) - 1u);
-    uint y = (stream >> reduction.grid_log2) + k / reduction.layers * reduction.block_rows;
+    uint x = i & ((1u << reduction.grid_log2) - 1u);
+    uint y = (i >> reduction.grid_log2) + k / reduction.layers * reduction.block_rows;
     return texelFetch(src, ivec3(x, y, k % reduction.layers), 0)[index & 3u];
 }
 
@@ -51,7 +53,8 @@ uint row_sum(uint row, uint vector) {
     float sum = 0.0;
     for (uint piece = 0u; piece < reduction.pieces; piece++) {
         for (uint segment = 0u; segment < reduction.segments; segment++) {
-            uint bits = load_sum(stream * reduction.pieces + piece, first + segment, index);
+            uint bits = load_sum(stream * reduction.stream_step + piece * reduction.piece_step,
+                first + segment, index);
             integer += int(bits);
             is_spoilt = is_spoilt || bits == SPOILT_I8;
             sum += uintBitsToFloat(bits);

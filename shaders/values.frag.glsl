@@ -1,9 +1,11 @@
 // values.frag.glsl - mirrors values.wgsl: decoded symbols to weights. FORMAT.md sections 5 and 6.
 // One fragment turns one quad (four symbols) into four binary32 numbers, or two quads into eight
 // 16-bit ones. The product with the grid step is integer arithmetic: GLSL ES leaves open how one is
-// rounded, and this must be to nearest even. Goes after texels.glsl, halves.glsl and lossless.glsl.
+// rounded, and this must be to nearest even. Goes after lossless.glsl.
 
+#if !RAW_STREAMS // or streams.glsl has it
 const uint HANSEL_LANES = 4u;
+#endif
 const uint HANSEL_GRID = 0u;
 
 struct Values {
@@ -17,8 +19,8 @@ struct Values {
     uint step_bits;     // the grid step
     uint limit_bits;    // largest finite number of dst_dtype
     uint raw_bytes;
-    uint raw_start;     // byte of raw where weight raw_weight's bytes begin
-    uint raw_weight;
+    uint raw_offset;    // byte of raw where row 0 of the tensor would begin, modulo 2^32
+    uint raw_pitch;     // bytes from row to row
 };
 
 uniform Values values;
@@ -80,12 +82,12 @@ uint bfloat_from_float(uint bits) {
 }
 
 // A weight as bits of dst_dtype.
-uint weight_bits(uint symbol, uint weight) {
+uint weight_bits(uint symbol, uint row, uint column) {
     uint bits;
     if (values.mode == HANSEL_GRID) {
         bits = product_bits(values.step_bits, int(symbol << 24) >> 24);
     } else {
-        uint index = values.raw_start + (weight - values.raw_weight) * values.raw_bytes;
+        uint index = values.raw_offset + row * values.raw_pitch + column * values.raw_bytes;
         bits = join(symbol, index, values.dtype);
         if (values.dtype == values.dst_dtype) {
             return bits; // NaNs too stay as they are
@@ -101,13 +103,14 @@ uint weight_bits(uint symbol, uint weight) {
 // The four weights of a quad, counted from first_quad. Beyond the last, anything.
 uvec4 convert_quad(uint i) {
     uint at = values.first_quad + min(i, values.quad_count - 1u);
-    uint row_quads = (values.columns + HANSEL_LANES - 1u) / HANSEL_LANES;
-    uint weight = at / row_quads * values.columns + at % row_quads * HANSEL_LANES;
+    uint quads = (values.columns + HANSEL_LANES - 1u) / HANSEL_LANES; // of a row
+    uint row = at / quads;
+    uint column = (at - row * quads) * HANSEL_LANES;
     uint src = at - values.symbols_start;
     uint quad_symbols = texelFetch(symbols, texel_place(src >> 2), 0)[src & 3u];
     uvec4 bits = uvec4(0u);
     for (uint lane = 0u; lane < HANSEL_LANES; lane++) {
-        bits = uvec4(bits.yzw, weight_bits((quad_symbols >> (8u * lane)) & 255u, weight + lane));
+        bits = uvec4(bits.yzw, weight_bits((quad_symbols >> (8u * lane)) & 255u, row, column + lane));
     }
     return bits;
 }

@@ -174,7 +174,7 @@ describe('products', function () {
           const model = await openModel(await makeCase({
             dtype: 'I8', distribution: 'gauss', sigma: 30, seed: 5, options: {}, ...part,
           }));
-          const w = await gpu.load(model, 'w');
+          const w = await gpu.load(model, 'w', { as: 'coded' });
           const cpu = await new Cpu().load(model, 'w');
           const x = Float32Array.from({ length: 6 * w.columns }, r.gauss); // more than a texture
           const [got, expected] = [await w.matmul(x, 6), await cpu.matmul(x, 6)];

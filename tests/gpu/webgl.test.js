@@ -206,7 +206,7 @@ describe('WebGL2 in Chromium', function () {
         const bytes = await readFile(`tests/vectors/${vector.file}`);
         const blob = codec.readHead(bytes);
         const model = await t.open(wrapBlob(codec, bytes, blob));
-        const w = await gpu.load(model, 'w');
+        const w = await gpu.load(model, 'w', { as: 'coded' });
         const error = await w.symbols().then(() => null, (e) => e);
         errors.push({ name: vector.name, code: error?.code, got: error?.got, stream: vector.position });
         w.destroy();

@@ -75,7 +75,9 @@ async function addParts(gpu, store, recoding) {
     held = bytes = 0;
   };
   for await (const some of recoding.streams(layout)) {
-    const needed = Math.max(bytes + some.bytes.length, layout.rawRoom(held + some.rows, rawBytes));
+    const all = held + some.rows;
+    const needed = Math.max(bytes + some.bytes.length, layout.rawRoom(all, rawBytes),
+      4 * all * rowQuads(columns)); // as symbols, once they are decoded
     if (held && (held >= most || needed > gpu.bindingBytes)) await flush();
     blocks.push(some);
     held += some.rows;

@@ -95,6 +95,8 @@ export const WGSL = /** @satisfies {Record<string, Program>} */ ({
 
 /** Of a program that decodes. */
 const DECODER = { WEIGHTS_PER_SYMBOL: [1, 2, 4], TABLE_BLOCK: [0, 1] };
+/** Of one that reads prefix codes. */
+const PREFIX = { WEIGHTS_PER_CODE: [1, 2, 4], TALL_TABLE: [0, 1] };
 /** Sums and states that a product's fragment writes. */
 const [WHOLE, SPLIT] = [{ TEXELS: [1, 2, 4, 8] }, { IS_SPLIT: [1], TEXELS: [2, 6] }];
 
@@ -109,11 +111,18 @@ export const GLSL = /** @satisfies {Record<string, Program>} */ ({
     variants: [{ ALIGNED: [0], WEIGHTS_PER_SYMBOL: [1, 2, 4] }, { ALIGNED: [1] }],
   },
   values: {
-    files: ['texels.glsl', 'halves.glsl', 'lossless.glsl', 'values.frag.glsl'], variants: [{}],
+    files: ['texels.glsl', 'halves.glsl', 'lossless_bits.glsl', 'lossless.glsl', 'values.frag.glsl'],
+    variants: [{}],
+  },
+  values_streams: {
+    files: ['texels.glsl', 'halves.glsl', 'lossless_bits.glsl', 'streams.glsl', 'lossless.glsl',
+      'values.frag.glsl'],
+    variants: [{ RAW_STREAMS: [1] }],
   },
   checksum: { files: ['texels.glsl', 'checksum.frag.glsl'], variants: [{}] },
   matvec: {
-    files: ['texels.glsl', 'halves.glsl', 'lossless.glsl', 'decode_stream.glsl', 'matvec.frag.glsl'],
+    files: ['texels.glsl', 'halves.glsl', 'lossless_bits.glsl', 'lossless.glsl', 'decode_stream.glsl',
+      'matvec.frag.glsl'],
     variants: [
       { KIND: [0], TILE: [1, 4], ...DECODER, ...WHOLE },
       { KIND: [0], TILE: [1, 4], ...DECODER, ...SPLIT },
@@ -121,6 +130,32 @@ export const GLSL = /** @satisfies {Record<string, Program>} */ ({
       { KIND: [2], TILE: [1, 4], TABLE_BLOCK: [0, 1], ...WHOLE },
       { KIND: [2], TILE: [1, 4], TABLE_BLOCK: [0, 1], ...SPLIT },
     ],
+  },
+  matvec_prefix: {
+    files: ['texels.glsl', 'halves.glsl', 'lossless_bits.glsl', 'streams.glsl', 'streams_prefix.glsl',
+      'matvec_streams.frag.glsl', 'matvec_prefix.glsl'],
+    variants: [
+      { ...PREFIX, KIND: [0, 2], TILE: [1, 4] }, { ...PREFIX, KIND: [1] },
+    ],
+  },
+  matvec_packed: {
+    files: ['texels.glsl', 'halves.glsl', 'lossless_bits.glsl', 'streams.glsl', 'streams_packed.glsl',
+      'matvec_streams.frag.glsl', 'matvec_packed.glsl'],
+    variants: [
+      { BITS: [1, 2, 4, 8], HAS_CENTER: [0, 1], TILE: [1, 4] },
+      { BITS: [1, 2, 4, 8], KIND: [1], HAS_CENTER: [0, 1] }, { BITS: [1, 2, 4, 8], KIND: [2], TILE: [1, 4] },
+    ],
+  },
+  marks: {
+    files: ['texels.glsl', 'streams.glsl', 'streams_prefix.glsl', 'marks.frag.glsl'], variants: [PREFIX],
+  },
+  unpack_prefix: {
+    files: ['texels.glsl', 'streams.glsl', 'streams_prefix.glsl', 'marks.glsl', 'unpack.frag.glsl'],
+    variants: [PREFIX],
+  },
+  unpack_packed: {
+    files: ['texels.glsl', 'streams.glsl', 'streams_packed.glsl', 'unpack.frag.glsl'],
+    variants: [{ BITS: [1, 2, 4, 8] }],
   },
   matvec_plain: {
     files: ['texels.glsl', 'matvec_plain.frag.glsl'],

@@ -2,16 +2,12 @@
  * Coded weights on WebGL2: in textures as they lie in the file. Fragment shaders decode them there,
  * in passes to memory (decode.frag.glsl, order.frag.glsl), or as products go.
  */
-import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { rowQuads } from '../core/vectors.js';
-import {
-  LARGEST, allEqual, checkCountable, corrupt, cutParts, streamStep, symbolColumns, unpad,
-} from './parts.js';
+import { allEqual, checkCountable, corrupt, cutParts, streamStep, symbolColumns } from './parts.js';
 import { WebGlCodedProducts } from './webgl_coded_products.js';
+import { readWeights } from './webgl_values.js';
 
-/** Texels read back at a time: 16 MiB. */
-const READ_TEXELS = 1 << 20;
 /** Streams that are decoded at a time: their cursors are read back. */
 const BAND_STREAMS = 1 << 20;
 const FAULT = 0xffffffff;
@@ -55,7 +51,7 @@ export class WebGlCoded extends WebGlCodedProducts {
       streams: Math.min(this.#passes().streams, gpu.arrayTexels - 1), align: UNIT,
     });
     const array = (/** @type {number} */ from, /** @type {number} */ to) => (
-      to > from ? this.keep(gpu.array((to - from) / UNIT, gpu.gl.RG32UI)) : null);
+      to > from ? this.weigh(gpu.array((to - from) / UNIT, gpu.gl.RG32UI), to - from) : null);
     for (const part of parts) {
       const own = cursors.slice(part.first, part.first + part.count + 1)
         .map((cursor) => cursor - part.wordsFrom / 2);
@@ -63,11 +59,13 @@ export class WebGlCoded extends WebGlCodedProducts {
         ...part,
         words: array(part.wordsFrom, part.wordsTo),
         raw: array(part.rawFrom, part.rawTo),
-        cursors: part.count ? this.keep(gpu.filled(own)) : null,
+        cursors: part.count ? this.weigh(gpu.filled(own), own.byteLength) : null,
         symbols: null,
       });
     }
-    if (blob.streamCount) this.table = this.keep(gpu.table(this.codec.buildTable(blob)));
+    if (!blob.streamCount) return;
+    const table = this.codec.buildTable(blob);
+    this.table = this.weigh(gpu.table(table), table.byteLength);
   }
 
   /** Where the payload's bytes go. */
@@ -238,60 +236,16 @@ export class WebGlCoded extends WebGlCodedProducts {
   }
 
   /** @type {import('./matrix.js').MatrixStore['read']} */
-  async read(target, first, count, out) {
-    const { gpu, blob } = this;
-    const quads = rowQuads(blob.columns);
-    const isSymbols = target === 'symbols' || (blob.mode !== 'grid' && !blob.rawBytes);
-    const size = isSymbols ? 1 : target === 'F32' ? 4 : 2;
-    const program = isSymbols ? null : await gpu.guard(() => gpu.program('values'));
-    const unit = 4 * Math.min(READ_TEXELS, gpu.arrayTexels) / size;
-    for (const part of this.parts) {
-      const end = Math.min(part.startStep + part.steps, (first + count) * quads);
-      for (let step = Math.max(part.startStep, first * quads); step < end; step += unit) {
-        const some = Math.min(unit, end - step);
-        const { buffer, byteOffset } = await gpu.guard(() => {
-          this.checkAlive();
-          return program ? this.#values(program, part, step, some, target)
-            : this.#symbols(part, step - part.startStep, some);
-        });
-        unpad(new Uint8Array(buffer, byteOffset, 4 * size * some), step - first * quads,
-          blob.columns, size, out);
-      }
-    }
+  read(target, first, count, out) {
+    return readWeights(this, target, first, count, out);
   }
 
-  /** @param {GlPart} part @param {number} step of the part @param {number} count steps */
-  async #symbols(part, step, count) {
-    const from = Math.floor(step / 4);
-    const words = await this.gpu.readArray(/** @type {WebGLTexture} */ (part.symbols), from,
-      Math.ceil((step + count) / 4) - from);
-    return words.subarray(step - 4 * from);
-  }
-
-  /**
-   * @param {Program} program @param {GlPart} part @param {number} step of the tensor
-   * @param {number} count steps @param {string} dtype @returns {Promise<Uint32Array>} padded rows
-   */
-  async #values(program, part, step, count, dtype) {
-    const { gpu, blob } = this;
-    const texels = Math.ceil(count / (dtype === 'F32' ? 1 : 2));
-    const bits = new Uint32Array(Float32Array.of(blob.step, LARGEST[dtype]).buffer);
-    const target = gpu.array(texels, gpu.gl.RGBA32UI);
-    try {
-      gpu.fill(program, { symbols: part.symbols, raw: part.raw ?? part.symbols }, {
-        'values.first_quad': step, 'values.quad_count': count,
-        'values.symbols_start': part.startStep, 'values.columns': blob.columns,
-        'values.mode': blob.mode === 'grid' ? 0 : 1,
-        'values.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
-        'values.dst_dtype': DTYPES[/** @type {'F32'} */ (dtype)],
-        'values.step_bits': bits[0], 'values.limit_bits': bits[1],
-        'values.raw_bytes': blob.rawBytes, 'values.raw_start': this.rawStart(part),
-        'values.raw_weight': part.startWeight,
-      }, target, 0, texels);
-      return await gpu.readArray(target, 0, texels);
-    } finally {
-      gpu.free(target);
-    }
+  /** What readWeights() is to know of a part's raw plane. @param {GlPart} part */
+  rawPlane(part) {
+    const { columns, rawBytes } = this.blob;
+    const pitch = columns * rawBytes;
+    // Parts of whole streams may begin within a row.
+    return { texture: part.raw, pitch, offset: this.rawStart(part) - part.startWeight * rawBytes };
   }
 
   /** @type {NonNullable<import('./matrix.js').MatrixStore['checksums']>} */

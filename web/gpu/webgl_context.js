@@ -235,6 +235,11 @@ export class GlContext {
     return buffer;
   }
 
+  /** Bytes that such a texture holds, 16 to a texel. */
+  get bindingBytes() {
+    return 16 * this.arrayTexels;
+  }
+
   /** Texels that a texture may have as an array. */
   get arrayTexels() {
     return this.textureSize << this.widthLog2;
@@ -257,10 +262,10 @@ export class GlContext {
    * Writes texels of an array.
    * @param {WebGLTexture} texture @param {1 | 2 | 4} size u32s of a texel
    * @param {number} at first texel @param {Uint32Array} data not retained
+   * @param {number} [width] of the texture, if it is not an array
    */
-  write(texture, size, at, data) {
+  write(texture, size, at, data, width = 1 << this.widthLog2) {
     const { gl } = this;
-    const width = 1 << this.widthLog2;
     const format = { 1: gl.RED_INTEGER, 2: gl.RG_INTEGER, 4: gl.RGBA_INTEGER }[size];
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, texture);

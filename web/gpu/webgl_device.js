@@ -5,6 +5,7 @@ import { ROW_ALIGN } from './plain_rows.js';
 import { WebGlCoded } from './webgl_coded.js';
 import { GlContext } from './webgl_context.js';
 import { WebGlPlain } from './webgl_plain.js';
+import { WebGlStreams } from './webgl_streams.js';
 
 /** @typedef {import('./webgl_context.js').GlOptions} GlOptions */
 
@@ -37,6 +38,8 @@ export class WebGl extends GlContext {
   kind = /** @type {const} */ ('webgl');
   /** Bytes that rows of plain matrices are padded to. */
   rowAlign = ROW_ALIGN;
+  /** From more levels on bytes are multiplied faster than one weight a code. */
+  mostPrefixLevels = 57;
 
   /**
    * Loads a tensor: its bytes go to the GPU as they arrive, as they lie in the file.
@@ -59,6 +62,12 @@ export class WebGl extends GlContext {
    * @param {import('../core/codec.js').Codec} codec */
   makeCoded(name, blob, codec) {
     return new WebGlCoded(this, name, blob, codec);
+  }
+
+  /** @param {string} name @param {import('../core/codec.js').Blob} blob
+   * @param {import('../core/recoder.js').Code} code */
+  makeStreams(name, blob, code) {
+    return new WebGlStreams(this, name, blob, code);
   }
 
   /** @param {string} name @param {import('./plain_rows.js').PlainRows} plain */

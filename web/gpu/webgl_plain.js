@@ -66,7 +66,8 @@ export class WebGlPlain extends WebGlStore {
     }
     for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
       const count = Math.min(partRows, rows - firstRow);
-      const texture = this.keep(gpu.array(count * rowPitch / ROW_ALIGN, gpu.gl.RGBA32UI));
+      const texture = this.weigh(gpu.array(count * rowPitch / ROW_ALIGN, gpu.gl.RGBA32UI),
+        count * rowPitch);
       this.parts.push({ texture, firstRow, rows: count });
     }
     return partRows;

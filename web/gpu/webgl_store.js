@@ -14,6 +14,9 @@ import { WebGlProducts } from './webgl_products.js';
  * @property {number} layers of the texture
  * @property {number} log2 of a block's width @property {number} height of a block
  * @property {number} pieces of a row @property {number} rowsPerStream
+ * @property {number} [streamStep] fragments from the pieces of a stream's rows to those of the next
+ *   stream; default: pieces
+ * @property {number} [pieceStep] from piece to piece; default: 1
  */
 /**
  * A product, as WebGlProducts.encode() checked it: strides and offsets in texels.
@@ -32,6 +35,16 @@ export class WebGlStore extends Store {
     this.gpu = gpu;
     /** Of products, by what they are for. @type {Map<string, Program>} */
     this.programs = new Map();
+  }
+
+  /**
+   * Keeps memory that is the weights'.
+   * @template {WebGLTexture | WebGLBuffer} T
+   * @param {T} thing @param {number} bytes of it that are used @returns {T}
+   */
+  weigh(thing, bytes) {
+    this.bytes += bytes;
+    return this.keep(thing);
   }
 
   /** @param {import('./matrix.js').Matrix} matrix */
@@ -88,6 +101,8 @@ export class WebGlStore extends Store {
     gpu.fill(program, { src: sums.texture, bias: bias ?? x }, {
       'reduction.y_start': start, 'reduction.y_stride': yStride, 'reduction.vectors': count,
       'reduction.tile': tile, 'reduction.rows': rows, 'reduction.pieces': sums.pieces,
+      'reduction.stream_step': sums.streamStep ?? sums.pieces,
+      'reduction.piece_step': sums.pieceStep ?? 1,
       'reduction.rows_per_stream': sums.rowsPerStream, 'reduction.pass_rows': sums.passRows,
       'reduction.segments': sums.segments, 'reduction.texels': sums.texels,
       'reduction.grid_log2': sums.log2, 'reduction.layers': sums.layers,
