@@ -167,6 +167,15 @@ describe('demo page', function () {
       Codec.prototype.buildTable = function buildTable(blob) {
         return build.call(this, blob).map((entry) => (entry >>> 24 === 1 ? (entry & 0xffffff) | 2 << 24 : entry));
       };
+      // It decodes what is coded as in the file.
+      const { WebGpu } = await import('/web/webgpu.js');
+      const { WebGl } = await import('/web/webgl.js');
+      for (const { prototype } of [WebGpu, WebGl]) {
+        const { load } = prototype;
+        prototype.load = function loadCoded(from, name, options) {
+          return load.call(this, from, name, { ...options, as: 'coded' });
+        };
+      }
     });
     await visitor.sample('gaussian-3bit.hansel.safetensors');
     const { wasm, webgl, webgpu } = await visitor.verdicts();
