@@ -1,4 +1,7 @@
-/** Loading tensors: their bytes go to a device as they arrive, as they lie in the file. */
+/**
+ * Loading tensors: their bytes go to a device as they arrive, as they lie in the file, or coded once
+ * more for its memory (load_streams.js).
+ */
 import { HanselError, checkAborted } from '../core/errors.js';
 import { refuse } from '../core/options.js';
 import { viewOf } from '../core/vectors.js';

@@ -7,12 +7,17 @@ import { rowQuads } from '../core/vectors.js';
 import { locate } from '../model/tensor_reader.js';
 import { PART_WEIGHTS, Recoding } from './recode.js';
 import { RangeWriter } from './parts.js';
+import { BLOCK_ROWS } from './stream_layout.js';
 
 /** @typedef {import('../core/recoder.js').Code} Code */
 /** @typedef {import('./recode.js').Recoded} Recoded */
 
-/** Rows of a part of whole blocks. @param {number} columns */
-const partRows = (columns) => Math.max(256, Math.floor(PART_WEIGHTS / columns / 256) * 256);
+/** Rows of a part, for which workgroups along one dimension suffice. */
+const MOST_ROWS = 1 << 23;
+
+/** Rows of a part, of whole blocks. @param {number} columns */
+const partRows = (columns) => Math.max(BLOCK_ROWS,
+  Math.min(MOST_ROWS, Math.floor(PART_WEIGHTS / columns / BLOCK_ROWS) * BLOCK_ROWS));
 
 /**
  * @param {any} gpu @param {import('../model/model.js').Model} model @param {string} name
@@ -140,7 +145,7 @@ async function recodeOnGpu(gpu, model, store, cursors, recoding) {
       waiting.push({ buffer: symbols, steps: part.steps });
       const steps = waiting.reduce((sum, { steps: some }) => sum + some, 0);
       const isLast = row * quads + steps === blob.rows * quads;
-      const rows = isLast ? blob.rows - row : Math.floor(steps / quads / 256) * 256;
+      const rows = isLast ? blob.rows - row : Math.floor(steps / quads / BLOCK_ROWS) * BLOCK_ROWS;
       if (!rows) continue;
       await gpu.guard(async () => {
         store.checkAlive();

@@ -52,7 +52,7 @@ export class WebGpuStreams extends WebGpuStore {
     }
   }
 
-  /** Bytes that a part's largest buffer would have @param {number} bytes */
+  /** @param {number} bytes of one buffer of a part's @throws {HanselError} HANSEL_ERR_LIMIT */
   #checkRoom(bytes) {
     if (bytes <= this.gpu.bindingBytes) return;
     throw new HanselError('HANSEL_ERR_LIMIT', '256 rows are larger than the GPU allows', {
@@ -114,11 +114,11 @@ export class WebGpuStreams extends WebGpuStore {
     const { gpu, code, layout, isPrefix } = this;
     const last = this.parts.at(-1);
     const firstRow = last ? last.firstRow + last.rows : 0;
-    const entry = isPrefix ? 'recode_prefix' : 'recode_packed';
-    const constants = { group_size: GROUP_SIZE, weights_per_code: code.weightsPerCode || 1, bits: code.bits };
-    const pipelineOf = (/** @type {number} */ isWrite) => gpu.pipeline('recode', entry,
-      isPrefix ? { group_size: GROUP_SIZE, weights_per_code: code.weightsPerCode, is_write: isWrite }
-        : { group_size: GROUP_SIZE, bits: constants.bits });
+    const pipelineOf = (/** @type {number} */ isWrite) => gpu.pipeline('recode',
+      isPrefix ? 'recode_prefix' : 'recode_packed', {
+        group_size: GROUP_SIZE, is_write: isWrite,
+        ...(isPrefix ? { weights_per_code: code.weightsPerCode } : { bits: code.bits }),
+      });
     const { STORAGE, COPY_SRC, UNIFORM } = GPUBufferUsage;
     const scratch = [
       gpu.filled(this.#streamsUniform(rows), UNIFORM, 'streams'),
@@ -155,14 +155,15 @@ export class WebGpuStreams extends WebGpuStore {
   }
 
   /**
-   * struct Streams of the shaders. @param {number} rows @param {number} [scale] columns for one: of
-   * raw planes @returns {Uint32Array<ArrayBuffer>}
+   * struct Streams of the shaders.
+   * @param {number} rows of a part @param {number} [rawBytes] for its raw plane: bytes of a weight
+   * @returns {Uint32Array<ArrayBuffer>}
    */
-  #streamsUniform(rows, scale = 0) {
-    const { layout: { columns, runColumns, runCount }, code } = this;
-    const factor = scale || 1;
-    return Uint32Array.of(rows, factor * columns, factor * runColumns / 4, runCount,
-      scale ? 0 : this.isPrefix ? code.origin : code.origin << 24 >> 24);
+  #streamsUniform(rows, rawBytes = 0) {
+    const { layout: { columns, runColumns, runCount }, code, isPrefix } = this;
+    const width = rawBytes || 1; // of a weight, in bytes that are columns
+    const origin = isPrefix ? code.origin : code.origin << 24 >> 24;
+    return Uint32Array.of(rows, width * columns, width * runColumns / 4, runCount, rawBytes ? 0 : origin);
   }
 
   /** MatrixStore.decode(): u32s of four symbols, row after row, rowQuads to a row. */
@@ -185,11 +186,11 @@ export class WebGpuStreams extends WebGpuStore {
       const encoder = gpu.device.createCommandEncoder();
       const pass = encoder.beginComputePass();
       const unpack = (/** @type {GPUComputePipeline} */ way, /** @type {number} */ group, /** @type {Part} */ part,
-        /** @type {(GPUBuffer | null | undefined)[]} */ from, /** @type {number} */ scale) => {
-        const bytes = 4 * part.rows * rowQuads((scale || 1) * layout.columns);
+        /** @type {(GPUBuffer | null | undefined)[]} */ from, /** @type {number} */ rawBytes) => {
+        const bytes = 4 * part.rows * rowQuads((rawBytes || 1) * layout.columns);
         const symbols = this.keep(gpu.buffer(bytes, usage, 'symbols'));
         made.push(symbols);
-        const streams = this.uniform([...this.#streamsUniform(part.rows, scale)]);
+        const streams = this.uniform([...this.#streamsUniform(part.rows, rawBytes)]);
         gpu.recordGrid(pass, way, [streams, ...from, symbols],
           Math.ceil(Math.ceil(part.rows / 4) / group), layout.runCount);
         return symbols;
