@@ -138,7 +138,8 @@ void hansel_prefix_table(uint32_t *table, const hansel_prefix *prefix);
  *   rows     1 to HANSEL_BLOCK_ROWS
  *   unit     1 or 4: the longest stream's words are rounded up to a multiple of it
  *
- * Returns lanes * the words of the longest stream. Mirror: shaders/recode_prefix.wgsl.
+ * Returns lanes * the words of the longest stream, or 0 where a weight has no code: the tail of a
+ * stream can hold what has no frequency. Mirror: shaders/recode.wgsl.
  */
 uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const uint8_t *weights,
                              uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit);
@@ -161,8 +162,8 @@ hansel_status hansel_pack_fit(hansel_packed *packed, const hansel_blob *blob);
  * hansel_pack_block() - like hansel_prefix_block(), packs some rows of a run of columns.
  *
  * Writes and returns lanes * the words of a stream, ceil(columns * bits / 8) rounded up to a
- * multiple of unit. Bytes of a raw plane are packed with 8 bits, center 0: columns are bytes then.
- * Mirror: shaders/recode_packed.wgsl.
+ * multiple of unit; 0 where a field does not hold a weight. Bytes of a raw plane are packed with 8
+ * bits, center 0: columns are bytes then. Mirror: shaders/recode.wgsl.
  */
 uint32_t hansel_pack_block(uint32_t *words, const hansel_packed *packed, const uint8_t *weights,
                            uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit);

@@ -250,14 +250,42 @@ static uint32_t put_rows(uint32_t *words, uint32_t lane, uint32_t lanes, uint32_
                       weights_per_code);
 }
 
+/* Whether all bytes of a stream are known: tails can hold levels that have no frequency. */
+static int all_known(const uint8_t known[256], const uint8_t *weights, uint64_t pitch,
+                     uint32_t rows, uint32_t columns) {
+    const uint8_t *from[HANSEL_CODE_ROWS];
+    uint32_t all = 1, column;
+    stream_rows(from, weights, pitch, rows);
+    for (column = 0; column < columns; column++) {
+        all &= known[from[0][column]] & known[from[1][column]] & known[from[2][column]] &
+               known[from[3][column]];
+    }
+    return all != 0;
+}
+
+/* Those that have codes: as have as many weights of that level. */
+static void find_coded(uint8_t known[256], const hansel_prefix *prefix) {
+    uint32_t level, k, number;
+    memset(known, 0, 256);
+    for (level = 0; level < prefix->level_count; level++) {
+        for (k = number = 0; k < prefix->weights_per_code; k++) {
+            number = number * prefix->level_count + level;
+        }
+        known[(prefix->origin + level) & 255] = prefix->codes[number] != 0;
+    }
+}
+
 uint32_t hansel_prefix_block(uint32_t *words, const hansel_prefix *prefix, const uint8_t *weights,
                              uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit) {
     uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane, height = 0;
     uint32_t ends[HANSEL_BLOCK_STREAMS];
+    uint8_t known[256];
+    find_coded(known, prefix);
     for (lane = 0; lane < lanes; lane++) {
         uint32_t left = rows - lane * HANSEL_CODE_ROWS;
         const uint8_t *first = weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch;
         if (left > HANSEL_CODE_ROWS) left = HANSEL_CODE_ROWS;
+        if (!all_known(known, first, pitch, left, columns)) return 0;
         ends[lane] = put_rows(words, lane, lanes, unit, prefix, first, pitch, left, columns);
         if (ends[lane] > height) height = ends[lane];
     }
@@ -308,17 +336,21 @@ static inline void pack_stream(uint32_t *words, uint32_t lane, uint32_t lanes, u
 uint32_t hansel_pack_block(uint32_t *words, const hansel_packed *packed, const uint8_t *weights,
                            uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit) {
     uint32_t lanes = (rows + HANSEL_CODE_ROWS - 1) / HANSEL_CODE_ROWS, lane;
-    uint32_t fields = 8 / packed->bits;
+    uint32_t fields = 8 / packed->bits, half = 1u << (packed->bits - 1), i;
+    uint8_t known[256];
     uint32_t height = ((columns + fields - 1) / fields + unit - 1) / unit * unit;
+    for (i = 0; i < 256; i++) known[i] = ((i - packed->center + half) & 255) < 2 * half;
     for (lane = 0; lane < lanes; lane++) {
         uint32_t left = rows - lane * HANSEL_CODE_ROWS;
         const uint8_t *first = weights + (uint64_t)lane * HANSEL_CODE_ROWS * pitch;
-        if (left >= HANSEL_CODE_ROWS && unit == 4 && fields == 1) { /* bytes, raw planes too */
+        if (left > HANSEL_CODE_ROWS) left = HANSEL_CODE_ROWS;
+        if (fields > 1 && !all_known(known, first, pitch, left, columns)) return 0;
+        if (left == HANSEL_CODE_ROWS && unit == 4 && fields == 1) { /* bytes, raw planes too */
             pack_stream(words, lane, lanes, 4, packed, first, pitch, HANSEL_CODE_ROWS, columns,
                         height, 1);
         } else {
-            pack_stream(words, lane, lanes, unit, packed, first, pitch,
-                        left < HANSEL_CODE_ROWS ? left : HANSEL_CODE_ROWS, columns, height, fields);
+            pack_stream(words, lane, lanes, unit, packed, first, pitch, left, columns, height,
+                        fields);
         }
     }
     return height * lanes;

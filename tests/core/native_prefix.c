@@ -178,6 +178,35 @@ void check_prefix(const hansel_blob *blob, const uint8_t *symbols) {
     free(work);
 }
 
+/* Weights whose level has no frequency, as a tail can hold them, have neither code nor field. */
+static void test_stray_weights(hansel_prefix *prefix, hansel_prefix_work *work) {
+    uint32_t words[64], stray;
+    hansel_packed packed;
+    hansel_blob blob;
+    memset(&blob, 0, sizeof blob);
+    blob.weights_per_symbol = 1;
+    blob.slot_bits = 8;
+    blob.alphabet_size = 256;
+    blob.origin = 254;
+    blob.freq[0] = blob.freq[1] = blob.freq[3] = 85;
+    blob.freq[4] = 1;
+    check(hansel_prefix_fit(prefix, &blob, 0, work) == HANSEL_OK && prefix->weights_per_code == 4 &&
+              hansel_pack_fit(&packed, &blob) == HANSEL_OK && packed.bits == 4,
+          "a code of five levels");
+    for (stray = 0; stray < 256; stray++) {
+        uint32_t level = (stray - blob.origin) & 255;
+        uint8_t weights[5 * 3];
+        memset(weights, 254, sizeof weights);
+        weights[14] = (uint8_t)stray;
+        check((hansel_prefix_block(words, prefix, weights, 3, 5, 3, 1) != 0) ==
+                  (level < 5 && level != 2),
+              "a weight of level %u has a code, or none", level);
+        check((hansel_pack_block(words, &packed, weights, 3, 5, 3, 1) != 0) ==
+                  (stray < 8 || stray >= 248),
+              "a weight of level %u has a field, or none", level);
+    }
+}
+
 /* Lengths are the cheapest there are, and how many weights go to a code. */
 void test_prefix(void) {
     hansel_prefix *prefix = allocate(sizeof *prefix);
@@ -230,6 +259,7 @@ void test_prefix(void) {
                   expected[k].levels, prefix->weights_per_code, expected[k].per);
         }
     }
+    test_stray_weights(prefix, work);
     free(prefix);
     free(work);
 }

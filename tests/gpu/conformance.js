@@ -2,7 +2,7 @@
  * What every device must do, in a page or in Node: tests/gpu/conformance.test.js runs it on each.
  * Each check takes a back end, and returns what is wrong, and how much it looked at.
  */
-import { checkCorrupt } from './corrupt_cases.js';
+import { checkCorrupt, checkStray } from './corrupt_cases.js';
 import { checkDecodedForms, checkMultipliedForms, checkWords } from './forms_cases.js';
 import { checkLifetime } from './lifetime_cases.js';
 import { BAD_PLAIN, badPlain, checkLoad, checkPlain } from './plain_cases.js';
@@ -54,6 +54,7 @@ export const SUITE = {
       BAD_PLAIN[/** @type {'wasm'} */ (gpu.kind)]),
   },
   'makes no products of corrupt streams': { least: 50, leastOnGpu: 130, check: checkCorrupt },
+  'takes no weights for others that have no code': { least: 1, leastOnGpu: 3, check: checkStray },
   'decodes once, and can be destroyed amid a call': { least: 80, check: checkLifetime },
 };
 

@@ -2,6 +2,7 @@
  * Codes weights for a GPU's memory: the wasm build of src/prefix.c, FORMAT.md appendix A. Synchronous
  * and stateless between calls, so that any worker can do any rows.
  */
+import { HanselError } from './errors.js';
 import * as C from './structs.js';
 import { Wasm, loadFile } from './wasm.js';
 
@@ -30,6 +31,10 @@ function packedCode(struct) {
     codes: new Uint32Array(0), table: new Uint32Array(0),
   };
 }
+
+/** A tail can hold levels that have no frequency: FORMAT.md 4.4. */
+export const strayWeight = () => new HanselError('HANSEL_ERR_CORRUPT',
+  'a weight comes whose frequency is 0', { expected: 'a level that comes', got: 'another' });
 
 /** One wasm instance. */
 export class Recoder {
@@ -92,6 +97,7 @@ export class Recoder {
    * @param {number} unit words of a stream that lie side by side: 1 or 4
    * @returns {{bytes: Uint8Array<ArrayBuffer>, sizes: Uint32Array<ArrayBuffer>}} the blocks' words,
    *   and how many of them each has
+   * @throws {HanselError} HANSEL_ERR_CORRUPT for weights that code has nothing for
    */
   recodeRows(code, weights, rows, columns, runColumns, unit) {
     const { wasm } = this;
@@ -111,6 +117,7 @@ export class Recoder {
       for (let run = 0; run < sizes.length; run++) {
         sizes[run] = block(to + 4 * words, struct, from + run * runColumns, BigInt(columns), rows,
           widthOf(run), unit);
+        if (!sizes[run]) throw strayWeight();
         words += sizes[run];
       }
       return { bytes: wasm.get(to, 4 * words), sizes };

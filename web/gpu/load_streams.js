@@ -3,6 +3,7 @@
  * as they arrive, and coded again. Either by the CPU, or by the GPU, which then takes them as they are.
  */
 import { checkAborted } from '../core/errors.js';
+import { strayWeight } from '../core/recoder.js';
 import { rowQuads } from '../core/vectors.js';
 import { locate } from '../model/tensor_reader.js';
 import { PART_WEIGHTS, Recoding } from './recode.js';
@@ -160,7 +161,7 @@ async function recodeOnGpu(gpu, model, store, cursors, recoding) {
         for (const { buffer } of waiting) gpu.free(buffer);
         waiting = [];
         try {
-          await store.recodeRows(rows, joint);
+          if (!await store.recodeRows(rows, joint)) throw strayWeight();
           const rest = steps - rows * quads;
           if (!rest) return;
           const buffer = gpu.buffer(4 * rest, COPY_SRC | COPY_DST, 'symbols that wait');

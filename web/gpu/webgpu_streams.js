@@ -18,6 +18,8 @@ const KIND = { f32: 0, i8: 1, lossless: 2 };
 const MOST_GROUP = 256;
 /** Invocations of a product, about: of a GPU, and of a CPU that pretends to be one. */
 const INVOCATIONS = { gpu: 1 << 17, software: 1 << 11 };
+/** Of recode.wgsl. */
+const STRAY = 0xffffffff;
 /** Weights that have the table's binary16: two to a code leave its lowest five bits free. */
 const HALF_LIMIT = 64;
 
@@ -109,6 +111,7 @@ export class WebGpuStreams extends WebGpuStore {
   /**
    * The next rows, coded by the GPU.
    * @param {number} rows @param {GPUBuffer} symbols of those rows, as decode.wgsl leaves them
+   * @returns {Promise<boolean>} false if the code has nothing for some of them
    */
   async recodeRows(rows, symbols) {
     const { gpu, code, layout, isPrefix } = this;
@@ -143,12 +146,16 @@ export class WebGpuStreams extends WebGpuStore {
         const heights = gpu.filled(new Uint32Array(sizes.length), STORAGE | COPY_SRC, 'heights');
         scratch.push(heights);
         run(await pipelineOf(0), heights, none);
-        const found = await gpu.read(heights, 0, 4 * sizes.length);
-        sizes = layout.sizes(rows, new Uint32Array(found.slice().buffer));
+        const found = new Uint32Array((await gpu.read(heights, 0, 4 * sizes.length)).buffer);
+        if (found.includes(STRAY)) return false;
+        sizes = layout.sizes(rows, found);
       }
       const bytes = 4 * sizes.reduce((sum, size) => sum + size, 0);
       const { words, bases } = this.#makePart(firstRow, rows, bytes, sizes);
       run(await pipelineOf(1), bases, words);
+      if (isPrefix || code.bits === 8) return true;
+      const [end] = new Uint32Array((await gpu.read(bases, 4 * sizes.length, 4)).buffer);
+      return end !== STRAY;
     } finally {
       for (const buffer of scratch) gpu.free(buffer);
     }
