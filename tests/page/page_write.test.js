@@ -42,6 +42,9 @@ describe('demo page, writing', function () {
       await visitor.p.click('label:has(input[name=bits][value="8"])');
       const text = await written(visitor, new RegExp(`^8 bits on ${name}: .*The same as F32 wrote`));
       assert.equal(text, whole, name);
+      // Small matrices are packed where there is a GPU.
+      assert.match(await visitor.text('#write-forms'), kind === 'wasm' ? /^\d+ coded$/ : /\d+ packed/);
+      assert.match(await visitor.text('#write-memory'), /^[\d.]+ [kM]B$/);
     }
     await visitor.leave();
   });
