@@ -43,7 +43,9 @@ fn put_code(number: u32) {
     let value = code & 0xFFFFu;
     pending |= value << (count & 31u);
     count += length;
-    is_stray = is_stray || length == 0u;
+    if (!is_write) {
+        is_stray = is_stray || length == 0u;
+    }
     if (is_write && count >= 32u) {
         words[at] = pending;
         at += stride;
@@ -84,7 +86,9 @@ fn recode_prefix(@builtin(workgroup_id) group: vec3<u32>,
         let column_count = min(streams.columns - HANSEL_LANES * quad, HANSEL_LANES);
         for (var k = 0u; k < column_count; k++) {
             let level = ((rows >> vec4(8u * k)) - vec4(streams.origin)) & vec4(255u);
-            is_stray = is_stray || any(level >= vec4(recoding.level_count));
+            if (!is_write) {
+                is_stray = is_stray || any(level >= vec4(recoding.level_count));
+            }
             put_column(select(vec4(recoding.pad), level, exists));
         }
     }

@@ -46,6 +46,35 @@ describe('WebGPU on Dawn', function () {
     }
   });
 
+  it('cuts what it codes as its raw plane needs, whoever codes it', () => withGpu(
+    { limits: { bindingBytes: 70000 } }, async (gpu) => {
+      const model = await open(await makeCase({
+        dtype: 'F32', shape: [1030, 81], distribution: 'gauss', sigma: 4, seed: 9,
+        options: { lossless: true, streamLength: 256 },
+      }));
+      for (const as of ['prefix', 'packed']) {
+        for (const recode of ['cpu', 'gpu']) {
+          const w = await gpu.load(model, 'w', { as, recode });
+          assert.ok(w.parts.length > 3, `${as} ${recode}: ${w.parts.length} parts`);
+          assert.deepEqual(await w.decode(), await model.decode('w'));
+          w.destroy();
+        }
+      }
+    }));
+
+  it('stops while the GPU codes weights', () => withGpu({ limits: { bindingBytes: 70000 } }, async (gpu) => {
+    const model = await open(await coded([4000, 81], { streamLength: 256 }));
+    const stop = new AbortController();
+    const { pipeline } = gpu;
+    gpu.pipeline = (which, ...rest) => {
+      if (which === 'recode') stop.abort();
+      return pipeline.call(gpu, which, ...rest);
+    };
+    await assert.rejects(gpu.load(model, 'w', { as: 'prefix', recode: 'gpu', signal: stop.signal }),
+      { code: 'HANSEL_ERR_ABORTED' });
+    assert.equal(gpu.buffers.size, 0);
+  }));
+
   it('says what a stream needs when no split helps', () => withGpu({ limits: { bindingBytes: 1024 } },
     async (gpu) => {
       const model = await open(await coded([4, 8192], { streamLength: 8192 }));

@@ -34,6 +34,9 @@ import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
  */
 export async function loadMatrix(gpu, model, name, options = {}) {
   const isPlain = model.tensor(name).mode === 'pass-through';
+  const { as = 'auto', recode = 'auto' } = options;
+  checkOne(as, ['auto', 'prefix', 'packed', 'coded'], 'no such form of weights', name);
+  checkOne(recode, ['auto', 'gpu', 'cpu'], 'nobody of that name codes weights', name);
   return (isPlain ? loadPlain : loadCodedMatrix)(gpu, model, name, options);
 }
 
@@ -42,8 +45,6 @@ async function loadCodedMatrix(gpu, model, name, options = {}) {
   const { signal, onProgress, layout, as = 'auto', recode = 'auto', ...rest } = options;
   await refuse(rest, 'load');
   const recoding = gpu.makeStreams && await import('./recode.js');
-  recoding?.checkForm(as, name);
-  checkRecoder(recode, name);
   await gpu.ready();
   const payload = await model.payload(name, { signal });
   const { blob } = payload;
@@ -63,12 +64,11 @@ async function loadCodedMatrix(gpu, model, name, options = {}) {
   }
 }
 
-/** @param {unknown} recode @param {string} where @throws {HanselError} HANSEL_ERR_ARGUMENT */
-function checkRecoder(recode, where) {
-  if (['auto', 'gpu', 'cpu'].includes(/** @type {string} */ (recode))) return;
-  throw new HanselError('HANSEL_ERR_ARGUMENT', 'nobody of that name codes weights', {
-    expected: 'auto, gpu or cpu', got: recode, where,
-  });
+/** @param {string} got @param {string[]} known @param {string} what @param {string} where
+ * @throws {HanselError} HANSEL_ERR_ARGUMENT */
+function checkOne(got, known, what, where) {
+  if (known.includes(got)) return;
+  throw new HanselError('HANSEL_ERR_ARGUMENT', what, { expected: known.join(', '), got, where });
 }
 
 /**

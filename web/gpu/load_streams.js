@@ -8,17 +8,14 @@ import { rowQuads } from '../core/vectors.js';
 import { locate } from '../model/tensor_reader.js';
 import { PART_WEIGHTS, Recoding } from './recode.js';
 import { RangeWriter } from './parts.js';
-import { BLOCK_ROWS } from './stream_layout.js';
+import { BLOCK_ROWS, RUN_LIMIT } from './stream_layout.js';
 
 /** @typedef {import('../core/recoder.js').Code} Code */
 /** @typedef {import('./recode.js').Recoded} Recoded */
 
-/** Rows of a part, for which workgroups along one dimension suffice. */
-const MOST_ROWS = 1 << 23;
-
-/** Rows of a part, of whole blocks. @param {number} columns */
-const partRows = (columns) => Math.max(BLOCK_ROWS,
-  Math.min(MOST_ROWS, Math.floor(PART_WEIGHTS / columns / BLOCK_ROWS) * BLOCK_ROWS));
+/** Rows of a part of whole blocks, each a workgroup of those that decode it. @param {number} columns */
+const partRows = (columns) => BLOCK_ROWS * Math.min(RUN_LIMIT,
+  Math.max(1, Math.floor(PART_WEIGHTS / columns / BLOCK_ROWS)));
 
 /**
  * @param {any} gpu @param {import('../model/model.js').Model} model @param {string} name
@@ -44,7 +41,7 @@ export async function loadStreams(gpu, model, name, payload, code, { signal, onP
   const store = gpu.makeStreams(name, blob, code);
   const recoding = new Recoding(model, { ...payload, chunks }, signal);
   try {
-    if (onGpu) await recodeOnGpu(gpu, model, store, payload.cursors, recoding);
+    if (onGpu) await recodeOnGpu(gpu, model, store, payload.cursors, recoding, signal);
     else await addParts(gpu, store, recoding);
     if (blob.rawBytes) await addRaw(gpu, store, recoding);
     await recoding.end();
@@ -120,9 +117,9 @@ async function addRaw(gpu, store, recoding) {
  * Uploads streams as they are, has the GPU decode and check them, some rows at a time, and code the
  * symbols. What is uploaded is freed.
  * @param {any} gpu a WebGPU device @param {import('../model/model.js').Model} model @param {any} store
- * @param {Uint32Array} cursors @param {Recoding} recoding
+ * @param {Uint32Array} cursors @param {Recoding} recoding @param {AbortSignal} [signal]
  */
-async function recodeOnGpu(gpu, model, store, cursors, recoding) {
+async function recodeOnGpu(gpu, model, store, cursors, recoding, signal) {
   const { blob, name } = store;
   const quads = rowQuads(blob.columns);
   const coded = gpu.makeCoded(name, blob, model.codec);
@@ -131,7 +128,9 @@ async function recodeOnGpu(gpu, model, store, cursors, recoding) {
   let waiting = [];
   let row = 0;
   try {
-    await gpu.guard(() => coded.allocate(cursors, PART_WEIGHTS));
+    // Its symbols, and those of the block of rows that waits, are coded at once; so is their raw plane.
+    const room = Math.floor(gpu.bindingBytes / Math.max(1, blob.rawBytes)) - 4 * quads * (BLOCK_ROWS + 4);
+    await gpu.guard(() => coded.allocate(cursors, Math.max(1, Math.min(PART_WEIGHTS, room))));
     const writer = new RangeWriter(coded.ranges()
       .filter((/** @type {{from: number}} */ { from }) => from < 2 * blob.wordCount), coded.unit);
     for await (const some of recoding.words()) {
@@ -142,6 +141,7 @@ async function recodeOnGpu(gpu, model, store, cursors, recoding) {
     }
     writer.push(new Uint8Array(16)); // the last unit is padded
     for (const part of coded.parts) {
+      checkAborted(signal);
       const [symbols] = await coded.decodeParts([part]);
       waiting.push({ buffer: symbols, steps: part.steps });
       const steps = waiting.reduce((sum, { steps: some }) => sum + some, 0);

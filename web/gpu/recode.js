@@ -4,7 +4,7 @@
  * weights.
  */
 import { RAW_CODE, Recoder } from '../core/recoder.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { checkAborted } from '../core/errors.js';
 import { streamRanges } from '../core/ranges.js';
 import { ByteReader } from '../file/byte_reader.js';
 import { createPool, mapOrdered } from '../workers/pool.js';
@@ -16,7 +16,6 @@ import { BLOCK_ROWS, PACKED_UNIT, RUN_LIMIT } from './stream_layout.js';
 /** @typedef {'auto' | 'prefix' | 'packed' | 'coded'} Form */
 /** @typedef {{bytes: Uint8Array<ArrayBuffer>, sizes: Uint32Array<ArrayBuffer>}} Recoded */
 
-const FORMS = ['auto', 'prefix', 'packed', 'coded'];
 /** Weights of a part, about: what is coded before it goes to the GPU. */
 export const PART_WEIGHTS = 1 << 25;
 /** Weights that are decoded at a time. */
@@ -44,14 +43,6 @@ export function loadRecoder() {
     recoder.catch(() => { recoder = undefined; });
   }
   return recoder;
-}
-
-/** @param {unknown} as @param {string} where @throws {HanselError} HANSEL_ERR_ARGUMENT */
-export function checkForm(as, where) {
-  if (FORMS.includes(/** @type {string} */ (as))) return;
-  throw new HanselError('HANSEL_ERR_ARGUMENT', 'no such form of weights', {
-    expected: FORMS.join(', '), got: as, where,
-  });
 }
 
 /**
@@ -133,7 +124,7 @@ export class Recoding {
   /** Workers, where there is enough for them to do. @param {import('../core/codec.js').Codec} codec */
   #poolOf(codec) {
     const isLarge = this.#blob.weights >= MIN_THREADED;
-    return createPool(codec, isLarge ? Math.max(2, this.#model.threads ?? 2) : 1);
+    return createPool(codec, isLarge ? this.#model.threads ?? 2 : 1);
   }
 
   /** @returns {AsyncGenerator<Uint8Array>} symbols, range of streams after range */

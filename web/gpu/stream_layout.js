@@ -80,7 +80,10 @@ export class StreamLayout {
 
   /** Bytes of a part's raw plane. @param {number} rows @param {number} rawBytes of a weight */
   rawRoom(rows, rawBytes) {
-    return 4 * this.bases(this.packedSizes(rows, 8, rawBytes))[this.runCount * Math.ceil(rows / BLOCK_ROWS)];
+    const { runCount, runColumns, columns } = this;
+    const height = (/** @type {number} */ width) => Math.ceil(width * rawBytes / PACKED_UNIT) * PACKED_UNIT;
+    const words = (runCount - 1) * height(runColumns) + height(columns - (runCount - 1) * runColumns);
+    return 4 * words * Math.ceil(rows / CODE_ROWS);
   }
 
   /** Where blocks of such sizes begin, and where the last one ends. @param {Uint32Array} sizes */
