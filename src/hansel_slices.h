@@ -118,7 +118,8 @@ typedef struct hansel_prefix_work {
  *   blob              with streams (alphabet_size >= 2)
  *   weights_per_code  1, 2 or 4; 0: as many as cost a 16th more at most
  *
- * HANSEL_ERR_ARGUMENT where level_count^weights_per_code exceeds HANSEL_MAX_CODES.
+ * HANSEL_ERR_ARGUMENT where level_count^weights_per_code exceeds HANSEL_MAX_CODES, and for four
+ * weights to a code of which one is not from -32 to 31.
  */
 hansel_status hansel_prefix_fit(hansel_prefix *prefix, const hansel_blob *blob,
                                 uint32_t weights_per_code, hansel_prefix_work *work);

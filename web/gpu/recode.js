@@ -8,7 +8,7 @@ import { checkAborted } from '../core/errors.js';
 import { streamRanges } from '../core/ranges.js';
 import { ByteReader } from '../file/byte_reader.js';
 import { createPool, mapOrdered } from '../workers/pool.js';
-import { BLOCK_ROWS, PACKED_UNIT, RUN_LIMIT } from './stream_layout.js';
+import { BLOCK_ROWS, COLUMN_LIMIT, PACKED_UNIT } from './stream_layout.js';
 
 /** @typedef {import('../core/codec.js').Blob} Blob */
 /** @typedef {import('../core/recoder.js').Code} Code */
@@ -54,7 +54,7 @@ export function loadRecoder() {
  */
 export async function pickCode(as, blob, { bindingBytes, mostPrefixLevels = MOST_LEVELS }) {
   // Without streams all weights are equal, and take no memory at all.
-  if (as === 'coded' || !blob.streamCount || blob.columns > RUN_LIMIT * 1024) return null;
+  if (as === 'coded' || !blob.streamCount || blob.columns > COLUMN_LIMIT) return null;
   const core = await loadRecoder();
   const packed = core.fitPacked(blob);
   if (as === 'packed') return packed;

@@ -16,6 +16,8 @@ const MOST_RUNS = 4096;
 export const PACKED_UNIT = 4;
 /** Runs of a row, at most: workgroups along one dimension of a dispatch. */
 export const RUN_LIMIT = 65535;
+/** Columns of a row, at most. */
+export const COLUMN_LIMIT = RUN_LIMIT * MOST_COLUMNS / 2;
 
 /** @typedef {import('../core/recoder.js').Code} Code */
 /**
@@ -38,7 +40,7 @@ export class StreamLayout {
     this.columns = columns;
     this.unit = unit;
     let width = runColumns;
-    while (columns > MOST_RUNS * width && width < MOST_COLUMNS) width *= 2;
+    while (columns > MOST_RUNS * width && 2 * width <= MOST_COLUMNS) width *= 2;
     this.runColumns = width;
     this.runCount = Math.ceil(columns / width);
   }
