@@ -54,9 +54,9 @@ export class WebGpuCoded extends WebGpuStore {
     const bytes = gpu.bindingBytes;
     const plane = most ? { ...blob, rawBytes: 0 } : blob;
     const longest = cursors.reduce((so, end, i) => Math.max(so, end - (cursors[i - 1] ?? 0)), 0);
+    const least = Math.max(2 * longest + 8, 4 * streamStep(blob, 1)); // the first has most symbols
     const parts = cutParts(plane, cursors, {
-      bytes: Math.min(bytes, Math.max(most ?? bytes, 64 * longest, 8 * blob.columns * blob.rowsPerStream)),
-      streams: GROUP_COLUMNS * GROUP_COLUMNS,
+      bytes: Math.min(bytes, Math.max(most ?? bytes, least)), streams: GROUP_COLUMNS * GROUP_COLUMNS,
     });
     for (const part of parts) {
       const own = cursors.slice(part.first, part.first + part.count + 1)
