@@ -45,6 +45,7 @@ var<private> sum_5: vec4<f32>;
 var<private> sum_6: vec4<f32>;
 var<private> sum_7: vec4<f32>;
 var<private> sum_i8: vec4<i32>; // of the runs before
+
 // A vector beyond the batch is its last; nothing of it is kept.
 fn vector_start(v: u32) -> u32 {
     return product.x_start + min(product.first_vector + v, product.vector_count - 1u) * product.x_stride;
@@ -117,8 +118,7 @@ fn raw_column_3() -> vec3<u32> {
 
 fn lossless_weight(symbol: i32, bytes: vec3<u32>) -> f32 {
     let raw_bits = (bytes.x & 255u) | ((bytes.y & 255u) << 8u) | ((bytes.z & 255u) << 16u);
-    return bitcast<f32>(float_bits(join_bits(u32(symbol) & 255u, raw_bits, dtype),
-        dtype));
+    return bitcast<f32>(float_bits(join_bits(u32(symbol) & 255u, raw_bits, dtype), dtype));
 }
 
 // Weights of four rows from their symbols and raw bytes; 0 where there is no such column.

@@ -114,6 +114,25 @@ async function addRaw(gpu, store, recoding) {
 }
 
 /**
+ * Symbols end to end. Mostly there is one part, and nothing to copy.
+ * @param {any} gpu @param {{buffer: GPUBuffer, steps: number}[]} waiting @param {number} steps of all
+ * @returns {GPUBuffer} that of the only one, or a new one
+ */
+function joined(gpu, waiting, steps) {
+  if (waiting.length === 1) return waiting[0].buffer;
+  const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+  const joint = gpu.buffer(4 * steps, STORAGE | COPY_SRC | COPY_DST, 'symbols of rows');
+  const encoder = gpu.device.createCommandEncoder();
+  let at = 0;
+  for (const { buffer, steps: some } of waiting) {
+    encoder.copyBufferToBuffer(buffer, 0, joint, at, 4 * some);
+    at += 4 * some;
+  }
+  gpu.device.queue.submit([encoder.finish()]);
+  return joint;
+}
+
+/**
  * Uploads streams as they are, has the GPU decode and check them, some rows at a time, and code the
  * symbols. What is uploaded is freed.
  * @param {any} gpu a WebGPU device @param {import('../model/model.js').Model} model @param {any} store
@@ -123,7 +142,7 @@ async function recodeOnGpu(gpu, model, store, cursors, recoding, signal) {
   const { blob, name } = store;
   const quads = rowQuads(blob.columns);
   const coded = gpu.makeCoded(name, blob, model.codec);
-  const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+  const { COPY_SRC, COPY_DST } = GPUBufferUsage;
   /** Symbols of rows that do not fill a block yet. @type {{buffer: GPUBuffer, steps: number}[]} */
   let waiting = [];
   let row = 0;
@@ -150,15 +169,8 @@ async function recodeOnGpu(gpu, model, store, cursors, recoding, signal) {
       if (!rows) continue;
       await gpu.guard(async () => {
         store.checkAlive();
-        const joint = gpu.buffer(4 * steps, STORAGE | COPY_SRC | COPY_DST, 'symbols of rows');
-        const encoder = gpu.device.createCommandEncoder();
-        let at = 0;
-        for (const { buffer, steps: some } of waiting) {
-          encoder.copyBufferToBuffer(buffer, 0, joint, at, 4 * some);
-          at += 4 * some;
-        }
-        gpu.device.queue.submit([encoder.finish()]);
-        for (const { buffer } of waiting) gpu.free(buffer);
+        const joint = joined(gpu, waiting, steps);
+        for (const { buffer } of waiting) if (buffer !== joint) gpu.free(buffer);
         waiting = [];
         try {
           if (!await store.recodeRows(rows, joint)) throw strayWeight();

@@ -55,15 +55,15 @@ export function loadRecoder() {
 export async function pickCode(as, blob, { bindingBytes, mostPrefixLevels = MOST_LEVELS }) {
   // Without streams all weights are equal, and take no memory at all.
   if (as === 'coded' || !blob.streamCount || blob.columns > COLUMN_LIMIT) return null;
-  const core = await loadRecoder();
-  const packed = core.fitPacked(blob);
-  if (as === 'packed') return packed;
-  const prefix = core.fitPrefix(blob);
-  if (as === 'prefix' || !prefix) return prefix;
+  if (as === 'packed') return (await loadRecoder()).fitPacked(blob);
+  if (as === 'prefix') return (await loadRecoder()).fitPrefix(blob);
   // A byte a weight, and padding, is always enough. Rows of blocks are not divided.
   const rows = 4 * Math.ceil(blob.rows / 4);
   const most = Math.min(rows, BLOCK_ROWS) * (blob.columns + 2 * PACKED_UNIT) * Math.max(1, blob.rawBytes);
   if (blob.columns < LEAST_COLUMNS || rows > MOST_PADDING * blob.rows || most > bindingBytes) return null;
+  const core = await loadRecoder();
+  const packed = core.fitPacked(blob);
+  const prefix = /** @type {Code} */ (core.fitPrefix(blob)); // some number to a code is possible
   const coded = 2 * blob.wordCount;
   const isPacked = blob.weights * packed.bits / 8 <= Math.max(PACKED_COST * coded,
     PREFIX_COST * coded + prefix.table.byteLength)

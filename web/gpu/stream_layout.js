@@ -45,8 +45,10 @@ export class StreamLayout {
     this.runCount = Math.ceil(columns / width);
   }
 
-  /** A part of the matrix. @param {number} firstRow @param {number} rows @returns {StreamPart} */
-  part(firstRow, rows) {
+  /** The part that follows others. @param {StreamPart[]} parts @param {number} rows @returns {StreamPart} */
+  nextPart(parts, rows) {
+    const last = parts.at(-1);
+    const firstRow = last ? last.firstRow + last.rows : 0;
     const quads = rowQuads(this.columns);
     return {
       firstRow, rows, startStep: firstRow * quads, steps: rows * quads,
@@ -95,3 +97,9 @@ export class StreamLayout {
     return bases;
   }
 }
+
+/** @param {import('./recode.js').Recoded[]} blocks @returns {number} bytes of all of them */
+export const bytesOf = (blocks) => blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+
+/** @param {import('./recode.js').Recoded[]} blocks @returns {Uint32Array<ArrayBuffer>} their sizes */
+export const sizesOf = (blocks) => Uint32Array.from(blocks.flatMap(({ sizes }) => [...sizes]));

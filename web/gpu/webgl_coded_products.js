@@ -33,8 +33,7 @@ export class WebGlCodedProducts extends WebGlStore {
   constructor(gpu, name, blob) {
     super(gpu, name);
     this.blob = blob;
-    const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
-    this.floatKind = blob.mode === 'grid' || !isFloat ? KIND.float : KIND.lossless;
+    this.floatKind = blob.rawBytes ? KIND.lossless : KIND.float;
     this.pieces = Math.max(blob.pieces, 1);
     this.rowsPerStream = Math.max(blob.rowsPerStream, 1);
     this.streams = blob.streamCount || blob.rows;

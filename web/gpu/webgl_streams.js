@@ -5,7 +5,7 @@
 import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { rowQuads } from '../core/vectors.js';
-import { PACKED_UNIT, StreamLayout } from './stream_layout.js';
+import { PACKED_UNIT, StreamLayout, bytesOf, sizesOf } from './stream_layout.js';
 import { TILE } from './webgl_products.js';
 import { WebGlStore } from './webgl_store.js';
 import { readWeights } from './webgl_values.js';
@@ -43,8 +43,7 @@ export class WebGlStreams extends WebGlStore {
     this.code = code;
     this.isPrefix = code.form === 'prefix';
     this.layout = new StreamLayout(code, blob.rows, blob.columns, RUN_COLUMNS, PACKED_UNIT);
-    const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
-    this.floatKind = blob.mode === 'grid' || !isFloat ? KIND.float : KIND.lossless;
+    this.floatKind = blob.rawBytes ? KIND.lossless : KIND.float;
     this.isTall = code.table.length > gpu.textureSize;
     if (this.isPrefix) this.#table = this.weigh(this.#makeTable(), code.table.byteLength);
   }
@@ -61,9 +60,8 @@ export class WebGlStreams extends WebGlStore {
   /** The next rows, as the CPU coded them. @param {number} rows @param {Recoded[]} blocks */
   addRows(rows, blocks) {
     const { gpu, layout } = this;
-    const last = this.parts.at(-1);
-    const bases = layout.bases(Uint32Array.from(blocks.flatMap(({ sizes }) => [...sizes])));
-    const part = layout.part(last ? last.firstRow + last.rows : 0, rows);
+    const bases = layout.bases(sizesOf(blocks));
+    const part = layout.nextPart(this.parts, rows);
     this.#checkRoom(4 * part.steps); // as symbols
     this.parts.push({
       ...part,
@@ -88,7 +86,7 @@ export class WebGlStreams extends WebGlStore {
   /** @param {Recoded[]} blocks @throws {HanselError} HANSEL_ERR_LIMIT */
   #units(blocks) {
     const { gpu } = this;
-    const total = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    const total = bytesOf(blocks);
     this.#checkRoom(total);
     const texture = this.weigh(gpu.array(total / 16, gpu.gl.RGBA32UI), total);
     let at = 0;

@@ -35,8 +35,7 @@ export class WebGpuCoded extends WebGpuStore {
     super(gpu, name);
     this.blob = blob;
     this.codec = codec;
-    const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
-    this.floatKind = blob.mode === 'grid' || !isFloat ? KIND.f32 : KIND.lossless;
+    this.floatKind = blob.rawBytes ? KIND.lossless : KIND.f32;
     this.pieces = Math.max(blob.pieces, 1);
   }
 

@@ -5,7 +5,7 @@
 import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { rowQuads } from '../core/vectors.js';
-import { PACKED_UNIT, StreamLayout } from './stream_layout.js';
+import { PACKED_UNIT, StreamLayout, bytesOf, sizesOf } from './stream_layout.js';
 import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
 import { WebGpuStore } from './webgpu_store.js';
 import { readWeights } from './webgpu_values.js';
@@ -47,8 +47,7 @@ export class WebGpuStreams extends WebGpuStore {
     this.isPrefix = code.form === 'prefix';
     this.layout = new StreamLayout(code, blob.rows, blob.columns, RUN_COLUMNS[code.form],
       this.isPrefix ? 1 : PACKED_UNIT);
-    const isFloat = DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
-    this.floatKind = blob.mode === 'grid' || !isFloat ? KIND.f32 : KIND.lossless;
+    this.floatKind = blob.rawBytes ? KIND.lossless : KIND.f32;
     if (this.isPrefix) {
       this.#table = this.weigh(gpu.filled(code.table, GPUBufferUsage.STORAGE, 'prefix table'));
     }
@@ -62,18 +61,25 @@ export class WebGpuStreams extends WebGpuStore {
     });
   }
 
-  /**
-   * @param {number} firstRow @param {number} rows @param {number} bytes of words
-   * @param {Uint32Array} sizes words of its blocks @returns {Part}
-   */
-  #makePart(firstRow, rows, bytes, sizes) {
-    const { gpu, layout } = this;
-    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+  /** @param {number} bytes @param {string} label @returns {GPUBuffer} for words */
+  #wordsBuffer(bytes, label) {
     this.#checkRoom(bytes);
+    const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
+    return this.weigh(this.gpu.buffer(bytes, STORAGE | COPY_DST | COPY_SRC, label));
+  }
+
+  /**
+   * The next rows, their words yet to be written.
+   * @param {number} rows @param {Uint32Array} sizes words of their blocks @returns {Part}
+   */
+  #makePart(rows, sizes) {
+    const { gpu, layout } = this;
+    const bases = layout.bases(sizes);
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
     const part = {
-      ...layout.part(firstRow, rows),
-      words: this.weigh(gpu.buffer(bytes, storage, 'streams')),
-      bases: this.weigh(gpu.filled(layout.bases(sizes), storage, 'bases')),
+      ...layout.nextPart(this.parts, rows),
+      words: this.#wordsBuffer(4 * bases[sizes.length], 'streams'),
+      bases: this.weigh(gpu.filled(bases, usage, 'bases')),
       raw: null, symbols: null, rawRows: null,
     };
     this.parts.push(part);
@@ -82,19 +88,12 @@ export class WebGpuStreams extends WebGpuStore {
 
   /** The next rows, as the CPU coded them. @param {number} rows @param {Recoded[]} blocks */
   addRows(rows, blocks) {
-    const last = this.parts.at(-1);
-    const bytes = blocks.reduce((sum, block) => sum + block.bytes.length, 0);
-    const sizes = Uint32Array.from(blocks.flatMap((block) => [...block.sizes]));
-    const { words } = this.#makePart(last ? last.firstRow + last.rows : 0, rows, bytes, sizes);
-    this.#write(words, blocks);
+    this.#write(this.#makePart(rows, sizesOf(blocks)).words, blocks);
   }
 
   /** A part's raw plane. @param {number} index of the part @param {Recoded[]} blocks */
   addRaw(index, blocks) {
-    const bytes = blocks.reduce((sum, block) => sum + block.bytes.length, 0);
-    this.#checkRoom(bytes);
-    const raw = this.weigh(this.gpu.buffer(bytes,
-      GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC, 'raw streams'));
+    const raw = this.#wordsBuffer(bytesOf(blocks), 'raw streams');
     this.parts[index].raw = raw;
     this.#write(raw, blocks);
   }
@@ -115,8 +114,6 @@ export class WebGpuStreams extends WebGpuStore {
    */
   async recodeRows(rows, symbols) {
     const { gpu, code, layout, isPrefix } = this;
-    const last = this.parts.at(-1);
-    const firstRow = last ? last.firstRow + last.rows : 0;
     const pipelineOf = (/** @type {number} */ isWrite) => gpu.pipeline('recode',
       isPrefix ? 'recode_prefix' : 'recode_packed', {
         group_size: GROUP_SIZE, is_write: isWrite,
@@ -150,8 +147,7 @@ export class WebGpuStreams extends WebGpuStore {
         if (found.includes(STRAY)) return false;
         sizes = layout.sizes(rows, found);
       }
-      const bytes = 4 * sizes.reduce((sum, size) => sum + size, 0);
-      const { words, bases } = this.#makePart(firstRow, rows, bytes, sizes);
+      const { words, bases } = this.#makePart(rows, sizes);
       run(await pipelineOf(1), bases, words);
       if (isPrefix || code.bits === 8) return true;
       const [end] = new Uint32Array((await gpu.read(bases, 4 * sizes.length, 4)).buffer);
