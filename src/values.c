@@ -268,7 +268,7 @@ hansel_status hansel_split(uint8_t *dst, uint8_t *raw, const hansel_blob *blob, 
                            size_t count) {
     const uint8_t *bytes = src;
     uint32_t size = hansel_dtype_bytes(blob->dtype), base = blob->window_base;
-    uint32_t has_sign = blob->sign == 0, low_bits = blob->raw_bits - has_sign;
+    uint32_t has_sign = blob->sign == 0, low_bits = size > 1 ? blob->raw_bits - has_sign : 0;
     uint32_t low_mask = (1u << low_bits) - 1;
     size_t i;
     if (size == 1) {

@@ -3,7 +3,10 @@ import { Codec } from '../../web/core/codec.js';
 import { formatManifest, buildHeader, stampHeader } from '../../web/file/write_header.js';
 import { encode, open } from '../../web/hansel.js';
 
-const [HEAD_CRC, BLOB_BYTES, LENGTH_BASE, SHAPE] = [12, 16, 44, 56]; // src/format.h
+const [HEAD_BYTES, HEAD_CRC, FIELDS] = [5, 8, 18]; // src/format.h
+
+/** @param {number} n @returns {number[]} seven bits a byte, the lowest first */
+const number = (n) => (n < 128 ? [n] : [n % 128 + 128, ...number(Math.floor(n / 128))]);
 
 /**
  * @param {[number, number]} shape the columns a multiple of 4 @param {boolean} isEqual all weights
@@ -15,14 +18,15 @@ export async function claim([rows, columns], isEqual) {
   const data = Int8Array.from({ length: isEqual ? 8 : columns }, (_, i) => (isEqual ? 5 : i & 1));
   const small = await open(await encode({ w: { dtype: 'I8', shape: [1, data.length], data } },
     { always: true }));
-  const { blob, head } = await small.headOf('w');
-  const view = new DataView(head.buffer, head.byteOffset, head.length);
-  const words = view.getUint32(LENGTH_BASE, true);
-  const bytes = head.length + Math.ceil(2 * words * rows / 16) * 16;
+  const { blob, head: own } = await small.headOf('w');
   if (isEqual !== (blob.streamCount === 0)) throw new Error(`${blob.streamCount} streams`);
-  view.setBigUint64(SHAPE, BigInt(rows), true);
-  view.setBigUint64(SHAPE + 8, BigInt(columns), true);
-  view.setBigUint64(BLOB_BYTES, BigInt(bytes), true);
+  const rest = own.subarray(FIELDS + blob.shape.flatMap(number).length, blob.directoryOffset);
+  const fields = [...own.subarray(0, FIELDS), ...number(rows), ...number(columns), ...rest];
+  if (fields.length % 2) fields.push(0);
+  const head = Uint8Array.from(fields);
+  const view = new DataView(head.buffer);
+  view.setUint16(HEAD_BYTES, head.length, true);
+  const bytes = head.length + 2 * blob.wordCount * rows;
   view.setUint32(HEAD_CRC, 0, true);
   const codec = await Codec.create();
   view.setUint32(HEAD_CRC, codec.crc32c(head), true);

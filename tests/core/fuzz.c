@@ -184,15 +184,17 @@ static void check_ranges(const outcome *o, const uint8_t *src) {
 static void check_decoders(const outcome *o, const uint8_t *src, size_t src_bytes) {
     const hansel_blob *blob = &o->blob;
     const size_t count = (size_t)blob->weights;
-    const uint8_t *raw = src + blob->head_bytes + blob->raw_start;
-    uint8_t *wanted = allocate(4 * count);
+    uint8_t *wanted = allocate(4 * count), *raw = allocate(count * blob->raw_bytes);
     uint32_t dtype;
+    hansel_expand_raw(raw, blob, src + blob->head_bytes + blob->raw_start, 0, count);
     for (dtype = 0; dtype <= HANSEL_F8_E5M2 + 1; dtype++) {
         int is_there =
             blob->mode == HANSEL_GRID ? dtype && dtype <= HANSEL_I8 : dtype == blob->dtype;
         size_t size = count * hansel_dtype_bytes(dtype);
-        if (is_there && (blob->mode == HANSEL_LOSSLESS || dtype == HANSEL_I8))
-            hansel_join(wanted, dtype, o->symbols, raw, count);
+        if (is_there && hansel_dtype_bytes(dtype) == 1)
+            memcpy(wanted, o->symbols, count);
+        else if (is_there && blob->mode == HANSEL_LOSSLESS)
+            hansel_join(wanted, blob, o->symbols, raw, count);
         else if (is_there)
             hansel_dequantize(wanted, dtype, o->symbols, count, blob->step);
         /* What is corrupt is so for all dtypes; there is more to find in the time. */
@@ -218,6 +220,7 @@ static void check_decoders(const outcome *o, const uint8_t *src, size_t src_byte
     }
     variant = HANSEL_SCALAR;
     free(wanted);
+    free(raw);
 }
 
 static hansel_status decode(const uint8_t *src, size_t src_bytes) {
@@ -274,7 +277,7 @@ static size_t repair(uint8_t *blob, size_t size) {
         formula_store(blob + HANSEL_OFFSET_MAGIC, 4, HANSEL_MAGIC);
         blob[HANSEL_OFFSET_VERSION] =
             blob[HANSEL_OFFSET_ROW_DIMS] > 1              ? HANSEL_FORMAT_VERSION_MERGED
-            : blob[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == 1 ? HANSEL_FORMAT_VERSION
+            : blob[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == 1 ? HANSEL_FORMAT_VERSION_1
                                                           : HANSEL_FORMAT_VERSION_FOLDED;
         formula_seal(blob, size);
         status = hansel_read_head(&found, blob, size, &fault);
@@ -312,18 +315,53 @@ static size_t repair(uint8_t *blob, size_t size) {
     return size;
 }
 
+/* The same of version 4. */
+static size_t repair_new(uint8_t *blob, size_t size) {
+    uint32_t round;
+    for (round = 0; size >= HANSEL_MIN_HEAD_BYTES && round < 8; round++) {
+        hansel_blob found;
+        hansel_fault fault = {0, 0, 0};
+        hansel_status status;
+        formula_store(blob + HANSEL_OFFSET_MAGIC, 4, HANSEL_MAGIC);
+        blob[HANSEL_OFFSET_VERSION] = HANSEL_FORMAT_VERSION;
+        formula_seal(blob, size);
+        status = hansel_read_head(&found, blob, size, &fault);
+        if (status == HANSEL_OK) {
+            uint64_t wanted = found.blob_bytes, bits = found.weights * found.raw_bits % 8;
+            if (wanted > MAX_BYTES) break;
+            if (wanted > size) memset(blob + size, 0, (size_t)wanted - size);
+            if (bits) blob[wanted - 1] &= (uint8_t)((1u << bits) - 1);
+            formula_seal(blob, (size_t)wanted);
+            return (size_t)wanted;
+        }
+        if (status == HANSEL_ERR_TRUNCATED) {
+            if (fault.expected > MAX_BYTES) break;
+            memset(blob + size, 0, (size_t)fault.expected - size);
+            size = (size_t)fault.expected;
+        } else if (status == HANSEL_ERR_DIRECTORY && fault.position == HANSEL_OFFSET_4_HEAD_BYTES) {
+            if (fault.expected > MAX_BYTES) break;
+            formula_store(blob + HANSEL_OFFSET_4_HEAD_BYTES, 3, fault.expected);
+        } else if (status == HANSEL_ERR_RESERVED && fault.position > HANSEL_MIN_HEAD_BYTES) {
+            blob[fault.position] = 0;
+        } else if (status == HANSEL_ERR_TABLE) {
+            blob[fault.position] ^= (uint8_t)(1u << (round & 7)); /* perhaps other logarithms are */
+        } else {
+            break;
+        }
+    }
+    return size;
+}
+
 /* ---- streams that the encoder would not write ------------------------------------ */
 
 /* Another cut and another tail. Without one all states end at 2^16, where a refill begins. */
 static void replan(hansel_blob *blob, uint32_t random) {
     uint32_t most = (uint32_t)hansel_row_steps(hansel_symbol_columns(blob, blob->columns));
-    uint32_t bits = 1;
     blob->pieces = random & 1 ? 1 + (random >> 1 & 63) % most : 1;
     most = blob->pieces > 1 ? 1 : (uint32_t)blob->rows;
     blob->rows_per_stream = 1 + (random >> 7 & 15) % most;
     REQUIRE(hansel_count_streams(blob));
-    while (1u << bits < blob->alphabet_size) bits++;
-    blob->tail_bits = bits + (random >> 11) % (9 - bits);
+    blob->tail_bits = hansel_bits_of(blob->alphabet_size - 1);
     blob->tail_steps = random >> 15 & 1 ? (random >> 16) % (31 / blob->tail_bits + 1) : 0;
 }
 
@@ -348,7 +386,7 @@ static void code(hansel_blob *blob, const uint8_t *symbols, const uint8_t *folde
         dst = allocate(size);
         memset(dst, 0, size);
         memcpy(dst + blob->head_bytes, words, count);
-        memcpy(dst + blob->head_bytes + blob->raw_start, raw, weights * blob->raw_bytes);
+        memcpy(dst + blob->head_bytes + blob->raw_start, raw, (weights * blob->raw_bits + 7) / 8);
         REQUIRE(hansel_write_head(dst, size, blob, lengths) == HANSEL_OK);
         formula_seal(dst, size);
         REQUIRE(decode(dst, size) == HANSEL_OK);
@@ -380,7 +418,7 @@ static void recode(const uint8_t *src, size_t src_bytes) {
     symbols = allocate(weights);
     folded = allocate(weights);
     REQUIRE(hansel_decode_symbols(symbols, weights, src, src_bytes, NULL) == HANSEL_OK);
-    if (random >> 27 & 1) {
+    if (random >> 27 & 1 || blob.version < HANSEL_FORMAT_VERSION) {
         for (i = 0; i < weights; i++) symbols[i] &= masks[random >> 28 & 3];
         blob.weights_per_symbol = 1;
         is_fitted = fit(&blob, symbols, weights, slot_bits);
@@ -390,7 +428,8 @@ static void recode(const uint8_t *src, size_t src_bytes) {
         size_t count;
         replan(&blob, random);
         count = hansel_fold(folded, &blob, 0, blob.stream_count, symbols, weights);
-        if (random >> 27 & 1 && blob.weights_per_symbol > 1) {
+        if (blob.weights_per_symbol > 1 &&
+            (random >> 27 & 1 || blob.version < HANSEL_FORMAT_VERSION)) {
             is_fitted = fit(&blob, folded, count, slot_bits);
             if (is_fitted) replan(&blob, random);
         }
@@ -406,20 +445,23 @@ static unsigned long inputs, reached, corrupt;
 static void decode_repaired(const uint8_t *src, size_t src_bytes) {
     static uint8_t blob[MAX_BYTES];
     hansel_status status;
+    hansel_blob head;
     size_t size;
     if (src_bytes > MAX_BYTES) return;
     if (src_bytes) memcpy(blob, src, src_bytes);
-    size = repair(blob, src_bytes);
+    size = src_bytes > HANSEL_OFFSET_VERSION && blob[HANSEL_OFFSET_VERSION] >= HANSEL_FORMAT_VERSION
+               ? repair_new(blob, src_bytes)
+               : repair(blob, src_bytes);
     status = decode(blob, size);
     if (status != HANSEL_OK && status != HANSEL_ERR_CORRUPT) return;
-    reached += hansel_load16(blob + HANSEL_OFFSET_ALPHABET) > 1;
+    reached += hansel_read_head(&head, blob, size, NULL) == HANSEL_OK && head.stream_count;
     corrupt += status == HANSEL_ERR_CORRUPT;
     if (status == HANSEL_OK) recode(blob, size);
 }
 
 /* Some bits changed, mostly behind the head. */
 static void decode_damaged(uint8_t *blob, size_t size, uint32_t seed) {
-    uint32_t head = seed & 3 ? hansel_load32(blob + HANSEL_OFFSET_HEAD_BYTES) : 0, i;
+    uint32_t head = seed & 3 ? (uint32_t)formula_load(blob + HANSEL_OFFSET_4_HEAD_BYTES, 3) : 0, i;
     if (head == size) head = 0;
     for (i = 0; i <= (seed >> 2 & 7); i++) {
         uint32_t random = formula_random(seed, i);
