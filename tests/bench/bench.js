@@ -24,6 +24,7 @@ import { encodeTo, memorySpool } from '../../web/encode/encode.js';
 import { open } from '../../web/hansel.js';
 import { CODERS, initZstd, native, wasmCore } from './coders.js';
 import { SETS, entropyOf, makeData } from './data.js';
+import { measureFiles } from './file_sizes.js';
 import { measurePage } from './page.js';
 import { plot, report, spread } from './report.js';
 import { decodeSlices, encodeSlices, joinParts } from './slices.js';
@@ -248,10 +249,11 @@ async function runAll(quick) {
     const threads = await measureThreads(quick, quick ? repeats : 15);
     say('sizes');
     const bySize = await sizes(up16, repeats, quick);
+    const files = await measureFiles(quick, say);
     say('done');
     return {
       command: `node tests/bench/bench.js${quick ? ' --quick' : ''}`, quick, repeats, machine, sets,
-      lengths, first, page, threads, sizes: bySize,
+      lengths, first, page, threads, sizes: bySize, files,
     };
   } finally {
     await rm(folder, { recursive: true });

@@ -1,4 +1,5 @@
 /** What bench.js found, as Markdown and as a picture. */
+import { fileSizeTable } from './file_sizes.js';
 
 /** @typedef {import('./bench.js').Results} Results */
 /** @typedef {import('./gpu.js').GpuReport} GpuReport */
@@ -135,7 +136,7 @@ ${runs.map(gpuText).join('\n\n')}
 
 /** @param {Results} results @returns {string} Markdown */
 export function report(results) {
-  const { sets, lengths, first, page, threads, sizes, gpu } = results;
+  const { sets, lengths, first, page, threads, sizes, files, gpu } = results;
   const timers = sets[sets.length - 1].coders.map(({ name, timed }) => `- ${name}: ${timed}.`).join('\n');
   const nanoseconds = sizes.map(({ encode, decode }) => [encode, decode].map(
     (speed) => 1e3 / (speed?.[1] ?? NaN)));
@@ -204,6 +205,14 @@ ${table([['weights', 'bits', 'encode s', 'decode s', 'encode ns/weight', 'decode
 
 From 10^6 to ${most} weights, the time a weight changes by the factors ${growth[0]} (encode) and
 ${growth[1]} (decode); linear cost is 1.
+
+### Whole files of quantized weights
+
+Coded without loss and restored byte for byte, in KB (1000 bytes), beside general compressors at their
+strongest. The trained model is the page's; the others are one matrix of 2048 x 4096 whose rows have different
+scales. Speeds are of the plain file's bytes, through encode() and decode() on one thread, the fastest of three.
+
+${fileSizeTable(files)}
 ${gpu ? `\n${gpuReport(gpu)}` : ''}`;
 }
 
