@@ -96,16 +96,17 @@ export class Planes {
    */
   addBase({ columns, depth, group, pitch }, values, elements, first, width, isMinus = false) {
     const { wasm } = this;
-    // What a slice needs begins in the row of its first element.
-    const rowOf = (/** @type {number} */ i) => Math.floor(i / depth / columns) * depth;
-    const skipped = Math.floor(rowOf(first) / group);
-    const last = Math.floor((rowOf(first + elements.length - 1) + depth - 1) / group);
+    // What a slice needs begins in the row of its first element; rows go by `group` of them, which
+    // are whole groups of numbers.
+    const rowOf = (/** @type {number} */ i) => Math.floor(i / depth / columns);
+    const skipped = Math.floor(rowOf(first) / group) * group;
+    const last = Math.floor((rowOf(first + elements.length - 1) * depth + depth - 1) / group);
     wasm.scoped(() => {
       const struct = wasm.put(new Uint8Array(Uint32Array.of(columns, depth, group, pitch).buffer));
       const to = wasm.put(elements);
-      const from = wasm.put(values.subarray(skipped * pitch, last * pitch + columns));
+      const from = wasm.put(values.subarray(skipped * depth / group * pitch, last * pitch + columns));
       const call = isMinus ? wasm.call.hansel_subtract_base : wasm.call.hansel_add_base;
-      call(to, from - skipped * pitch, struct, BigInt(first), elements.length, width);
+      call(to, from, struct, BigInt(first - skipped * columns * depth), elements.length, width);
       wasm.get(to, elements.length, elements);
     });
   }
