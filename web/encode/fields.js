@@ -3,6 +3,7 @@
  * wide numbers, zero points. What a tensor's dtype and shape allow is tried on a sample of its
  * bytes; the smallest by entropy is taken.
  */
+import { DTYPES } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { bytesOf, loadPlanes } from '../core/planes.js';
 import { byteSize, dtypeBits } from '../file/safetensors.js';
@@ -19,6 +20,8 @@ const STREAM = 1 << 13;
 const STREAM_BYTES = 7;
 /** Matrices of fewer columns are coded as one row: a step holds 4 to 16 of them. */
 const LEAST_COLUMNS = 8;
+/** What a tensor taken apart may cost at most, of what it costs as it is. */
+const WORTH = 0.999;
 /** Bytes of a base, which is held in memory, at most. */
 const MOST_BASE = 1 << 26;
 
@@ -63,26 +66,28 @@ const sixes = (at) => [[items(8 * at, 8, 12)],
   [items(8 * at, 6, 4, 8), items(8 * at + 6, 2, 4, 8), items(8 * at + 32, 6, 4, 8),
     items(8 * at + 38, 2, 4, 8), items(8 * at + 64, 4, 4, 8), items(8 * at + 68, 4, 4, 8)]];
 
-/** Blocks as GGUF has them: their bytes, and what these hold. @type {Record<string, Layout>} */
-const BLOCKS = {
-  MXFP4: { blockBytes: 17, choices: [bytes(0), codes(1, 16)] },
-  Q4_0: { blockBytes: 18, choices: [half(0), codes(2, 16)] },
-  Q4_1: { blockBytes: 20, choices: [halves(0), codes(4, 16)] },
-  Q5_0: { blockBytes: 22, choices: [half(0), bytes(2, 4), codes(6, 16)] },
-  Q5_1: { blockBytes: 24, choices: [halves(0), bytes(4, 4), codes(8, 16)] },
-  Q8_0: { blockBytes: 34, choices: [half(0), bytes(2, 32)] },
-  Q2_K: { blockBytes: 84, choices: [codes(0, 16), codes(16, 64), halves(80)] },
-  Q3_K: { blockBytes: 110, choices: [bytes(0, 32), codes(32, 64), bytes(96, 12), half(108)] },
-  Q4_K: { blockBytes: 144, choices: [halves(0), sixes(4), codes(16, 128)] },
-  Q5_K: { blockBytes: 176, choices: [halves(0), sixes(4), bytes(16, 32), codes(48, 128)] },
-  Q6_K: { blockBytes: 210, choices: [codes(0, 128), codes(128, 64), bytes(192, 16), half(208)] },
-};
+/** Blocks as GGUF has them. @type {Layout[]} */
+const BLOCKS = [
+  { blockBytes: 17, choices: [bytes(0), codes(1, 16)] }, // MXFP4
+  { blockBytes: 18, choices: [half(0), codes(2, 16)] }, // Q4_0
+  { blockBytes: 20, choices: [halves(0), codes(4, 16)] }, // Q4_1
+  { blockBytes: 22, choices: [half(0), bytes(2, 4), codes(6, 16)] }, // Q5_0
+  { blockBytes: 24, choices: [halves(0), bytes(4, 4), codes(8, 16)] }, // Q5_1
+  { blockBytes: 34, choices: [half(0), bytes(2, 32)] }, // Q8_0
+  { blockBytes: 84, choices: [codes(0, 16), codes(16, 64), halves(80)] }, // Q2_K
+  { blockBytes: 110, choices: [bytes(0, 32), codes(32, 64), bytes(96, 12), half(108)] }, // Q3_K
+  { blockBytes: 144, choices: [halves(0), sixes(4), codes(16, 128)] }, // Q4_K
+  { blockBytes: 176, choices: [halves(0), sixes(4), bytes(16, 32), codes(48, 128)] }, // Q5_K
+  { blockBytes: 210, choices: [codes(0, 128), codes(128, 64), bytes(192, 16), half(208)] }, // Q6_K
+];
 
 /**
- * Bits of so many symbols, of which some were counted.
- * @param {ArrayLike<number>} counts @param {number} all symbols @returns {number}
+ * Bits of so many elements, of which some were counted.
+ * @param {ArrayLike<number>} counts @param {number} all
+ * @param {number} [width] bits of each: two or four may share a symbol
+ * @returns {number}
  */
-export function costOf(counts, all) {
+export function costOf(counts, all, width = 8) {
   let total = 0;
   let used = 0;
   let sum = 0;
@@ -94,7 +99,8 @@ export function costOf(counts, all) {
     sum += n * Math.log2(n);
   }
   const bits = total ? (Math.log2(total) - sum / total) * all : 0;
-  return bits + 8 * (PLANE_BYTES + SYMBOL_BYTES * used + (used > 1 ? all / STREAM * STREAM_BYTES : 0));
+  const streams = used > 1 ? all / STREAM / (width > 4 ? 1 : width > 2 ? 2 : 4) : 0;
+  return bits + 8 * (PLANE_BYTES + SYMBOL_BYTES * used + STREAM_BYTES * streams);
 }
 
 /** @param {Uint8Array} symbols @param {Float64Array} [counts] added to */
@@ -162,7 +168,7 @@ class Estimator {
     if (field.width === 16) return costOfHalves(parts, this.all(field));
     const counts = new Float64Array(256);
     for (const part of parts) count(part, counts);
-    return costOf(counts, this.all(field));
+    return costOf(counts, this.all(field), field.width);
   }
 
   /**
@@ -244,28 +250,32 @@ const planOf = (input, fields) => ({
   })),
 });
 
-/** Dtypes that are matrices of their own. */
-const isWhole = (/** @type {string} */ dtype) => /^(F32|F16|BF16|I8|U8|F8_E4M3|F8_E5M2)$/.test(dtype);
-/** Codes that lie in every byte, of so many bits. */
-const PACKED = [4, 2].map((bits) => ({ blockBytes: 1, choices: [[[items(0, bits, 8 / bits)]]] }));
+/** Codes that fill bytes. @param {number} width 1, 2, 4 or 8 @returns {Field} */
+const packedField = (width) => ({ ...items(0, width, 8 / width), blockBytes: 1 });
+/** @type {Layout[]} */
+const PACKED = [4, 2].map((width) => ({ blockBytes: 1, choices: [[[packedField(width)]]] }));
 
 /**
  * The fields of a tensor, by itself.
  * @param {Estimator} estimator @param {Input} input
- * @returns {{cost: number, fields: Field[]}} fields: none where it is best coded as it is
+ * @returns {{cost: number, fields: Field[]}} fields: none where it is best left as it is
  */
 function chooseFields(estimator, { dtype, shape }) {
-  const bits = dtypeBits(dtype);
-  if (dtype !== 'U8') {
-    const word = dtype.startsWith('F6') ? 3 : Math.ceil(bits / 8);
-    const isEven = estimator.size % word === 0;
-    return cheapest([estimator.bytePlanes(isEven ? word : 1),
-      ...PACKED.map((layout) => estimator.choose(layout))]);
+  const { size } = estimator;
+  const asIs = { cost: 8 * size, fields: [] };
+  const ways = PACKED.map((layout) => estimator.choose(layout));
+  if (dtype === 'U8') {
+    asIs.cost = Math.min(asIs.cost, estimator.cost(packedField(8)));
+    const rowBytes = shape[shape.length - 1] ?? 1;
+    for (const layout of BLOCKS) {
+      if (rowBytes % layout.blockBytes === 0) ways.push(estimator.choose(layout));
+    }
+  } else {
+    const word = dtype.startsWith('F6') ? 3 : Math.ceil(dtypeBits(dtype) / 8);
+    ways.push(estimator.bytePlanes(size % word ? 1 : word));
   }
-  const asIs = { cost: estimator.cost({ ...items(0, 8), blockBytes: 1 }), fields: [] };
-  const rowBytes = shape[shape.length - 1] ?? 1;
-  const layouts = Object.values(BLOCKS).filter(({ blockBytes }) => rowBytes % blockBytes === 0);
-  return cheapest([asIs, ...[...PACKED, ...layouts].map((layout) => estimator.choose(layout))]);
+  const found = cheapest(ways);
+  return found.cost < WORTH * asIs.cost ? found : asIs;
 }
 
 /**
@@ -318,16 +328,13 @@ async function chooseBase(estimator, input, inputs, cost) {
       if (elements.length) estimator.planes.addBase(base, values, elements, first, width, true);
       count(elements, counts);
     }
-    const own = costOf(counts, estimator.all(field));
+    const own = costOf(counts, estimator.all(field), width);
     if (own >= cost) continue;
     best = found;
     cost = own;
   }
   return best;
 }
-
-/** @param {number} width 1, 2, 4 or 8 @returns {Field} items that fill bytes */
-const packedField = (width) => ({ ...items(0, width, 8 / width), blockBytes: 1 });
 
 /**
  * How tensors are to be taken apart.
@@ -343,7 +350,7 @@ export async function planFields(inputs, signal) {
   const plans = new Map();
   for (const input of all.values()) {
     const { name, dtype, shape } = input;
-    if (dtype !== 'U8' && isWhole(dtype)) continue;
+    if (dtype in DTYPES && dtype !== 'U8') continue;
     checkAborted(signal);
     const size = byteSize(dtype, shape, name);
     if (!size || plans.get(name)?.isBase) continue;
