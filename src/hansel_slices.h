@@ -186,9 +186,10 @@ typedef struct hansel_field {
 void hansel_get_field(void *dst, const hansel_field *field, const void *src, uint32_t first,
                       size_t count);
 
-/* The inverse. dst, where items of less than a byte go to, must have been zeroed. */
-void hansel_put_field(void *dst, const hansel_field *field, const void *src, uint32_t first,
-                      size_t count);
+/* The inverse. dst, where items of less than a byte go to, must have been zeroed. Returns 1, or 0
+ * for an element that does not fit its width. */
+uint32_t hansel_put_field(void *dst, const hansel_field *field, const void *src, uint32_t first,
+                          size_t count);
 
 /* Which number of another plane belongs to element i = (a * columns + b) * depth + c, c < depth,
  * b < columns: floor((a * depth + c) / group) * pitch + b. None is 0, nor above 2^31. */

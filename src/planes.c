@@ -82,11 +82,15 @@ void hansel_get_field(void *dst, const hansel_field *field, const void *src, uin
     }
 }
 
-void hansel_put_field(void *dst, const hansel_field *field, const void *src, uint32_t first,
-                      size_t count) {
-    size_t stride = stride_of(field), bytes = field->width > 8 ? field->width / 8 : 1, size;
+uint32_t hansel_put_field(void *dst, const hansel_field *field, const void *src, uint32_t first,
+                          size_t count) {
+    size_t stride = stride_of(field), bytes = field->width > 8 ? field->width / 8 : 1, size, i;
     const uint8_t *from = src;
-    uint8_t *block = dst;
+    uint8_t *block = dst, all = 0;
+    if (field->width < 8) {
+        for (i = 0; i < count; i++) all |= from[i];
+        if (all >> field->width) return 0;
+    }
     for (; count; count -= size, from += size * bytes) {
         uint32_t bit = field->bit_offset + first * field->item_bits;
         size = run_length(field, first, count);
@@ -95,6 +99,7 @@ void hansel_put_field(void *dst, const hansel_field *field, const void *src, uin
         first = 0;
         block += field->block_bytes;
     }
+    return 1;
 }
 
 /* Adds, or subtracts, what belongs to elements first .. first + count - 1. */

@@ -87,6 +87,21 @@ static void test_field(const layout *l, uint32_t blocks) {
     free(back);
 }
 
+/* Elements that do not fit leave no trace. */
+static void test_misfits(void) {
+    static const hansel_field nibbles = {1, 0, 4, 2, 4}, bits = {1, 0, 1, 8, 1},
+                              bytes8 = {1, 0, 8, 1, 8};
+    uint8_t src[9] = {1, 0, 1, 0, 1, 0, 1, 0, 1}, dst[9] = {0};
+    check(hansel_put_field(dst, &bits, src, 0, 9) == 1 && dst[0] == 0x55 && dst[1] == 1, "bits");
+    memset(dst, 0, sizeof dst);
+    src[8] = 16;
+    check(hansel_put_field(dst, &nibbles, src, 0, 9) == 0 && dst[0] == 0, "a nibble of 16");
+    src[8] = 2;
+    check(hansel_put_field(dst, &bits, src, 0, 9) == 0 && dst[0] == 0, "a bit of 2");
+    src[8] = 255;
+    check(hansel_put_field(dst, &bytes8, src, 0, 9) == 1 && dst[8] == 255, "a byte of 255");
+}
+
 static void test_base(uint32_t columns, uint32_t depth, uint32_t group, uint32_t pitch,
                       uint32_t high, uint32_t width) {
     hansel_base base = {columns, depth, group, pitch};
@@ -182,6 +197,7 @@ void test_fields(void) {
     for (i = 0; i < sizeof layouts / sizeof *layouts; i++) {
         for (k = 1; k < 40; k += 1 + k / 4) test_field(&layouts[i], k);
     }
+    test_misfits();
     current = "bases";
     test_base(24, 8, 64, 24, 16, 4);
     test_base(24, 8, 64, 32, 17, 4);

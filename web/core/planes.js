@@ -3,6 +3,7 @@
  * calls.
  */
 import { DTYPES, dtypeBytes } from './dtypes.js';
+import { HanselError } from './errors.js';
 import * as C from './structs.js';
 import { Wasm, loadFile } from './wasm.js';
 
@@ -75,15 +76,21 @@ export class Planes {
 
   /**
    * The inverse.
-   * @param {Field} field @param {Uint8Array} into where items go that are zero still, as bytesOf() says
+   * @param {Field} field @param {Uint8Array} into where items go that are zero still, as bytesOf()
+   *   says
    * @param {Uint8Array} elements @param {number} first
+   * @throws {HanselError} HANSEL_ERR_CORRUPT for one that is too large
    */
   put(field, into, elements, first) {
     const { wasm } = this;
     wasm.scoped(() => {
       const to = wasm.put(into);
-      wasm.call.hansel_put_field(to, this.#field(field), wasm.put(elements), first % field.items,
-        elements.length / Math.ceil(field.width / 8));
+      if (!wasm.call.hansel_put_field(to, this.#field(field), wasm.put(elements),
+        first % field.items, elements.length / Math.ceil(field.width / 8))) {
+        throw new HanselError('HANSEL_ERR_CORRUPT', 'an element of a plane is too large', {
+          expected: `less than ${2 ** field.width}`, got: elements.reduce((a, b) => Math.max(a, b)),
+        });
+      }
       wasm.get(to, into.length, into);
     });
   }
