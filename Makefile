@@ -40,7 +40,6 @@ WASM_OPT_fold = -O2
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize
 WASM_OPT_prefix = -O2
-WASM_OPT_planes = -O2
 WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1
 wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
 

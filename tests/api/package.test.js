@@ -89,7 +89,7 @@ describe('npm package', function () {
     const installed = join(folder, 'node_modules/hansel');
     const limits = {
       'decode.wasm': 14, 'decode_simd.wasm': 20, 'hansel.wasm': 21, 'hansel_simd.wasm': 24, 'recode.wasm': 9,
-      'planes.wasm': 9,
+      'planes.wasm': 6,
     };
     const sizes = {};
     for (const [name, kib] of Object.entries(limits)) {
