@@ -4,12 +4,15 @@
  */
 import { DTYPES } from '../core/dtypes.js';
 import { Encoder } from '../core/encoder.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
-import { dtypeBits, elementCount } from '../file/safetensors.js';
-import { buildHeader, formatManifest, stampHeader } from '../file/write_header.js';
+import { deflate } from '../file/deflate.js';
+import { DEFLATED, ENTROPY_UNIT, GRID, LOSSLESS, STORED } from '../file/records.js';
+import { byteSize, dtypeBits, elementCount } from '../file/safetensors.js';
+import { varint, writeDirectory } from '../file/write_directory.js';
+import { buildHeader } from '../file/write_header.js';
 import { checkThreads, createPool } from '../workers/pool.js';
 import { TensorEncoder } from './tensor_encoder.js';
 
@@ -17,6 +20,8 @@ import { TensorEncoder } from './tensor_encoder.js';
 const MIN_VECTOR = 65536;
 /** Tensors of fewer weights are coded by the calling thread. */
 const MIN_THREADED = 1 << 19;
+/** What is not coded is deflated if it has at most so many bytes, and that saves so many. */
+const [MAX_DEFLATED, MIN_SAVED] = [1 << 20, 8];
 
 /**
  * @typedef {object} EncodeOptions
@@ -160,8 +165,7 @@ export function chooseMode({ name, dtype, shape }, options) {
 /**
  * Codes a tensor as the options say, or tells why not.
  * @param {TensorEncoder} encoder @param {Spool} spool receives the bytes after the head
- * @returns {Promise<{report: Report, head: Uint8Array | null, crc: number}>} no head: pass it
- *   through
+ * @returns {Promise<{report: Report, head: Uint8Array | null}>} no head: pass it through
  */
 async function encodeTensor(encoder, spool) {
   const { input, options, weights, rawBytes } = encoder;
@@ -171,8 +175,7 @@ async function encodeTensor(encoder, spool) {
     dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason, step: 0, weights,
     rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0,
   };
-  const pass = (/** @type {string} */ why) => (
-    { report: { ...report, reason: why }, head: null, crc: 0 });
+  const pass = (/** @type {string} */ why) => ({ report: { ...report, reason: why }, head: null });
   if (mode === 'pass-through') return pass(reason);
   if (!weights) return pass('no weights');
   if (input.shape.length > 8) return pass('more than 8 dimensions');
@@ -184,7 +187,7 @@ async function encodeTensor(encoder, spool) {
   }
   if (!planned) return pass('no step costs so little');
   if (planned.bits / 8 >= rawBytes && !options.always) return pass('no gain');
-  const { state: { blob, entropy, error }, head, crc, lost } = await encoder.code(planned, spool);
+  const { state: { blob, entropy, error }, head, lost } = await encoder.code(planned, spool);
   if (blob.blobBytes >= rawBytes && !options.always) {
     await spool.clear();
     return pass('no gain');
@@ -192,7 +195,6 @@ async function encodeTensor(encoder, spool) {
   if (mode === 'grid' && error >= 1) reason = 'nothing is left of it';
   return {
     head,
-    crc,
     report: {
       ...report, mode, reason, step: blob.step, bytes: blob.blobBytes,
       entropyBits: entropy + 8 * blob.rawBytes, relativeError: error, ...lost,
@@ -201,41 +203,26 @@ async function encodeTensor(encoder, spool) {
 }
 
 /**
- * Codes tensors into a file: returns its header; the rest is in the spool.
- * Coded tensors come first, each a multiple of 16 bytes, so that all of them
- * start on 16-byte boundaries of the file.
+ * Codes tensors into a file: returns how it begins; the rest is in the spool.
  *
- * @param {Iterable<Input>} inputs @param {EncodeOptions} options
+ * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} options
  * @param {Spool} spool an empty one
+ * @param {Uint8Array} [plainHeader] the plain file's; by default one is made
  * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
  *   bytes of the whole file
  * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
  */
-export async function encodeTo(inputs, options, spool) {
+export async function encodeTo(inputs, options, spool, plainHeader) {
   await checkOptions(options);
   const codec = await Encoder.create();
-  return encodeAll(inputs, options, spool, codec);
-}
-
-/**
- * @param {Iterable<Input>} inputs @param {EncodeOptions} options
- * @param {Spool} spool @param {Encoder} core
- */
-async function encodeAll(inputs, options, spool, core) {
-  const pools = [createPool(core), createPool(core, options.threads)];
+  const pools = [createPool(codec), createPool(codec, options.threads)];
   const all = [...inputs];
   const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
   /** @type {Map<string, Report>} */
   const reports = new Map();
-  /** @type {Map<string, number>} */
-  const crcs = new Map();
-  /** @type {Input[]} */
-  const passed = [];
+  /** @type {Map<string, import('../file/records.js').TensorRecord>} */
+  const records = new Map();
   let done = 0;
-  const write = async (/** @type {string} */ name, /** @type {Uint8Array} */ bytes) => {
-    crcs.set(name, core.crc32c(bytes, crcs.get(name) ?? 0));
-    await spool.write(bytes);
-  };
   for (const input of all) {
     checkAborted(options.signal);
     const { name } = input;
@@ -247,68 +234,60 @@ async function encodeAll(inputs, options, spool, core) {
     const isLarge = elementCount(input.shape, name) >= MIN_THREADED;
     const encoder = new TensorEncoder(pools[isLarge ? 1 : 0], input, options, progress);
     try {
-      const { report, head, crc } = await encodeTensor(encoder, spool);
+      const { report, head } = await encodeTensor(encoder, spool);
       reports.set(name, report);
-      if (head) {
-        crcs.set(name, core.crc32cCombine(core.crc32c(head), crc, report.bytes - head.length));
-        await spool.keep(head);
-      } else {
-        passed.push(input);
-      }
+      records.set(name, head ? recordOf(report) : await pass(input, report, spool, codec, options.signal));
+      await spool.keep(head ?? undefined);
     } catch (error) {
-      if (error instanceof HanselError && error.where === undefined) {
-        error.where = name;
-        error.message = `${name}: ${error.message}`;
-      }
-      throw error;
+      throw locate(error, name);
     }
     done += encoder.weights;
     progress('code', 0);
   }
-  // Wide elements first keeps every one aligned.
-  passed.sort((a, b) => dtypeBits(b.dtype) - dtypeBits(a.dtype));
-  for (const { name, read, dtype, shape } of passed) {
-    crcs.set(name, 0);
-    const size = elementCount(shape, name) * dtypeBits(dtype) / 8;
-    for (let at = 0; at < size; at += 1 << 20) {
-      checkAborted(options.signal);
-      await write(name, (await read(at, Math.min(at + (1 << 20), size))).slice());
-    }
-  }
-  await spool.keep();
-  return { ...layOut(reports, crcs, passed, options, core), reports };
+  const made = plainHeader ?? buildHeader(
+    [...reports].map(([name, { dtype, shape, rawBytes }]) => [name, { dtype, shape, bytes: rawBytes }]),
+    [...options.metadata ?? []].filter(([key]) => key !== 'hansel'));
+  const { start, bytes } = writeDirectory(made, records, (some) => codec.crc32c(some));
+  return { header: start, bytes, reports };
+}
+
+/** @param {Report} report of a coded tensor
+ * @returns {import('../file/records.js').TensorRecord} */
+function recordOf({ mode, step, bytes, entropyBits }) {
+  const matrix = { blobs: [bytes], entropy: Math.round(entropyBits * ENTROPY_UNIT) };
+  return mode === 'grid' ? { kind: GRID, step, matrix } : { kind: LOSSLESS, matrix };
 }
 
 /**
- * @param {Map<string, Report>} reports @param {Map<string, number>} crcs
- * @param {Input[]} passed in file order @param {EncodeOptions} options
- * @param {import('../core/encoder.js').Encoder} codec
+ * A tensor as it is, or deflated.
+ * @param {Input} input @param {Report} report corrected @param {Spool} spool @param {Encoder} codec
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<import('../file/records.js').TensorRecord>}
  */
-function layOut(reports, crcs, passed, options, codec) {
-  /** @type {[string, {dtype: string, shape: number[], bytes: number}][]} */
-  const stored = [];
-  /** @type {import('../file/manifest.js').ManifestEntry[]} */
-  const entries = [];
-  for (const [name, report] of reports) {
-    const { mode, dtype, shape, step, bytes, entropyBits } = report;
-    if (mode === 'pass-through') continue;
-    stored.push([name, { dtype: 'U8', shape: [bytes], bytes }]);
-    entries.push({
-      crc32c: crcs.get(name) ?? 0, mode, dtype, shape, step, entropy_bits: entropyBits,
-    });
+async function pass({ name, dtype, shape, read }, report, spool, codec, signal) {
+  const size = byteSize(dtype, shape, name);
+  report.bytes = report.rawBytes = size;
+  let crc32c = 0;
+  for (let at = 0; at < size; at += MAX_DEFLATED) {
+    checkAborted(signal);
+    const bytes = (await read(at, Math.min(at + MAX_DEFLATED, size))).slice();
+    crc32c = codec.crc32c(bytes, crc32c);
+    const short = bytes.length === size ? deflated(bytes) : null;
+    await spool.write(short ?? bytes);
+    if (short) {
+      report.bytes = short.length;
+      return { kind: DEFLATED, bytes: short.length, crc32c };
+    }
   }
-  for (const { name, dtype, shape } of passed) {
-    const bytes = elementCount(shape, name) * dtypeBits(dtype) / 8;
-    stored.push([name, { dtype, shape, bytes }]);
-    entries.push({ crc32c: crcs.get(name) ?? 0 });
-    const report = /** @type {Report} */ (reports.get(name));
-    report.bytes = report.rawBytes = bytes;
-  }
-  const others = [...options.metadata ?? []].filter(([key]) => key !== 'hansel');
-  const header = buildHeader(stored, [['hansel', formatManifest(entries)], ...others]);
-  stampHeader(header, (bytes) => codec.crc32c(bytes));
-  const bytes = stored.reduce((sum, [, tensor]) => sum + tensor.bytes, header.length);
-  return { header, bytes };
+  return { kind: STORED, crc32c };
+}
+
+/** @param {Uint8Array} bytes of a tensor that is not coded
+ * @returns {Uint8Array | null} shorter; null if there is too little to gain, or too much to do */
+export function deflated(bytes) {
+  if (bytes.length > MAX_DEFLATED) return null;
+  const short = deflate(bytes);
+  return short.length + varint(short.length).length + MIN_SAVED <= bytes.length ? short : null;
 }
 
 /**
@@ -335,12 +314,16 @@ export function inputsOf(model) {
   });
 }
 
+/** The header that a file of one plain file's tensors gives back.
+ * @param {import('../model/model.js').Model} model */
+export const plainHeader = ({ headers }) => (headers.length === 1 ? headers[0]?.headerBytes : undefined);
+
 /**
  * Codes tensors into a Hansel file in memory.
  *
  * @param {Record<string, TensorLike> | Map<string, TensorLike> | Iterable<[string, TensorLike]>
  *   | import('../model/model.js').Model} tensors row-major elements of each dtype in the machine's
- *   (little-endian) order; not modified. An open plain file is read as it is coded, its metadata kept
+ *   (little-endian) order; not modified. An open plain file is read as it is coded, its header kept
  * @param {EncodeOptions} [options]
  * @returns {Promise<Uint8Array<ArrayBuffer>>} a valid safetensors file
  * @throws {HanselError} HANSEL_ERR_ARGUMENT, _NOT_FINITE, _RANGE, _ABORTED, _MEMORY
@@ -361,7 +344,8 @@ export async function encode(tensors, options = {}) {
     : entries.map(([name, tensor]) => toInput(name, tensor));
   const all = model ? { metadata: model.metadata, ...options } : options;
   const spool = memorySpool();
-  const { header, bytes } = await encodeTo(inputs, all, spool);
+  const { header, bytes } = await encodeTo(inputs, all, spool,
+    model && !options.metadata ? plainHeader(model) : undefined);
   const file = allocate(bytes, 'the coded file');
   file.set(header);
   let at = header.length;

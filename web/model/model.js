@@ -46,6 +46,9 @@ export class Model {
     this.tensors = new Map();
     /** The files' metadata, Hansel's own entry left out. @type {Map<string, string>} */
     this.metadata = new Map();
+    /** Each file's header before it was coded, unless its manifest is of version 1 or 2.
+     * @type {(import('../file/safetensors.js').Header | undefined)[]} */
+    this.headers = [];
     /** Bytes of all files. */
     this.bytes = 0;
     /** True where every file carries a Hansel manifest. */
@@ -58,28 +61,33 @@ export class Model {
     this.heads = new Map();
   }
 
-  /** @param {Source} source @param {AbortSignal} [signal] adds a file's tensors */
+  /** Adds a file's tensors. @param {Source} source @param {AbortSignal} [signal]
+   * @returns {Promise<Iterable<string>>} their names */
   async addFile(source, signal) {
     this.sources.push(source);
     this.bytes += source.size;
     const header = await readHeader(source, { signal }).catch(async (error) => {
       throw await (await import('../file/looks_like.js')).explain(error, source);
     });
-    const manifest = await readManifest(header, (bytes) => this.codec.crc32c(bytes));
+    const manifest = await readManifest(header, (bytes) => this.codec.crc32c(bytes), source, { signal });
     if (!manifest) this.isCoded = false;
-    for (const [key, value] of header.metadata) {
+    const plain = manifest ? manifest.header : header;
+    this.headers.push(plain);
+    const { metadata, tensors } = plain ?? header;
+    for (const [key, value] of metadata) {
       if (key !== 'hansel') this.metadata.set(key, value);
     }
-    for (const [name, stored] of header.tensors) {
+    for (const [name, stored] of tensors) {
       if (this.tensors.has(name)) {
         throw new HanselError('HANSEL_ERR_INDEX', 'a tensor is in two shards', { where: name });
       }
       const entry = manifest?.tensors.get(name);
       this.tensors.set(name, describeTensor(name, stored, entry));
       this.places.set(name, {
-        source, start: stored.start, end: stored.end, crc: entry?.crc32c ?? null,
+        source, start: stored.start, end: stored.end, crc: entry?.crc32c ?? null, ...entry?.place,
       });
     }
+    return tensors.keys();
   }
 
   /**
@@ -104,7 +112,13 @@ export class Model {
 
   /** @param {string} name @param {Reading} wanted @throws {HanselError} HANSEL_ERR_TENSOR */
   #reader(name, wanted) {
-    return new TensorReader(this, name, this.tensor(name), this.place(name), wanted);
+    const place = this.place(name);
+    if (place.record?.kind === 4 || Number(place.parts?.length) > 1) {
+      throw new HanselError('HANSEL_ERR_VERSION', 'planes and classes cannot be decoded yet', {
+        where: name,
+      });
+    }
+    return new TensorReader(this, name, this.tensor(name), place, wanted);
   }
 
   /**
@@ -286,8 +300,8 @@ export class Model {
   }
 
   /**
-   * Checks one tensor: every byte against the manifest's CRC-32C, every stream by decoding it.
-   * Reads a coded tensor twice; holds what slices() holds.
+   * Checks one tensor: every byte against a CRC-32C, every stream by decoding it. Reads a coded
+   * tensor of a file before version 4 twice; holds what slices() holds.
    * @param {string} name
    * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void}} [options] progress in
    *   weights, of the decoding
@@ -295,8 +309,8 @@ export class Model {
    */
   async verify(name, { signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'verify');
-    const isCoded = this.tensor(name).mode !== 'pass-through';
-    if (isCoded) await drain(this.#reader(name, { signal }).chunks());
+    const isWhole = this.tensor(name).mode !== 'pass-through' && this.place(name).crc !== null;
+    if (isWhole) await drain(this.#reader(name, { signal }).chunks());
     await drain(this.#reader(name, { isBrief: true, signal, onProgress }).slices());
   }
 

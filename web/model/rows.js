@@ -4,13 +4,12 @@
  */
 import { convert } from '../core/convert.js';
 import { dtypeBytes, typedArray } from '../core/dtypes.js';
-import { HanselError } from '../core/errors.js';
+import { HanselError, locate } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
 import { viewOf } from '../core/vectors.js';
 import { dtypeBits } from '../file/safetensors.js';
-import { locate } from './tensor_reader.js';
 
 /** Weights of a slice, unless one stream has more. */
 const SLICE = 1 << 20;

@@ -4,7 +4,7 @@
  */
 import { FIXED_BYTES } from '../core/codec.js';
 import { dtypeBytes } from '../core/dtypes.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
 import { trace } from '../core/trace.js';
@@ -45,15 +45,6 @@ const MIN_THREADED = 1 << 20;
  * @property {Uint8Array} coded the bytes that it is made of
  * @property {unknown[]} args of the method, which returns the slice's bytes, and coded's checksum
  */
-
-/** Names the tensor in whatever goes wrong with it. @param {unknown} error @param {string} name */
-export function locate(error, name) {
-  if (error instanceof HanselError && error.where === undefined) {
-    error.where = name;
-    error.message = `${name}: ${error.message}`;
-  }
-  return error;
-}
 
 /** @param {number} expected @param {number} got */
 function checkCrc(expected, got) {
