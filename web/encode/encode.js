@@ -9,11 +9,13 @@ import { allocate } from '../core/memory.js';
 import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
 import { deflate } from '../file/deflate.js';
-import { DEFLATED, ENTROPY_UNIT, GRID, LOSSLESS, STORED } from '../file/records.js';
+import { DEFLATED, ENTROPY_UNIT, GRID, LOSSLESS, PLANES, STORED } from '../file/records.js';
 import { byteSize, dtypeBits, elementCount } from '../file/safetensors.js';
 import { varint, writeDirectory } from '../file/write_directory.js';
 import { buildHeader } from '../file/write_header.js';
 import { checkThreads, createPool } from '../workers/pool.js';
+import { planFields } from './fields.js';
+import { codeLossless, planLossless } from './lossless.js';
 import { TensorEncoder } from './tensor_encoder.js';
 
 /** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
@@ -22,6 +24,8 @@ const MIN_VECTOR = 65536;
 const MIN_THREADED = 1 << 19;
 /** What is not coded is deflated if it has at most so many bytes, and that saves so many. */
 const [MAX_DEFLATED, MIN_SAVED] = [1 << 20, 8];
+/** Bytes of a tensor that is deflated only to see whether that is smaller, at most. */
+const MAX_COMPARED = 1 << 16;
 
 /**
  * @typedef {object} EncodeOptions
@@ -46,6 +50,11 @@ const [MAX_DEFLATED, MIN_SAVED] = [1 << 20, 8];
  * @property {(progress: EncodeProgress) => void} [onProgress]
  */
 /** @typedef {{done: number, total: number, tensor: string, phase: 'fit' | 'code'}} EncodeProgress */
+/** @typedef {import('../file/records.js').TensorRecord} TensorRecord */
+/** @typedef {import('./fields.js').Plane} Plane */
+/** @typedef {(input: Input) => TensorEncoder} Making what codes one matrix of a tensor */
+/** @typedef {{inputs: Map<string, Input>, plans: Awaited<ReturnType<typeof planFields>>}} Others all
+ *   tensors, and the fields of some */
 /**
  * @typedef {object} Input a tensor to be coded
  * @property {string} name
@@ -151,7 +160,6 @@ export function chooseMode({ name, dtype, shape }, options) {
   const included = matches(options.include, name);
   if (options.include !== undefined && !included) return pass('not included');
   if (matches(options.exclude, name)) return pass('excluded');
-  if (!(dtype in DTYPES)) return pass(`${dtype} is not coded`);
   const isFloat = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
   const aim = options.step ?? options.bits ?? options.error;
   if (aim === undefined || !isFloat) return { mode: 'lossless', reason: '' };
@@ -164,42 +172,83 @@ export function chooseMode({ name, dtype, shape }, options) {
 
 /**
  * Codes a tensor as the options say, or tells why not.
- * @param {TensorEncoder} encoder @param {Spool} spool receives the bytes after the head
- * @returns {Promise<{report: Report, head: Uint8Array | null}>} no head: pass it through
+ * @param {Making} make @param {Input} input @param {EncodeOptions} options
+ * @param {Spool} spool receives and keeps its bytes
+ * @param {Others} others
+ * @returns {Promise<{report: Report, record: TensorRecord | null}>} no record: pass it through
  */
-async function encodeTensor(encoder, spool) {
-  const { input, options, weights, rawBytes } = encoder;
+async function encodeTensor(make, input, options, spool, others) {
+  const { name, dtype, shape } = input;
+  const weights = elementCount(shape, name);
+  const rawBytes = byteSize(dtype, shape, name);
   let { mode, reason } = chooseMode(input, options);
   /** @type {Report} */
   const report = {
-    dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason, step: 0, weights,
+    dtype, shape, mode: 'pass-through', reason, step: 0, weights,
     rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0,
   };
-  const pass = (/** @type {string} */ why) => ({ report: { ...report, reason: why }, head: null });
+  const pass = (/** @type {string} */ why) => ({ report: { ...report, reason: why }, record: null });
   if (mode === 'pass-through') return pass(reason);
   if (!weights) return pass('no weights');
-  if (input.shape.length > 8) return pass('more than 8 dimensions');
-  let planned = await encoder.plan(mode === 'lossless');
-  if (!planned && options.error !== undefined) {
+  const plan = others.plans.get(name);
+  if (!plan && !(dtype in DTYPES)) return pass('no gain');
+  if (!plan && shape.length > 8) return pass('more than 8 dimensions');
+  if (mode === 'grid') {
+    const encoder = make(input);
+    const planned = await encoder.plan(false);
+    if (planned) {
+      if (planned.bits / 8 >= rawBytes && !options.always) return pass('no gain');
+      const { state: { blob, entropy, error }, head, lost } = await encoder.code(planned, spool);
+      if (blob.blobBytes >= rawBytes && !options.always) {
+        await spool.clear();
+        return pass('no gain');
+      }
+      await spool.keep(head);
+      if (error >= 1) reason = 'nothing is left of it';
+      return {
+        record: { kind: GRID, step: blob.step, matrix: matrixOf([blob.blobBytes], entropy) },
+        report: {
+          ...report, mode, reason, step: blob.step, bytes: blob.blobBytes, entropyBits: entropy,
+          relativeError: error, ...lost,
+        },
+      };
+    }
+    if (options.error === undefined) return pass('no step costs so little');
     mode = 'lossless'; // which certainly errs no more
     reason = 'no step of 256 levels errs so little';
-    planned = await encoder.plan(true);
   }
-  if (!planned) return pass('no step costs so little');
-  if (planned.bits / 8 >= rawBytes && !options.always) return pass('no gain');
-  const { state: { blob, entropy, error }, head, lost } = await encoder.code(planned, spool);
-  if (blob.blobBytes >= rawBytes && !options.always) {
-    await spool.clear();
-    return pass('no gain');
-  }
-  if (mode === 'grid' && error >= 1) reason = 'nothing is left of it';
+  const matrices = await planLossless(make, input, others.inputs, plan, options.signal);
+  const isForced = plan?.isBase || (options.always && dtype in DTYPES);
+  const most = isForced ? Infinity : await least(input, rawBytes);
+  const coded = await codeLossless(matrices, most, spool);
+  if (!coded) return pass('no gain');
+  const planes = coded.map(({ sizes, entropy, plane }) => ({ plane, matrix: matrixOf(sizes, entropy) }));
   return {
-    head,
+    record: plan && planes[0].plane ? {
+      kind: PLANES, blockBytes: plan.blockBytes,
+      planes: planes.map(({ plane, matrix }) => {
+        const { field: { bitOffset, itemBits, items, width }, dtype: of, base } = /** @type {Plane} */ (plane);
+        return { bitOffset, itemBits, items, width, dtype: of, base, matrix };
+      }),
+    } : { kind: LOSSLESS, matrix: planes[0].matrix },
     report: {
-      ...report, mode, reason, step: blob.step, bytes: blob.blobBytes,
-      entropyBits: entropy + 8 * blob.rawBytes, relativeError: error, ...lost,
+      ...report, mode: 'lossless', reason,
+      bytes: coded.reduce((sum, { sizes }) => sizes.reduce((a, b) => a + b, sum), 0),
+      entropyBits: coded.reduce((sum, one) => sum + one.entropy * one.weights, 0) / weights,
     },
   };
+}
+
+/** @param {number[]} blobs bytes of each @param {number} entropy bits an element */
+const matrixOf = (blobs, entropy) => ({ blobs, entropy: Math.round(entropy * ENTROPY_UNIT) });
+
+/**
+ * What a tensor that is not coded takes. Codes and indices may repeat themselves, floats do not.
+ * @param {Input} input @param {number} rawBytes @returns {Promise<number>}
+ */
+async function least({ dtype, read }, rawBytes) {
+  if (rawBytes > MAX_COMPARED || (dtype in DTYPES && dtype !== 'U8')) return rawBytes;
+  return deflated(await read(0, rawBytes))?.length ?? rawBytes;
 }
 
 /**
@@ -218,30 +267,34 @@ export async function encodeTo(inputs, options, spool, plainHeader) {
   const pools = [createPool(codec), createPool(codec, options.threads)];
   const all = [...inputs];
   const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
+  const byName = new Map(all.map((input) => [input.name, input]));
+  for (const input of all) {
+    if (byName.get(input.name) === input) continue;
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'two tensors of one name', { where: input.name });
+  }
+  const whole = all.filter((input) => chooseMode(input, options).mode === 'lossless');
+  const others = { inputs: byName, plans: await planFields(whole, options.signal) };
   /** @type {Map<string, Report>} */
   const reports = new Map();
-  /** @type {Map<string, import('../file/records.js').TensorRecord>} */
+  /** @type {Map<string, TensorRecord>} */
   const records = new Map();
   let done = 0;
   for (const input of all) {
     checkAborted(options.signal);
     const { name } = input;
-    if (reports.has(name)) {
-      throw new HanselError('HANSEL_ERR_ARGUMENT', 'two tensors of one name', { where: name });
-    }
-    const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ weights) => options
-      .onProgress?.({ done: done + (phase === 'code' ? weights : 0), total, tensor: name, phase });
-    const isLarge = elementCount(input.shape, name) >= MIN_THREADED;
-    const encoder = new TensorEncoder(pools[isLarge ? 1 : 0], input, options, progress);
+    const weights = elementCount(input.shape, name);
+    const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ share) => options
+      .onProgress?.({ done: done + Math.round(weights * share), total, tensor: name, phase });
     try {
-      const { report, head } = await encodeTensor(encoder, spool);
+      const { report, record } = await encodeTensor(making(pools, options, progress), input, options,
+        spool, others);
       reports.set(name, report);
-      records.set(name, head ? recordOf(report) : await pass(input, report, spool, codec, options.signal));
-      await spool.keep(head ?? undefined);
+      records.set(name, record ?? await pass(input, report, spool, codec, options.signal));
+      await spool.keep();
     } catch (error) {
       throw locate(error, name);
     }
-    done += encoder.weights;
+    done += weights;
     progress('code', 0);
   }
   const made = plainHeader ?? buildHeader(
@@ -251,11 +304,26 @@ export async function encodeTo(inputs, options, spool, plainHeader) {
   return { header: start, bytes, reports };
 }
 
-/** @param {Report} report of a coded tensor
- * @returns {import('../file/records.js').TensorRecord} */
-function recordOf({ mode, step, bytes, entropyBits }) {
-  const matrix = { blobs: [bytes], entropy: Math.round(entropyBits * ENTROPY_UNIT) };
-  return mode === 'grid' ? { kind: GRID, step, matrix } : { kind: LOSSLESS, matrix };
+/**
+ * Encoders of a tensor's parts, which tell of their progress as of one.
+ * @param {import('../workers/pool.js').Pool<Encoder>[]} pools @param {EncodeOptions} options
+ * @param {(phase: 'fit' | 'code', share: number) => void} progress
+ * @returns {Making}
+ */
+function making(pools, options, progress) {
+  let [coded, all] = [0, 0];
+  return (input) => {
+    const weights = elementCount(input.shape, input.name);
+    let last = 0;
+    all += weights;
+    return new TensorEncoder(pools[weights >= MIN_THREADED ? 1 : 0], input, options, (phase, at) => {
+      if (phase === 'code') {
+        coded += at - last;
+        last = at;
+      }
+      progress(phase, phase === 'code' ? coded / all : 0);
+    });
+  };
 }
 
 /**

@@ -83,23 +83,28 @@ export async function planLossless(make, input, inputs, plan, signal) {
 
 /**
  * Codes what is planned.
- * @param {Planned[]} matrices @param {Spool} spool
- * @param {(head: Uint8Array, crc: number, bytes: number) => void} add what each blob begins with, the
- *   checksum of what follows, and how much it is in all
- * @returns {Promise<CodedMatrix[]>}
+ * @param {Planned[]} matrices @param {number} most bytes, which all must be less than
+ * @param {Spool} spool receives and keeps them
+ * @returns {Promise<CodedMatrix[] | null>} null, and nothing kept, if they are not
  */
-export async function codeLossless(matrices, spool, add) {
+export async function codeLossless(matrices, most, spool) {
+  const planned = matrices.reduce((sum, { bits }) => sum + bits, 0);
+  if (planned / 8 >= most) return null;
+  const isLone = matrices.length === 1 && matrices[0].parts.length === 1;
   const coded = [];
   for (const { parts, weights, plane } of matrices) {
     const sizes = [];
     let bits = 0;
-    for (const [i, { encoder, state: planned }] of parts.entries()) {
-      const { state, head, crc } = await encoder.code(planned, spool);
+    for (const [i, { encoder, state: plan }] of parts.entries()) {
+      const { state: { blob, entropy }, head } = await encoder.code(plan, spool);
+      if (isLone && blob.blobBytes >= most) {
+        await spool.clear();
+        return null;
+      }
       await spool.keep(head);
-      add(head, crc, state.blob.blobBytes);
-      sizes.push(state.blob.blobBytes);
+      sizes.push(blob.blobBytes);
       const isMap = parts.length > 1 && i === 0;
-      if (!isMap) bits += (state.entropy + 8 * state.blob.rawBytes) * encoder.weights;
+      if (!isMap) bits += (entropy + 8 * blob.rawBytes) * encoder.weights;
     }
     coded.push({ sizes, entropy: weights ? bits / weights : 0, weights, plane });
   }

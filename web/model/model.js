@@ -11,7 +11,7 @@ import { readManifest } from '../file/manifest.js';
 import { dtypeBits, readHeader } from '../file/safetensors.js';
 import { openSource } from '../file/source.js';
 import { checkThreads, createPool } from '../workers/pool.js';
-import { describeTensor } from './tensor.js';
+import { describeTensor, isSeveral } from './tensor.js';
 import { TensorReader, drain } from './tensor_reader.js';
 
 /** @typedef {import('./tensor.js').Tensor} Tensor */
@@ -111,14 +111,11 @@ export class Model {
   }
 
   /** @param {string} name @param {Reading} wanted @throws {HanselError} HANSEL_ERR_TENSOR */
-  #reader(name, wanted) {
+  async #reader(name, wanted) {
     const place = this.place(name);
-    if (place.record?.kind === 4 || Number(place.parts?.length) > 1) {
-      throw new HanselError('HANSEL_ERR_VERSION', 'planes and classes cannot be decoded yet', {
-        where: name,
-      });
-    }
-    return new TensorReader(this, name, this.tensor(name), place, wanted);
+    if (!isSeveral(place)) return new TensorReader(this, name, this.tensor(name), place, wanted);
+    const { SeveralReader } = await import('./several.js');
+    return new SeveralReader(this, name, wanted);
   }
 
   /**
@@ -139,17 +136,19 @@ export class Model {
    * @throws {HanselError} as head()
    */
   async headOf(name, signal) {
-    return this.#codedReader(name, { isHead: true, signal }).readHead();
+    return (await this.#codedReader(name, { isHead: true, signal })).readHead();
   }
 
-  /** @param {string} name @param {Reading} wanted @throws {HanselError} if not coded */
-  #codedReader(name, wanted) {
-    if (this.tensor(name).mode === 'pass-through') {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
-        expected: 'a coded tensor', got: 'passed through', where: name,
-      });
-    }
-    return this.#reader(name, wanted);
+  /** @param {string} name @param {Reading} wanted @throws {HanselError} if it is not one blob */
+  async #codedReader(name, wanted) {
+    const isPassed = this.tensor(name).mode === 'pass-through';
+    const reader = await this.#reader(name, wanted);
+    if (reader instanceof TensorReader && !isPassed) return reader;
+    await reader.close();
+    throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor has no head', {
+      expected: 'a coded tensor, as one matrix', where: name,
+      got: isPassed ? 'passed through' : 'planes, or classes of rows',
+    });
   }
 
   /**
@@ -163,7 +162,7 @@ export class Model {
    *   what the source and the C core throw
    */
   async payload(name, { signal } = {}) {
-    const reader = this.#codedReader(name, { signal });
+    const reader = await this.#codedReader(name, { signal });
     return { ...await reader.readHead(), chunks: reader.chunks() };
   }
 
@@ -194,7 +193,8 @@ export class Model {
    */
   async* slices(name, { dtype, signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'slices');
-    yield* this.#reader(name, { dtype: this.#target(name, dtype), signal, onProgress }).slices();
+    const wanted = { dtype: this.#target(name, dtype), signal, onProgress };
+    yield* (await this.#reader(name, wanted)).slices();
   }
 
   /**
@@ -238,7 +238,7 @@ export class Model {
     }
     const out = into ? new Uint8Array(/** @type {ArrayBuffer} */ (into.buffer), into.byteOffset, bytes)
       : allocate(bytes, name, shared);
-    await drain(this.#reader(name, { dtype: target, out, signal, onProgress }).slices());
+    await drain((await this.#reader(name, { dtype: target, out, signal, onProgress })).slices());
     return into ?? typedArray(target, out.buffer);
   }
 
@@ -260,7 +260,7 @@ export class Model {
     await refuse(rest, 'rows');
     const wanted = { dtype: this.#target(name, dtype), isHead: true, signal };
     const { readRows } = await import('./rows.js');
-    return readRows(this.#reader(name, wanted), this.heads, first, count);
+    return readRows(await this.#reader(name, wanted), this.heads, first, count);
   }
 
   /**
@@ -277,7 +277,7 @@ export class Model {
     const { mode, dtype, weights } = this.tensor(name);
     if (mode === 'pass-through' && dtypeBits(dtype) !== 8) this.#target(name, 'I8'); // throws
     const out = allocate(weights, name);
-    await drain(this.#reader(name, { dtype: 'I8', out, signal, onProgress }).slices());
+    await drain((await this.#reader(name, { dtype: 'I8', out, signal, onProgress })).slices());
     return new Int8Array(out.buffer);
   }
 
@@ -296,7 +296,7 @@ export class Model {
   async matvec(name, x, { bias, signal, ...rest } = {}) {
     await refuse(rest, 'matvec');
     const { readProduct, wantedOf } = await import('./product.js');
-    return readProduct(this.#reader(name, wantedOf(this.tensor(name), signal)), x, bias);
+    return readProduct(await this.#reader(name, wantedOf(this.tensor(name), signal)), x, bias);
   }
 
   /**
@@ -310,8 +310,8 @@ export class Model {
   async verify(name, { signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'verify');
     const isWhole = this.tensor(name).mode !== 'pass-through' && this.place(name).crc !== null;
-    if (isWhole) await drain(this.#reader(name, { signal }).chunks());
-    await drain(this.#reader(name, { isBrief: true, signal, onProgress }).slices());
+    if (isWhole) await drain((await this.#codedReader(name, { signal })).chunks());
+    await drain((await this.#reader(name, { isBrief: true, signal, onProgress })).slices());
   }
 
   /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */

@@ -57,13 +57,6 @@ export class SeveralReader {
     return this.#bytes.close();
   }
 
-  /** @returns {never} */
-  readHead() {
-    throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is several matrices', {
-      expected: 'one with a head of its own', got: `${this.place.parts?.length} blobs`, where: this.name,
-    });
-  }
-
   /** Model.slices(). @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>} */
   async* slices() {
     try {

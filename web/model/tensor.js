@@ -41,3 +41,6 @@ export function describeTensor(name, stored, entry) {
     dtype, shape, mode, step, weights, bytes, bits: weights ? bytes * 8 / weights : 0, entropyBits,
   };
 }
+
+/** Whether a tensor is planes, or classes of rows: there is no head of all. @param {Place} place */
+export const isSeveral = ({ record, parts }) => record?.kind === 4 || Number(parts?.length) > 1;

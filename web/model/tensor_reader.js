@@ -36,6 +36,7 @@ const MIN_THREADED = 1 << 20;
  * @property {boolean} [isBrief] leaves out what needs no check: weights that are all equal, of
  *   which a small file can claim very many
  * @property {boolean} [isHead] only the head is read, so that no transfer has to be broken off
+ * @property {ByteReader} [bytes] at the tensor's start, and left open behind its end
  * @property {AbortSignal} [signal]
  * @property {(progress: import('./tensor.js').Progress) => void} [onProgress]
  */
@@ -77,7 +78,7 @@ export class TensorReader {
    * Reads nothing yet.
    * @param {{codec: Codec, pools: import('../workers/pool.js').Pool[]}} model pools: what decodes
    *   small tensors, and large ones
-   * @param {string} name @param {import('./tensor.js').Tensor} tensor
+   * @param {string} name @param {import('./tensor.js').Tensor} tensor without a shape, it may have any
    * @param {import('./tensor.js').Place} place @param {Reading} wanted
    */
   constructor({ codec, pools }, name, tensor, place, wanted) {
@@ -88,12 +89,12 @@ export class TensorReader {
     this.wanted = wanted;
     this.dtype = wanted.dtype ?? tensor.dtype;
     this.#pool = pools[tensor.weights < MIN_THREADED ? 0 : 1];
-    this.#bytes = new ByteReader(place.source.stream(place.start, place.end, wanted));
+    this.#bytes = wanted.bytes ?? new ByteReader(place.source.stream(place.start, place.end, wanted));
   }
 
   /** Ends the transfer. */
-  close() {
-    return this.#bytes.close();
+  async close() {
+    if (!this.wanted.bytes) await this.#bytes.close();
   }
 
   /**
@@ -122,7 +123,8 @@ export class TensorReader {
         head = longer;
         blob = codec.readHead(head);
       }
-      const said = sayHow(this.tensor, end - start);
+      const { shape = blob.shape } = this.tensor;
+      const said = sayHow({ ...this.tensor, shape }, end - start);
       const found = sayHow(blob, blob.blobBytes);
       if (said !== found) {
         throw new HanselError('HANSEL_ERR_MANIFEST', 'the coded tensor contradicts the manifest', {
