@@ -209,6 +209,7 @@ void hansel_subtract_base(uint8_t *dst, const uint8_t *values, const hansel_base
 #define HANSEL_MAX_CLASSES 8
 #define HANSEL_CLASS_SAMPLE 1024 /* rows that classes are made by */
 #define HANSEL_CLASS_ROUNDS 6
+#define HANSEL_CLASS_WORTH 0.9995 /* what three must not cost more than, of one */
 
 /* Memory for hansel_classify(). */
 typedef struct hansel_classes {

@@ -329,7 +329,7 @@ double hansel_classify(uint8_t *map, const uint32_t *counts, uint32_t rows, hans
         for (i = 0; i < sizeof sizes; i++) {
             uint32_t classes = sizes[i];
             double cost;
-            if (classes > 3 && least >= one) break; /* nothing to find this way */
+            if (classes > 3 && least > HANSEL_CLASS_WORTH * one) break; /* little to find */
             cut(work, counts, count, classes);
             for (round = 0; round < HANSEL_CLASS_ROUNDS; round++) {
                 price(work, classes, count);

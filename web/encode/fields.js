@@ -4,12 +4,13 @@
  * bytes; the smallest by entropy is taken.
  */
 import { DTYPES } from '../core/dtypes.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { bytesOf, loadPlanes } from '../core/planes.js';
+import { takeTurn } from '../core/turn.js';
 import { byteSize, dtypeBits } from '../file/safetensors.js';
 
 /** Bytes of a tensor that are looked at. */
-const SAMPLE = 1 << 20;
+const SAMPLE = 1 << 18;
 /** Pieces that they come in, from all over it. */
 const PIECES = 16;
 /** What a matrix costs besides its symbols: head, entry in the directory; and for each symbol. */
@@ -22,6 +23,8 @@ const STREAM_BYTES = 7;
 const LEAST_COLUMNS = 8;
 /** What a tensor taken apart may cost at most, of what it costs as it is. */
 const WORTH = 0.999;
+/** ... and from what on a sample cannot tell. */
+const CLOSE = 0.98;
 /** Bytes of a base, which is held in memory, at most. */
 const MOST_BASE = 1 << 26;
 
@@ -37,7 +40,13 @@ const MOST_BASE = 1 << 26;
  * @property {number[]} shape of the matrix that is coded
  * @property {NamedBase} [base]
  */
-/** @typedef {{blockBytes: number, planes: Plane[]}} Plan */
+/**
+ * @typedef {object} Plan
+ * @property {number} blockBytes @property {Plane[]} planes
+ * @property {number} cost expected, in bits
+ * @property {boolean} [isClose] it may cost less as it is
+ * @property {boolean} [isBase] another tensor depends on it: it must be coded so
+ */
 /** @typedef {Omit<Field, 'blockBytes'>} Items */
 /** @typedef {Items[][]} Choice ways to take some bits of a block, of which one is taken */
 /** @typedef {{blockBytes: number, choices: Choice[]}} Layout */
@@ -98,7 +107,10 @@ export function costOf(counts, all, width = 8) {
     used++;
     sum += n * Math.log2(n);
   }
-  const bits = total ? (Math.log2(total) - sum / total) * all : 0;
+  if (!total) return 8 * PLANE_BYTES;
+  // A sample's entropy is too low by so much (G. Miller, 1955).
+  const missed = (used - 1) / 2 * Math.LOG2E * (all / total - 1);
+  const bits = (Math.log2(total) - sum / total) * all + Math.max(0, missed);
   const streams = used > 1 ? all / STREAM / (width > 4 ? 1 : width > 2 ? 2 : 4) : 0;
   return bits + 8 * (PLANE_BYTES + SYMBOL_BYTES * used + STREAM_BYTES * streams);
 }
@@ -107,6 +119,15 @@ export function costOf(counts, all, width = 8) {
 function count(symbols, counts = new Float64Array(256)) {
   for (const symbol of symbols) counts[symbol]++;
   return counts;
+}
+
+/** Counts of the codes that bytes hold. @param {Float64Array} counts of bytes @param {number} width */
+function codesIn(counts, width) {
+  const found = new Float64Array(1 << width);
+  for (const [byte, n] of counts.entries()) {
+    for (let bit = 0; bit < 8; bit += width) found[byte >> bit & found.length - 1] += n;
+  }
+  return found;
 }
 
 /**
@@ -137,6 +158,9 @@ function costOfHalves(parts, all) {
 
 /** What sampled elements of a field are. */
 class Estimator {
+  /** By field. @type {Map<string, Float64Array>} */
+  #known = new Map();
+
   /** @param {Planes} planes @param {Sample} sample @param {number} size bytes of the tensor */
   constructor(planes, sample, size) {
     this.planes = planes;
@@ -162,13 +186,26 @@ class Estimator {
     return this.size / blockBytes * items;
   }
 
+  /** @param {Field} field @returns {Float64Array} how often each of its bytes comes */
+  counts(field) {
+    const key = Object.values(field).join();
+    let counts = this.#known.get(key);
+    if (counts) return counts;
+    const { bitOffset, itemBits, items, width } = field;
+    if (width < 8 && itemBits === width && bitOffset % 8 === 0 && items * width % 8 === 0) {
+      counts = codesIn(this.counts({ ...field, itemBits: 8, items: items * width / 8, width: 8 }), width);
+    } else {
+      counts = new Float64Array(256);
+      for (const { elements } of this.elements(field)) count(elements, counts);
+    }
+    this.#known.set(key, counts);
+    return counts;
+  }
+
   /** @param {Field} field @returns {number} bits of the whole plane */
   cost(field) {
-    const parts = this.elements(field).map(({ elements }) => elements);
-    if (field.width === 16) return costOfHalves(parts, this.all(field));
-    const counts = new Float64Array(256);
-    for (const part of parts) count(part, counts);
-    return costOf(counts, this.all(field), field.width);
+    if (field.width < 16) return costOf(this.counts(field), this.all(field), field.width);
+    return costOfHalves(this.elements(field).map(({ elements }) => elements), this.all(field));
   }
 
   /**
@@ -199,8 +236,7 @@ class Estimator {
     const runs = [];
     for (let at = 0; at < blockBytes; at++) {
       const field = { ...items(8 * at, 8), blockBytes };
-      const counts = new Float64Array(256);
-      for (const { elements } of this.elements(field)) count(elements, counts);
+      const counts = this.counts(field);
       const last = runs[runs.length - 1];
       const own = costOf(counts, this.all(field));
       const joint = last && { ...last.field, items: last.field.items + 1 };
@@ -241,8 +277,9 @@ function shapeOf({ dtype, shape }, { blockBytes, items }) {
     ? [all / columns, columns] : [all];
 }
 
-/** @param {Input} input @param {Field[]} fields @returns {Plan} */
-const planOf = (input, fields) => ({
+/** @param {Input} input @param {Field[]} fields @param {number} cost @returns {Plan} */
+const planOf = (input, fields, cost) => ({
+  cost,
   blockBytes: fields[0].blockBytes,
   planes: fields.map((field) => ({
     field, dtype: field.width === 32 ? 'F32' : field.width === 16 ? 'F16' : 'U8',
@@ -258,11 +295,12 @@ const PACKED = [4, 2].map((width) => ({ blockBytes: 1, choices: [[[packedField(w
 /**
  * The fields of a tensor, by itself.
  * @param {Estimator} estimator @param {Input} input
- * @returns {{cost: number, fields: Field[]}} fields: none where it is best left as it is
+ * @returns {{cost: number, fields: Field[], isClose: boolean}} fields: none where it is best left as it
+ *   is; isClose: that may cost less, after all
  */
 function chooseFields(estimator, { dtype, shape }) {
   const { size } = estimator;
-  const asIs = { cost: 8 * size, fields: [] };
+  const asIs = { cost: 8 * size, fields: [], isClose: false };
   const ways = PACKED.map((layout) => estimator.choose(layout));
   if (dtype === 'U8') {
     asIs.cost = Math.min(asIs.cost, estimator.cost(packedField(8)));
@@ -275,7 +313,8 @@ function chooseFields(estimator, { dtype, shape }) {
     ways.push(estimator.bytePlanes(size % word ? 1 : word));
   }
   const found = cheapest(ways);
-  return found.cost < WORTH * asIs.cost ? found : asIs;
+  const isClose = dtype === 'U8' && found.cost > CLOSE * asIs.cost;
+  return found.cost < WORTH * asIs.cost ? { ...found, isClose } : asIs;
 }
 
 /**
@@ -312,7 +351,7 @@ function findBases({ name, dtype, shape }, inputs) {
  * What a tensor costs with a base, if that is less.
  * @param {Estimator} estimator @param {Input} input @param {Map<string, Input>} inputs
  * @param {number} cost without
- * @returns {Promise<{tensor: string, width: number, base: Base} | undefined>}
+ * @returns {Promise<{tensor: string, width: number, base: Base, cost: number} | undefined>}
  */
 async function chooseBase(estimator, input, inputs, cost) {
   let best;
@@ -330,7 +369,7 @@ async function chooseBase(estimator, input, inputs, cost) {
     }
     const own = costOf(counts, estimator.all(field), width);
     if (own >= cost) continue;
-    best = found;
+    best = { ...found, cost: own };
     cost = own;
   }
   return best;
@@ -340,32 +379,37 @@ async function chooseBase(estimator, input, inputs, cost) {
  * How tensors are to be taken apart.
  * @param {Iterable<Input>} inputs those that are to be coded without loss
  * @param {AbortSignal} [signal]
- * @returns {Promise<Map<string, Plan & {isBase?: boolean}>>} by name; of those that are best coded
- *   as they are there is none. isBase: another's depends on it, so it must be coded so
+ * @returns {Promise<Map<string, Plan>>} by name; of those that are best coded as they are there is none
  * @throws {HanselError} HANSEL_ERR_ABORTED, and what reading throws
  */
 export async function planFields(inputs, signal) {
   const all = new Map([...inputs].map((input) => [input.name, input]));
-  /** @type {Map<string, Plan & {isBase?: boolean}>} */
+  /** @type {Map<string, Plan>} */
   const plans = new Map();
   for (const input of all.values()) {
     const { name, dtype, shape } = input;
     if (dtype in DTYPES && dtype !== 'U8') continue;
+    await takeTurn();
     checkAborted(signal);
     const size = byteSize(dtype, shape, name);
     if (!size || plans.get(name)?.isBase) continue;
-    const planes = await loadPlanes();
-    const estimator = new Estimator(planes, await takeSample(input, size), size);
-    const { cost, fields } = chooseFields(estimator, input);
-    const found = await chooseBase(estimator, input, all, cost);
-    if (found) {
-      const plan = planOf(input, [packedField(found.width)]);
-      plan.planes[0].base = { ...found.base, tensor: found.tensor, plane: 0 };
-      plans.set(name, plan);
-      const zeros = /** @type {Input} */ (all.get(found.tensor));
-      plans.set(found.tensor, { ...planOf(zeros, [packedField(found.width)]), isBase: true });
-    } else if (fields.length) {
-      plans.set(name, planOf(input, fields));
+    try {
+      const estimator = new Estimator(await loadPlanes(), await takeSample(input, size), size);
+      const { cost, fields, isClose } = chooseFields(estimator, input);
+      const found = await chooseBase(estimator, input, all, cost);
+      if (found) {
+        const field = packedField(found.width);
+        const plan = planOf(input, [field], found.cost);
+        plan.planes[0].base = { ...found.base, tensor: found.tensor, plane: 0 };
+        plans.set(name, plan);
+        const zeros = /** @type {Input} */ (all.get(found.tensor));
+        const most = 8 * byteSize(zeros.dtype, zeros.shape, zeros.name);
+        plans.set(zeros.name, { ...planOf(zeros, [field], most), isBase: true });
+      } else if (fields.length) {
+        plans.set(name, { ...planOf(input, fields, cost), isClose });
+      }
+    } catch (error) {
+      throw locate(error, name);
     }
   }
   return plans;

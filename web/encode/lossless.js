@@ -64,7 +64,7 @@ async function planMatrix(make, input, signal) {
  * The cheapest way to code a tensor.
  * @param {(input: Input) => TensorEncoder} make @param {Input} input
  * @param {Map<string, Input>} inputs others, of which some are bases
- * @param {(import('./fields.js').Plan & {isBase?: boolean}) | undefined} plan of its fields
+ * @param {import('./fields.js').Plan | undefined} plan of its fields
  * @param {AbortSignal} [signal]
  * @returns {Promise<Planned[]>} one matrix, or one a plane
  */
@@ -76,7 +76,7 @@ export async function planLossless(make, input, inputs, plan, signal) {
     const own = planeInput(planes, input, plane, inputs);
     matrices.push({ ...await planMatrix(make, own, signal), plane });
   }
-  if (plan.isBase || input.dtype !== 'U8') return matrices;
+  if (!plan.isClose) return matrices;
   const whole = await planMatrix(make, input, signal);
   return whole.bits <= matrices.reduce((sum, { bits }) => sum + bits, 0) ? [whole] : matrices;
 }
