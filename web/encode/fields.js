@@ -289,6 +289,8 @@ const planOf = (input, fields, cost) => ({
 
 /** Codes that fill bytes. @param {number} width 1, 2, 4 or 8 @returns {Field} */
 const packedField = (width) => ({ ...items(0, width, 8 / width), blockBytes: 1 });
+/** Half as many symbols: fewer that are rarer than a slot. @type {Field[]} */
+const SIGN_APART = [items(0, 7), items(7, 1)].map((some) => ({ ...some, blockBytes: 1 }));
 /** @type {Layout[]} */
 const PACKED = [4, 2].map((width) => ({ blockBytes: 1, choices: [[[packedField(width)]]] }));
 
@@ -301,6 +303,7 @@ const PACKED = [4, 2].map((width) => ({ blockBytes: 1, choices: [[[packedField(w
 function chooseFields(estimator, { dtype, shape }) {
   const { size } = estimator;
   const asIs = { cost: 8 * size, fields: [], isClose: false };
+  if (dtype.startsWith('F8')) return { cost: asIs.cost, fields: SIGN_APART, isClose: true };
   const ways = PACKED.map((layout) => estimator.choose(layout));
   if (dtype === 'U8') {
     asIs.cost = Math.min(asIs.cost, estimator.cost(packedField(8)));
@@ -388,7 +391,7 @@ export async function planFields(inputs, signal) {
   const plans = new Map();
   for (const input of all.values()) {
     const { name, dtype, shape } = input;
-    if (dtype in DTYPES && dtype !== 'U8') continue;
+    if (dtype in DTYPES && dtype !== 'U8' && !dtype.startsWith('F8')) continue;
     await takeTurn();
     checkAborted(signal);
     const size = byteSize(dtype, shape, name);
