@@ -79,18 +79,70 @@ static void take_logs(uint8_t logs[256], const uint64_t levels[256], const hanse
     }
 }
 
+#define SMOOTH_PASSES 3u
+
+static uint32_t rice_bits_of(uint32_t log, uint32_t before, uint32_t rice) {
+    return (hansel_zigzag(log, before) >> rice) + 1 + rice;
+}
+
 /* Chooses rice_bits. Returns the bits of all logarithms. */
 static uint32_t choose_rice(hansel_blob *blob) {
     uint32_t rice, best = 0xFFFFFFFFu;
     for (rice = 0; rice <= HANSEL_MAX_RICE_BITS; rice++) {
         uint32_t bits = 0, i, before = 0;
         for (i = 0; i < blob->level_count; before = blob->logs[i++])
-            bits += (hansel_zigzag(blob->logs[i], before) >> rice) + 1 + rice;
+            bits += rice_bits_of(blob->logs[i], before, rice);
         if (bits >= best) continue;
         best = bits;
         blob->rice_bits = rice;
     }
     return best;
+}
+
+/* What a level's logarithm costs in the table, with those beside it. */
+static uint32_t bits_around(const hansel_blob *blob, uint32_t i, uint32_t log) {
+    uint32_t rice = blob->rice_bits;
+    uint32_t bits = rice_bits_of(log, i ? blob->logs[i - 1] : 0, rice);
+    if (i + 1 < blob->level_count) bits += rice_bits_of(blob->logs[i + 1], log, rice);
+    return bits;
+}
+
+/*
+ * Moves logarithms by a unit or two where the table saves more than the weights lose: level i's
+ * come to -count log2(w), and all to total log2(sum of w), w being a level's weight.
+ */
+static void smooth_logs(hansel_blob *blob, const uint64_t levels[256]) {
+    const uint32_t most = (HANSEL_MAX_OCTAVES << blob->log_bits) + 1;
+    const double unit = 1.0 / (double)(1u << blob->log_bits);
+    double sum = 0, total = 0;
+    uint32_t i, pass;
+    for (i = 0; i < blob->level_count; i++) {
+        total += (double)levels[i];
+        sum += hansel_level_weight(blob, blob->logs[i]);
+    }
+    for (pass = 0; pass < SMOOTH_PASSES; pass++) {
+        for (i = 0; i < blob->level_count; i++) {
+            uint32_t log = blob->logs[i], best = log, now = bits_around(blob, i, log), k;
+            double least = 0, weight = hansel_level_weight(blob, log);
+            if (!log) continue;
+            for (k = 0; k < 4; k++) {
+                static const int moves[4] = {-1, 1, -2, 2};
+                int to = (int)log + moves[k];
+                double more, cost;
+                if (to < 1 || to > (int)most) continue;
+                more = (hansel_level_weight(blob, (uint32_t)to) - weight) / sum;
+                /* log2(1 + x), to the second order */
+                cost = total * 1.4426950408889634 * (more - more * more / 2) -
+                       (double)levels[i] * moves[k] * unit +
+                       (double)bits_around(blob, i, (uint32_t)to) - (double)now;
+                if (cost >= least) continue;
+                least = cost;
+                best = (uint32_t)to;
+            }
+            blob->logs[i] = (uint8_t)best;
+            sum += hansel_level_weight(blob, best) - weight;
+        }
+    }
 }
 
 /* Slots are halved where that costs less than so. */
@@ -99,7 +151,7 @@ static uint32_t choose_rice(hansel_blob *blob) {
 double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_bits) {
     double best = -1;
     uint64_t levels[256];
-    uint32_t i, p, log_bits, low = slot_bits, high = slot_bits;
+    uint32_t i, p, way, low = slot_bits, high = slot_bits;
     hansel_blob found, chosen;
     if (!slot_bits) {
         low = HANSEL_MIN_SLOT_BITS;
@@ -116,12 +168,15 @@ double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_b
     for (p = high; p >= low; p--) {
         hansel_blob best_of_p = *blob;
         double least = -1;
-        for (log_bits = HANSEL_MIN_LOG_BITS; log_bits <= HANSEL_MAX_LOG_BITS; log_bits++) {
+        /* Each unit twice: as the counts are, and smoothed. */
+        for (way = 0; way <= 2 * (HANSEL_MAX_LOG_BITS - HANSEL_MIN_LOG_BITS) + 1; way++) {
             double bits;
             found = *blob;
             found.slot_bits = p;
-            found.log_bits = log_bits;
+            found.log_bits = HANSEL_MIN_LOG_BITS + way / 2;
             take_logs(found.logs, levels, &found);
+            choose_rice(&found);
+            if (way & 1) smooth_logs(&found, levels);
             if (!hansel_levels_to_frequencies(&found)) continue;
             bits = choose_rice(&found);
             for (i = 0; i < found.alphabet_size; i++) {

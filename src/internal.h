@@ -174,6 +174,9 @@ static inline void hansel_place_raw_plane(hansel_blob *blob) {
         blob->head_bytes + blob->raw_start + (blob->weights * blob->raw_bits + 7) / 8;
 }
 
+/* The weight of a level with a logarithm: FORMAT.md 12. levels.c. */
+uint32_t hansel_level_weight(const hansel_blob *blob, uint32_t log);
+
 /* freq and alphabet_size from level_count, logs, log_bits, slot_bits and weights_per_symbol; 0
  * where there are no such frequencies. levels.c. */
 int hansel_levels_to_frequencies(hansel_blob *blob);

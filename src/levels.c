@@ -4,7 +4,7 @@
 
 /* Symbols and slots that they get by weights multiplied by m / 2^32, one at least. */
 static inline uint32_t share(uint32_t weight, uint64_t m) {
-    uint64_t slots = weight * m >> 32;
+    uint64_t slots = (weight * m + 0x80000000u) >> 32;
     return weight ? slots ? (uint32_t)slots : 1 : 0;
 }
 
@@ -47,13 +47,17 @@ static int normalize(uint16_t *freq, const uint32_t *weights, uint32_t count, ui
 static const uint8_t powers[16] = {128, 134, 140, 146, 152, 159, 166, 173,
                                    181, 189, 197, 206, 215, 225, 235, 245};
 
+uint32_t hansel_level_weight(const hansel_blob *blob, uint32_t log) {
+    uint32_t sixteenths = (log - 1u) << (HANSEL_MAX_LOG_BITS - blob->log_bits);
+    return log ? (uint32_t)powers[sixteenths & 15] << (sixteenths >> 4) : 0;
+}
+
 HANSEL_SMALL int hansel_levels_to_frequencies(hansel_blob *blob) {
     uint32_t fold = blob->weights_per_symbol, bits = HANSEL_SYMBOL_BITS / fold, i, k;
     uint32_t weights[256];
     uint16_t levels[256];
     for (i = 0; i < blob->level_count; i++) {
-        uint32_t log = (blob->logs[i] - 1u) << (HANSEL_MAX_LOG_BITS - blob->log_bits);
-        weights[i] = blob->logs[i] ? (uint32_t)powers[log & 15] << (log >> 4) : 0;
+        weights[i] = hansel_level_weight(blob, blob->logs[i]);
     }
     blob->alphabet_size = blob->level_count;
     if (fold > 1) {

@@ -57,7 +57,7 @@ static uint64_t nearest_ratio(uint64_t a, uint64_t b) { return (a + b / 2) / b; 
  */
 static uint32_t default_stream_length(const hansel_blob *blob) {
     uint64_t length = blob->weights / blob->weights_per_symbol / 2048;
-    if (blob->mode == HANSEL_LOSSLESS || blob->weights <= 65536) return 16384;
+    if (blob->mode == HANSEL_LOSSLESS || blob->weights <= 262144) return 16384;
     return length < 1024 ? 1024 : length > 4096 ? 4096 : (uint32_t)length;
 }
 

@@ -176,8 +176,8 @@ static void write_bad_fields(const bytes *base) {
         {"length-base-0", LENGTH_BASE, 1, 0, HANSEL_ERR_DIRECTORY, 255},
         {"length-bits-32", LENGTH_BITS, 1, 32, HANSEL_ERR_HEADER, LENGTH_BITS},
         {"length-bits-31", LENGTH_BITS, 1, 31, HANSEL_ERR_DIRECTORY, 5},
-        {"logs-all-ones", LOGS, 4, 0xFFFFFFFF, HANSEL_ERR_TABLE, LOGS},
-        {"logs-negative", LOGS, 1, 0xF5, HANSEL_ERR_TABLE, LOGS},
+        {"logs-all-ones", LOGS, 8, 0xFFFFFFFFFFFFFFFF, HANSEL_ERR_TABLE, LOGS},
+        {"logs-negative", LOGS, 1, 0x02, HANSEL_ERR_TABLE, LOGS},
     };
     static const uint8_t huge[] = {255, 255, 255, 255, 255, 255, 255, 255, 127};
     static const uint8_t endless[] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
