@@ -10,7 +10,7 @@ EMCC = emcc
 
 CORE = partition crc32c head levels values frequencies window search plan fold encode encoder \
        encode_blob write_head \
-       hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec prefix
+       hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec prefix planes
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decoder.h
 
@@ -24,6 +24,8 @@ ENCODE_EXPORTS = encoder_begin encoder_next scan window_count quantize split pac
                  fold encode_bound encode_streams write_head
 # For GPUs: weights to what their memory holds. web/core/recoder.js calls it.
 RECODE_EXPORTS = prefix_fit prefix_table prefix_bound prefix_block pack_fit pack_block
+# Tensors as several matrices: web/core/planes.js.
+PLANE_EXPORTS = get_field put_field add_base subtract_base row_counts classify
 WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
             -s INITIAL_MEMORY=1MB -s TOTAL_STACK=131072 -Wl,--export=__heap_base
 
@@ -47,7 +49,8 @@ TSC = node node_modules/typescript/bin/tsc
 
 WEB = $(wildcard web/*.js web/*/*.js web/*/*/*.js)
 
-MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm dist/recode.wasm
+MODULES = dist/hansel.wasm dist/hansel_simd.wasm dist/decode.wasm dist/decode_simd.wasm \
+          dist/recode.wasm dist/planes.wasm
 
 .PHONY: all help build package site setup demo lint format check test bundlers bench eval gpu-cost fuzz vectors \
         structs clean
@@ -102,6 +105,10 @@ $(eval $(call WASM_RULES,_simd,simd,-msimd128 -mbulk-memory))
 dist/recode.wasm: build/wasm/prefix.o
 	@mkdir -p dist
 	$(EMCC) $^ $(WASM_LINK) $(RECODE_EXPORTS:%=-Wl,--export=hansel_%) -o $@
+
+dist/planes.wasm: build/wasm/planes.o build/wasm/frequencies.o
+	@mkdir -p dist
+	$(EMCC) $^ $(WASM_LINK) $(PLANE_EXPORTS:%=-Wl,--export=hansel_%) -o $@
 
 .PRECIOUS: build/wasm/%.o build/wasm_simd/%.o
 

@@ -176,6 +176,75 @@ hansel_status hansel_pack_fit(hansel_packed *packed, const hansel_blob *blob);
 uint32_t hansel_pack_block(uint32_t *words, const hansel_packed *packed, const uint8_t *weights,
                            uint64_t pitch, uint32_t rows, uint32_t columns, uint32_t unit);
 
+/* ---- tensors as several matrices: FORMAT.md section 7 ------------------- */
+
+/* Items of a block, so many bits apart. */
+typedef struct hansel_field {
+    uint32_t block_bytes, bit_offset, item_bits, items;
+    uint32_t width; /* bits of an item: 1 to 8, within a byte; 16 or 32, from a byte on */
+} hansel_field;
+
+/*
+ * hansel_get_field() - elements of a plane: bytes, or what takes 2 or 4 of them.
+ *
+ *   src    blocks, from that of the first element on
+ *   first  which item of its block the first element is, < items
+ */
+void hansel_get_field(void *dst, const hansel_field *field, const void *src, uint32_t first,
+                      size_t count);
+
+/* The inverse. dst, where items of less than a byte go to, must have been zeroed. Returns 1, or 0
+ * for an element that does not fit its width. */
+uint32_t hansel_put_field(void *dst, const hansel_field *field, const void *src, uint32_t first,
+                          size_t count);
+
+/* Which number of another plane belongs to element i = (a * columns + b) * depth + c, c < depth,
+ * b < columns: floor((a * depth + c) / group) * pitch + b. None is 0, nor above 2^31. */
+typedef struct hansel_base {
+    uint32_t columns, depth, group, pitch;
+} hansel_base;
+
+/* dst[i] = (dst[i] + that number) mod 2^width, for elements first .. first + count - 1; values are
+ * the other plane, all that is needed of it. */
+void hansel_add_base(uint8_t *dst, const uint8_t *values, const hansel_base *base, uint64_t first,
+                     size_t count, uint32_t width);
+
+/* The inverse. */
+void hansel_subtract_base(uint8_t *dst, const uint8_t *values, const hansel_base *base,
+                          uint64_t first, size_t count, uint32_t width);
+
+#define HANSEL_MAX_CLASSES 8
+#define HANSEL_CLASS_SAMPLE 1024 /* rows that classes are made by */
+#define HANSEL_CLASS_ROUNDS 6
+#define HANSEL_CLASS_WORTH 0.9995 /* what three must not cost more than, of one */
+
+/* Memory for hansel_classify(). */
+typedef struct hansel_classes {
+    /* By class and symbol; behind them, what it costs to name the class. */
+    double bits[HANSEL_MAX_CLASSES][257], best[HANSEL_MAX_CLASSES][257];
+    uint64_t sums[HANSEL_MAX_CLASSES][256];
+    double keys[HANSEL_CLASS_SAMPLE];
+    uint32_t rows[HANSEL_CLASS_SAMPLE], order[HANSEL_CLASS_SAMPLE], sizes[HANSEL_MAX_CLASSES];
+    uint32_t used;        /* symbols that come: */
+    uint8_t symbols[256]; /* these */
+} hansel_classes;
+
+/* Adds up what rows hold, 256 counts for each: bytes (of F8 without the sign), of F16, BF16 and F32
+ * the eight bits behind the sign. */
+void hansel_row_counts(uint32_t *counts, uint32_t dtype, const void *src, uint64_t rows,
+                       uint64_t columns);
+
+/*
+ * hansel_classify() - deals rows to classes with a table of their own, so that all of it costs
+ * least: k-means by code lengths, of 2 to HANSEL_MAX_CLASSES classes, the same on every machine.
+ *
+ *   map     receives each row's class, 0 where one table is best; every class has rows
+ *   counts  256 for each row
+ *
+ * Returns how many bits it expects to save, tables, heads and map included.
+ */
+double hansel_classify(uint8_t *map, const uint32_t *counts, uint32_t rows, hansel_classes *work);
+
 /* ---- encoding ---------------------------------------------------------- */
 
 /*

@@ -22,6 +22,9 @@ const STRUCTS = {
   prefix: ['weights_per_code', 'level_count', 'origin', 'pad', 'code_bits', 'codes'],
   prefix_work: [],
   packed: ['bits', 'center'],
+  field: ['block_bytes', 'bit_offset', 'item_bits', 'items', 'width'],
+  base: ['columns', 'depth', 'group', 'pitch'],
+  classes: [],
   encoder: ['blob', 'stats', 'counts', 'bits', 'error', 'entropy', 'work'],
 };
 /** Constants, without HANSEL_. */

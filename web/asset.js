@@ -9,6 +9,7 @@ const FILES = {
   'decode_simd.wasm': () => new URL('../dist/decode_simd.wasm', import.meta.url),
   'hansel.wasm': () => new URL('../dist/hansel.wasm', import.meta.url),
   'hansel_simd.wasm': () => new URL('../dist/hansel_simd.wasm', import.meta.url),
+  'planes.wasm': () => new URL('../dist/planes.wasm', import.meta.url),
   'recode.wasm': () => new URL('../dist/recode.wasm', import.meta.url),
   'worker.js': () => new URL('../dist/worker.js', import.meta.url),
 };

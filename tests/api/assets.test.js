@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
 const ROOT = new URL('../..', import.meta.url);
-const NAMES = ['decode.wasm', 'decode_simd.wasm', 'hansel.wasm', 'hansel_simd.wasm', 'recode.wasm',
+const NAMES = ['decode.wasm', 'decode_simd.wasm', 'hansel.wasm', 'hansel_simd.wasm', 'planes.wasm', 'recode.wasm',
   'worker.js'];
 const run = promisify(execFile);
 const hansel = (...args) => run('node', [new URL('web/cli.js', ROOT).pathname, ...args]);

@@ -1,7 +1,7 @@
 /** Files of a few hundred bytes that claim a tensor of any size: sound in all that open() reads. */
 import { Codec } from '../../web/core/codec.js';
-import { formatManifest, buildHeader, stampHeader } from '../../web/file/write_header.js';
 import { encode, open } from '../../web/hansel.js';
+import { wrapping } from '../gpu/vectors.js';
 
 const [HEAD_BYTES, HEAD_CRC, FIELDS] = [5, 8, 18]; // src/format.h
 
@@ -30,9 +30,6 @@ export async function claim([rows, columns], isEqual) {
   view.setUint32(HEAD_CRC, 0, true);
   const codec = await Codec.create();
   view.setUint32(HEAD_CRC, codec.crc32c(head), true);
-  const header = buildHeader([['w', { dtype: 'U8', shape: [bytes], bytes }]], [['hansel',
-    formatManifest([{ crc32c: codec.crc32c(head), mode: 'lossless', dtype: 'I8',
-      shape: [rows, columns] }])]]);
-  stampHeader(header, (all) => codec.crc32c(all));
-  return { start: Buffer.concat([header, head]), size: header.length + bytes };
+  const before = wrapping(codec, bytes, { mode: 'lossless', dtype: 'I8', shape: [rows, columns] });
+  return { start: Buffer.concat([before, head]), size: before.length + bytes };
 }

@@ -74,6 +74,7 @@ describe('npm package', function () {
   it('holds what it needs and nothing else', () => {
     for (const path of ['README.md', 'LICENSE', 'web/hansel.js', 'web/cli.js', 'src/FORMAT.md',
       'dist/hansel.wasm', 'dist/hansel_simd.wasm', 'dist/decode.wasm', 'dist/decode_simd.wasm', 'dist/recode.wasm',
+      'dist/planes.wasm',
       'dist/worker.js', 'dist/wgsl.js', 'dist/glsl.js', 'dist/types/hansel.d.ts', 'min/hansel.js',
       'CHANGELOG.md']) {
       assert.ok(files.includes(path), `${path} is missing`);
@@ -88,6 +89,7 @@ describe('npm package', function () {
     const installed = join(folder, 'node_modules/hansel');
     const limits = {
       'decode.wasm': 17, 'decode_simd.wasm': 23, 'hansel.wasm': 26, 'hansel_simd.wasm': 30, 'recode.wasm': 9,
+      'planes.wasm': 6,
     };
     const sizes = {};
     for (const [name, kib] of Object.entries(limits)) {

@@ -385,7 +385,8 @@ int main(int argc, char **argv) {
                  {"histogram", test_histogram}, {"arguments", test_arguments},
                  {"options", test_options},     {"refusals", test_refusals},
                  {"names", test_names},         {"all equal", test_all_equal},
-                 {"variants", test_variants},   {"prefix codes", test_prefix}};
+                 {"variants", test_variants},   {"prefix codes", test_prefix},
+                 {"fields", test_fields}};
     size_t i;
     long before = 0;
     if (argc != 2) {

@@ -50,5 +50,6 @@ void test_halves(uint32_t dtype);
 void test_planes(void);
 void test_variants(void);
 void test_prefix(void);
+void test_fields(void);
 
 #endif

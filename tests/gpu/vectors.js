@@ -1,22 +1,34 @@
 /** The vectors of tests/vectors, as files that a model can open; in a page or in Node. */
 import { Encoder } from '../../web/core/encoder.js';
-import { buildHeader, formatManifest, stampHeader } from '../../web/file/write_header.js';
+import { GRID, LOSSLESS } from '../../web/file/records.js';
+import { byteSize } from '../../web/file/safetensors.js';
+import { writeDirectory } from '../../web/file/write_directory.js';
+import { buildHeader } from '../../web/file/write_header.js';
 import { checkFile, forAll } from './cases.js';
 import { readFile } from './files.js';
 
 /**
- * A blob as the only tensor, w, of a Hansel file.
- * @param {Encoder} codec @param {Uint8Array} bytes @param {{dtype: string, shape: number[],
- *   mode: string, step: number}} described what the manifest shall say
+ * What precedes a blob that is the only tensor, w, of a Hansel file.
+ * @param {import('../../web/core/codec.js').Codec} codec @param {number} blobBytes
+ * @param {{dtype: string, shape: number[], mode: string, step?: number}} described what the file
+ *   shall say
  */
-export function wrapBlob(codec, bytes, { dtype, shape, mode, step }) {
-  const manifest = formatManifest([{ crc32c: codec.crc32c(bytes), mode, dtype, shape, step }]);
-  const header = buildHeader([['w', { dtype: 'U8', shape: [bytes.length], bytes: bytes.length }]],
-    [['hansel', manifest]]);
-  stampHeader(header, (part) => codec.crc32c(part));
-  const file = new Uint8Array(header.length + bytes.length);
-  file.set(header);
-  file.set(bytes, header.length);
+export function wrapping(codec, blobBytes, { dtype, shape, mode, step = 0 }) {
+  const matrix = { blobs: [blobBytes], entropy: 0 };
+  const header = buildHeader([['w', { dtype, shape, bytes: byteSize(dtype, shape, 'w') }]]);
+  return writeDirectory(header, new Map([['w', mode === 'grid' ? { kind: GRID, step, matrix }
+    : { kind: LOSSLESS, matrix }]]), (part) => codec.crc32c(part)).start;
+}
+
+/**
+ * A blob as the only tensor, w, of a Hansel file.
+ * @param {Encoder} codec @param {Uint8Array} bytes @param {Parameters<typeof wrapping>[2]} described
+ */
+export function wrapBlob(codec, bytes, described) {
+  const start = wrapping(codec, bytes.length, described);
+  const file = new Uint8Array(start.length + bytes.length);
+  file.set(start);
+  file.set(bytes, start.length);
   return file;
 }
 

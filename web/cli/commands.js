@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { convert } from '../core/convert.js';
 import { isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { encodeTo, inputsOf } from '../encode/encode.js';
+import { encodeTo, inputsOf, plainHeader } from '../encode/encode.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { readIndex } from '../file/shards.js';
 import { openSource } from '../file/source.js';
@@ -52,7 +52,7 @@ async function encodeFile(from, to, options) {
     const file = codedFile(/** @type {import('node:fs/promises').FileHandle} */ (output.handle),
       to, signal);
     const { header, reports, bytes } = await encodeTo(inputs,
-      { ...coding, metadata: model.metadata }, file);
+      { ...coding, metadata: model.metadata }, file, plainHeader(model));
     await file.finish(header);
     return { output, reports, rawBytes: model.bytes, bytes };
   } catch (error) {
@@ -152,8 +152,12 @@ export async function encodeCommand(from, to, options) {
   }
 }
 
+/** @param {import('../file/safetensors.js').Header} header @param {string} name */
+const placeIn = ({ tensors }, name) => tensors.get(name)?.start ?? 0;
+
 /**
- * hansel decode: a plain safetensors file.
+ * hansel decode: a plain safetensors file; the one that was coded, if it was without loss and no other
+ * dtype is wanted.
  * @param {string} from @param {string} to
  * @param {Common & {dtype?: string, maxBytes?: number, threads?: number}} options maxBytes: by
  *   default what is no tiny file's claim of terabytes
@@ -177,8 +181,12 @@ export async function decodeCommand(from, to, {
       const target = can ? dtype ?? own : own;
       return { name, dtype: target, shape, bytes: weights * dtypeBits(target) / 8, weights };
     });
-    plan.sort((a, b) => dtypeBits(b.dtype) - dtypeBits(a.dtype));
-    const header = buildHeader(plan.map(({ name, ...rest }) => [name, rest]), model.metadata);
+    const isAsItWas = plan.every(({ name, dtype: target }) => target === model.tensor(name).dtype);
+    const [plain] = isAsItWas && model.headers.length === 1 ? model.headers : [];
+    plan.sort((a, b) => (plain ? placeIn(plain, a.name) - placeIn(plain, b.name)
+      : dtypeBits(b.dtype) - dtypeBits(a.dtype)));
+    const header = plain?.headerBytes
+      ?? buildHeader(plan.map(({ name, ...rest }) => [name, rest]), model.metadata);
     const size = plan.reduce((sum, { bytes }) => sum + bytes, header.length);
     const most = maxBytes ?? Math.max(DECODED_MIN, DECODED_RATIO * model.bytes);
     if (size > most) {

@@ -23,7 +23,7 @@ export const STATUS = Object.freeze([
 /** Codes that only JavaScript raises, with their meaning. */
 export const CODES = /* @__PURE__ */ Object.freeze({
   HANSEL_ERR_SAFETENSORS: 'not a valid safetensors file',
-  HANSEL_ERR_MANIFEST: 'the manifest in __metadata__ is missing, malformed or contradicts the file',
+  HANSEL_ERR_MANIFEST: 'the manifest or directory is missing, malformed or contradicts the file',
   HANSEL_ERR_INDEX: 'a sharded checkpoint\'s index is malformed or contradicts its shards',
   HANSEL_ERR_TENSOR: 'no tensor of that name',
   HANSEL_ERR_DTYPE: 'an operation that this dtype does not have',
@@ -69,6 +69,15 @@ export class HanselError extends Error {
     /** Where in the tensor or head, if a number says it. @type {number | undefined} */
     this.position = undefined;
   }
+}
+
+/** Names the tensor in whatever goes wrong with it. @param {unknown} error @param {string} name */
+export function locate(error, name) {
+  if (error instanceof HanselError && error.where === undefined) {
+    error.where = name;
+    error.message = `${name}: ${error.message}`;
+  }
+  return error;
 }
 
 /**

@@ -4,19 +4,28 @@
  */
 import { DTYPES } from '../core/dtypes.js';
 import { Encoder } from '../core/encoder.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
-import { dtypeBits, elementCount } from '../file/safetensors.js';
-import { buildHeader, formatManifest, stampHeader } from '../file/write_header.js';
+import { deflate } from '../file/deflate.js';
+import { DEFLATED, ENTROPY_UNIT, GRID, LOSSLESS, PLANES, STORED } from '../file/records.js';
+import { byteSize, dtypeBits, elementCount } from '../file/safetensors.js';
+import { varint, writeDirectory } from '../file/write_directory.js';
+import { buildHeader } from '../file/write_header.js';
 import { checkThreads, createPool } from '../workers/pool.js';
+import { planFields } from './fields.js';
+import { codeLossless, planLossless } from './lossless.js';
 import { TensorEncoder } from './tensor_encoder.js';
 
 /** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
 const MIN_VECTOR = 65536;
 /** Tensors of fewer weights are coded by the calling thread. */
 const MIN_THREADED = 1 << 19;
+/** What is not coded is deflated if it has at most so many bytes, and that saves so many. */
+const [MAX_DEFLATED, MIN_SAVED] = [1 << 20, 8];
+/** Bytes of a tensor that is deflated only to see whether that is smaller, at most. */
+const MAX_COMPARED = 1 << 16;
 
 /**
  * @typedef {object} EncodeOptions
@@ -41,6 +50,11 @@ const MIN_THREADED = 1 << 19;
  * @property {(progress: EncodeProgress) => void} [onProgress]
  */
 /** @typedef {{done: number, total: number, tensor: string, phase: 'fit' | 'code'}} EncodeProgress */
+/** @typedef {import('../file/records.js').TensorRecord} TensorRecord */
+/** @typedef {import('./fields.js').Plane} Plane */
+/** @typedef {(input: Input) => TensorEncoder} Making what codes one matrix of a tensor */
+/** @typedef {{inputs: Map<string, Input>, plans: Awaited<ReturnType<typeof planFields>>}} Others all
+ *   tensors, and the fields of some */
 /**
  * @typedef {object} Input a tensor to be coded
  * @property {string} name
@@ -146,7 +160,6 @@ export function chooseMode({ name, dtype, shape }, options) {
   const included = matches(options.include, name);
   if (options.include !== undefined && !included) return pass('not included');
   if (matches(options.exclude, name)) return pass('excluded');
-  if (!(dtype in DTYPES)) return pass(`${dtype} is not coded`);
   const isFloat = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
   const aim = options.step ?? options.bits ?? options.error;
   if (aim === undefined || !isFloat) return { mode: 'lossless', reason: '' };
@@ -159,156 +172,190 @@ export function chooseMode({ name, dtype, shape }, options) {
 
 /**
  * Codes a tensor as the options say, or tells why not.
- * @param {TensorEncoder} encoder @param {Spool} spool receives the bytes after the head
- * @returns {Promise<{report: Report, head: Uint8Array | null, crc: number}>} no head: pass it
- *   through
+ * @param {Making} make @param {Input} input @param {EncodeOptions} options
+ * @param {Spool} spool receives and keeps its bytes
+ * @param {Others} others
+ * @returns {Promise<{report: Report, record: TensorRecord | null}>} no record: pass it through
  */
-async function encodeTensor(encoder, spool) {
-  const { input, options, weights, rawBytes } = encoder;
+async function encodeTensor(make, input, options, spool, others) {
+  const { name, dtype, shape } = input;
+  const weights = elementCount(shape, name);
+  const rawBytes = byteSize(dtype, shape, name);
   let { mode, reason } = chooseMode(input, options);
   /** @type {Report} */
   const report = {
-    dtype: input.dtype, shape: input.shape, mode: 'pass-through', reason, step: 0, weights,
+    dtype, shape, mode: 'pass-through', reason, step: 0, weights,
     rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0,
   };
-  const pass = (/** @type {string} */ why) => (
-    { report: { ...report, reason: why }, head: null, crc: 0 });
+  const pass = (/** @type {string} */ why) => ({ report: { ...report, reason: why }, record: null });
   if (mode === 'pass-through') return pass(reason);
   if (!weights) return pass('no weights');
-  if (input.shape.length > 8) return pass('more than 8 dimensions');
-  let planned = await encoder.plan(mode === 'lossless');
-  if (!planned && options.error !== undefined) {
+  const plan = others.plans.get(name);
+  if (!plan && !(dtype in DTYPES)) return pass('no gain');
+  if (!plan && shape.length > 8) return pass('more than 8 dimensions');
+  if (mode === 'grid') {
+    const encoder = make(input);
+    const planned = await encoder.plan(false);
+    if (planned) {
+      if (planned.bits / 8 >= rawBytes && !options.always) return pass('no gain');
+      const { state: { blob, entropy, error }, head, lost } = await encoder.code(planned, spool);
+      if (blob.blobBytes >= rawBytes && !options.always) {
+        await spool.clear();
+        return pass('no gain');
+      }
+      await spool.keep(head);
+      if (error >= 1) reason = 'nothing is left of it';
+      return {
+        record: { kind: GRID, step: blob.step, matrix: matrixOf([blob.blobBytes], entropy) },
+        report: {
+          ...report, mode, reason, step: blob.step, bytes: blob.blobBytes, entropyBits: entropy,
+          relativeError: error, ...lost,
+        },
+      };
+    }
+    if (options.error === undefined) return pass('no step costs so little');
     mode = 'lossless'; // which certainly errs no more
     reason = 'no step of 256 levels errs so little';
-    planned = await encoder.plan(true);
   }
-  if (!planned) return pass('no step costs so little');
-  if (planned.bits / 8 >= rawBytes && !options.always) return pass('no gain');
-  const { state: { blob, entropy, error }, head, crc, lost } = await encoder.code(planned, spool);
-  if (blob.blobBytes >= rawBytes && !options.always) {
-    await spool.clear();
-    return pass('no gain');
-  }
-  if (mode === 'grid' && error >= 1) reason = 'nothing is left of it';
+  const matrices = await planLossless(make, input, others.inputs, plan, options.signal);
+  const isForced = plan?.isBase || (options.always && dtype in DTYPES);
+  const most = isForced ? Infinity : await least(input, rawBytes);
+  const coded = await codeLossless(matrices, most, spool);
+  if (!coded) return pass('no gain');
+  const planes = coded.map(({ sizes, entropy, plane }) => ({ plane, matrix: matrixOf(sizes, entropy) }));
   return {
-    head,
-    crc,
+    record: plan && planes[0].plane ? {
+      kind: PLANES, blockBytes: plan.blockBytes,
+      planes: planes.map(({ plane, matrix }) => {
+        const { field: { bitOffset, itemBits, items, width }, dtype: of, base } = /** @type {Plane} */ (plane);
+        return { bitOffset, itemBits, items, width, dtype: of, base, matrix };
+      }),
+    } : { kind: LOSSLESS, matrix: planes[0].matrix },
     report: {
-      ...report, mode, reason, step: blob.step, bytes: blob.blobBytes,
-      entropyBits: entropy + blob.rawBits, relativeError: error, ...lost,
+      ...report, mode: 'lossless', reason,
+      bytes: coded.reduce((sum, { sizes }) => sizes.reduce((a, b) => a + b, sum), 0),
+      entropyBits: coded.reduce((sum, one) => sum + one.entropy * one.weights, 0) / weights,
     },
   };
 }
 
+/** @param {number[]} blobs bytes of each @param {number} entropy bits an element */
+const matrixOf = (blobs, entropy) => ({ blobs, entropy: Math.round(entropy * ENTROPY_UNIT) });
+
 /**
- * Codes tensors into a file: returns its header; the rest is in the spool.
- * Coded tensors come first, each a multiple of 16 bytes, so that all of them
- * start on 16-byte boundaries of the file.
+ * What a tensor that is not coded takes. Codes and indices may repeat themselves, floats do not.
+ * @param {Input} input @param {number} rawBytes @returns {Promise<number>}
+ */
+async function least({ dtype, read }, rawBytes) {
+  if (rawBytes > MAX_COMPARED || (dtype in DTYPES && dtype !== 'U8')) return rawBytes;
+  return deflated(await read(0, rawBytes))?.length ?? rawBytes;
+}
+
+/**
+ * Codes tensors into a file: returns how it begins; the rest is in the spool.
  *
- * @param {Iterable<Input>} inputs @param {EncodeOptions} options
+ * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} options
  * @param {Spool} spool an empty one
+ * @param {Uint8Array} [plainHeader] the plain file's; by default one is made
  * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
  *   bytes of the whole file
  * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
  */
-export async function encodeTo(inputs, options, spool) {
+export async function encodeTo(inputs, options, spool, plainHeader) {
   await checkOptions(options);
   const codec = await Encoder.create();
-  return encodeAll(inputs, options, spool, codec);
-}
-
-/**
- * @param {Iterable<Input>} inputs @param {EncodeOptions} options
- * @param {Spool} spool @param {Encoder} core
- */
-async function encodeAll(inputs, options, spool, core) {
-  const pools = [createPool(core), createPool(core, options.threads)];
+  const pools = [createPool(codec), createPool(codec, options.threads)];
   const all = [...inputs];
   const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
+  const byName = new Map(all.map((input) => [input.name, input]));
+  for (const input of all) {
+    if (byName.get(input.name) === input) continue;
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'two tensors of one name', { where: input.name });
+  }
+  const whole = all.filter((input) => chooseMode(input, options).mode === 'lossless');
+  const others = { inputs: byName, plans: await planFields(whole, options.signal) };
   /** @type {Map<string, Report>} */
   const reports = new Map();
-  /** @type {Map<string, number>} */
-  const crcs = new Map();
-  /** @type {Input[]} */
-  const passed = [];
+  /** @type {Map<string, TensorRecord>} */
+  const records = new Map();
   let done = 0;
-  const write = async (/** @type {string} */ name, /** @type {Uint8Array} */ bytes) => {
-    crcs.set(name, core.crc32c(bytes, crcs.get(name) ?? 0));
-    await spool.write(bytes);
-  };
   for (const input of all) {
     checkAborted(options.signal);
     const { name } = input;
-    if (reports.has(name)) {
-      throw new HanselError('HANSEL_ERR_ARGUMENT', 'two tensors of one name', { where: name });
-    }
-    const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ weights) => options
-      .onProgress?.({ done: done + (phase === 'code' ? weights : 0), total, tensor: name, phase });
-    const isLarge = elementCount(input.shape, name) >= MIN_THREADED;
-    const encoder = new TensorEncoder(pools[isLarge ? 1 : 0], input, options, progress);
+    const weights = elementCount(input.shape, name);
+    const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ share) => options
+      .onProgress?.({ done: done + Math.round(weights * share), total, tensor: name, phase });
     try {
-      const { report, head, crc } = await encodeTensor(encoder, spool);
+      const { report, record } = await encodeTensor(making(pools, options, progress), input, options,
+        spool, others);
       reports.set(name, report);
-      if (head) {
-        crcs.set(name, core.crc32cCombine(core.crc32c(head), crc, report.bytes - head.length));
-        await spool.keep(head);
-      } else {
-        passed.push(input);
-      }
+      records.set(name, record ?? await pass(input, report, spool, codec, options.signal));
+      await spool.keep();
     } catch (error) {
-      if (error instanceof HanselError && error.where === undefined) {
-        error.where = name;
-        error.message = `${name}: ${error.message}`;
-      }
-      throw error;
+      throw locate(error, name);
     }
-    done += encoder.weights;
+    done += weights;
     progress('code', 0);
   }
-  // Wide elements first keeps every one aligned.
-  passed.sort((a, b) => dtypeBits(b.dtype) - dtypeBits(a.dtype));
-  for (const { name, read, dtype, shape } of passed) {
-    crcs.set(name, 0);
-    const size = elementCount(shape, name) * dtypeBits(dtype) / 8;
-    for (let at = 0; at < size; at += 1 << 20) {
-      checkAborted(options.signal);
-      await write(name, (await read(at, Math.min(at + (1 << 20), size))).slice());
-    }
-  }
-  await spool.keep();
-  return { ...layOut(reports, crcs, passed, options, core), reports };
+  const made = plainHeader ?? buildHeader(
+    [...reports].map(([name, { dtype, shape, rawBytes }]) => [name, { dtype, shape, bytes: rawBytes }]),
+    [...options.metadata ?? []].filter(([key]) => key !== 'hansel'));
+  const { start, bytes } = writeDirectory(made, records, (some) => codec.crc32c(some));
+  return { header: start, bytes, reports };
 }
 
 /**
- * @param {Map<string, Report>} reports @param {Map<string, number>} crcs
- * @param {Input[]} passed in file order @param {EncodeOptions} options
- * @param {import('../core/encoder.js').Encoder} codec
+ * Encoders of a tensor's parts, which tell of their progress as of one.
+ * @param {import('../workers/pool.js').Pool<Encoder>[]} pools @param {EncodeOptions} options
+ * @param {(phase: 'fit' | 'code', share: number) => void} progress
+ * @returns {Making}
  */
-function layOut(reports, crcs, passed, options, codec) {
-  /** @type {[string, {dtype: string, shape: number[], bytes: number}][]} */
-  const stored = [];
-  /** @type {import('../file/manifest.js').ManifestEntry[]} */
-  const entries = [];
-  for (const [name, report] of reports) {
-    const { mode, dtype, shape, step, bytes, entropyBits } = report;
-    if (mode === 'pass-through') continue;
-    stored.push([name, { dtype: 'U8', shape: [bytes], bytes }]);
-    entries.push({
-      crc32c: crcs.get(name) ?? 0, mode, dtype, shape, step, entropy_bits: entropyBits,
+function making(pools, options, progress) {
+  let [coded, all] = [0, 0];
+  return (input) => {
+    const weights = elementCount(input.shape, input.name);
+    let last = 0;
+    all += weights;
+    return new TensorEncoder(pools[weights >= MIN_THREADED ? 1 : 0], input, options, (phase, at) => {
+      if (phase === 'code') {
+        coded += at - last;
+        last = at;
+      }
+      progress(phase, phase === 'code' ? coded / all : 0);
     });
+  };
+}
+
+/**
+ * A tensor as it is, or deflated.
+ * @param {Input} input @param {Report} report corrected @param {Spool} spool @param {Encoder} codec
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<import('../file/records.js').TensorRecord>}
+ */
+async function pass({ name, dtype, shape, read }, report, spool, codec, signal) {
+  const size = byteSize(dtype, shape, name);
+  report.bytes = report.rawBytes = size;
+  let crc32c = 0;
+  for (let at = 0; at < size; at += MAX_DEFLATED) {
+    checkAborted(signal);
+    const bytes = (await read(at, Math.min(at + MAX_DEFLATED, size))).slice();
+    crc32c = codec.crc32c(bytes, crc32c);
+    const short = bytes.length === size ? deflated(bytes) : null;
+    await spool.write(short ?? bytes);
+    if (short) {
+      report.bytes = short.length;
+      return { kind: DEFLATED, bytes: short.length, crc32c };
+    }
   }
-  for (const { name, dtype, shape } of passed) {
-    const bytes = elementCount(shape, name) * dtypeBits(dtype) / 8;
-    stored.push([name, { dtype, shape, bytes }]);
-    entries.push({ crc32c: crcs.get(name) ?? 0 });
-    const report = /** @type {Report} */ (reports.get(name));
-    report.bytes = report.rawBytes = bytes;
-  }
-  const others = [...options.metadata ?? []].filter(([key]) => key !== 'hansel');
-  const header = buildHeader(stored, [['hansel', formatManifest(entries)], ...others]);
-  stampHeader(header, (bytes) => codec.crc32c(bytes));
-  const bytes = stored.reduce((sum, [, tensor]) => sum + tensor.bytes, header.length);
-  return { header, bytes };
+  return { kind: STORED, crc32c };
+}
+
+/** @param {Uint8Array} bytes of a tensor that is not coded
+ * @returns {Uint8Array | null} shorter; null if there is too little to gain, or too much to do */
+export function deflated(bytes) {
+  if (bytes.length > MAX_DEFLATED) return null;
+  const short = deflate(bytes);
+  return short.length + varint(short.length).length + MIN_SAVED <= bytes.length ? short : null;
 }
 
 /**
@@ -335,12 +382,16 @@ export function inputsOf(model) {
   });
 }
 
+/** The header that a file of one plain file's tensors gives back.
+ * @param {import('../model/model.js').Model} model */
+export const plainHeader = ({ headers }) => (headers.length === 1 ? headers[0]?.headerBytes : undefined);
+
 /**
  * Codes tensors into a Hansel file in memory.
  *
  * @param {Record<string, TensorLike> | Map<string, TensorLike> | Iterable<[string, TensorLike]>
  *   | import('../model/model.js').Model} tensors row-major elements of each dtype in the machine's
- *   (little-endian) order; not modified. An open plain file is read as it is coded, its metadata kept
+ *   (little-endian) order; not modified. An open plain file is read as it is coded, its header kept
  * @param {EncodeOptions} [options]
  * @returns {Promise<Uint8Array<ArrayBuffer>>} a valid safetensors file
  * @throws {HanselError} HANSEL_ERR_ARGUMENT, _NOT_FINITE, _RANGE, _ABORTED, _MEMORY
@@ -361,7 +412,8 @@ export async function encode(tensors, options = {}) {
     : entries.map(([name, tensor]) => toInput(name, tensor));
   const all = model ? { metadata: model.metadata, ...options } : options;
   const spool = memorySpool();
-  const { header, bytes } = await encodeTo(inputs, all, spool);
+  const { header, bytes } = await encodeTo(inputs, all, spool,
+    model && !options.metadata ? plainHeader(model) : undefined);
   const file = allocate(bytes, 'the coded file');
   file.set(header);
   let at = header.length;

@@ -4,7 +4,7 @@
  * an answer takes microseconds: enough for a slider.
  */
 import { Encoder, SLICE } from '../core/encoder.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
@@ -73,11 +73,7 @@ export async function estimate(model, {
     try {
       surveys.set(input.name, await survey(codec, input, { include, exclude, sample, signal }));
     } catch (error) {
-      if (error instanceof HanselError && error.where === undefined) {
-        error.where = input.name;
-        error.message = `${input.name}: ${error.message}`;
-      }
-      throw error;
+      throw locate(error, input.name);
     }
     onProgress?.({ done: i + 1, total: inputs.length, tensor: input.name });
   }

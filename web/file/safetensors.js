@@ -37,6 +37,7 @@ const DTYPE_BITS = new Map(Object.entries({
  * @property {Map<string, TensorEntry>} tensors in the order of the header
  * @property {Uint8Array} headerBytes length, JSON and padding, as in the file; may be a view
  * @property {number} dataStart where the tensors begin: headerBytes.length
+ * @property {number} end where they end
  */
 
 /** @typedef {import('./json.js').JsonValue} JsonValue */
@@ -104,31 +105,56 @@ export async function readHeader(source, { signal } = {}) {
   const dataStart = 8 + length;
   if (dataStart > size) throw truncated('the header is cut off', dataStart, size);
 
-  const headerBytes = await source.read(0, dataStart, { signal });
-  if (length === 0 || headerBytes[8] !== 0x7b) {
-    throw new HanselError(CODE, 'header does not begin with {', {
-      got: length === 0 ? 'an empty header' : `byte ${headerBytes[8]}`,
+  const header = parseHeader(await source.read(0, dataStart, { signal }));
+  const { end } = header;
+  if (end > size) throw truncated('tensors reach beyond the end of the file', end, size);
+  if (end < size) {
+    throw new HanselError('HANSEL_ERR_TRAILING', 'bytes follow the last tensor', {
+      expected: `${end} bytes`, got: size,
     });
   }
-  let text;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-      .decode(headerBytes.subarray(8));
-  } catch (cause) {
-    throw new HanselError(CODE, 'header is not UTF-8', { cause });
-  }
-  const root = /** @type {Map<string, JsonValue>} */ (parseJson(text, {
-    code: CODE, maxDepth: 3, header: true,
-  }));
+  return header;
+}
 
+/**
+ * A header that is whole.
+ * @param {Uint8Array} headerBytes length, which is not looked at, JSON and padding; retained
+ * @returns {Header}
+ * @throws {HanselError} HANSEL_ERR_SAFETENSORS
+ */
+export function parseHeader(headerBytes) {
+  const dataStart = headerBytes.length;
+  const root = parseText(headerText(headerBytes));
   const metadata = readMetadata(root.get(METADATA));
   root.delete(METADATA);
   /** @type {Map<string, TensorEntry>} */
   const tensors = new Map();
   for (const [name, value] of root) tensors.set(name, readTensor(name, value, dataStart));
-  checkLayout(tensors, dataStart, size);
-  return { metadata, tensors, headerBytes, dataStart };
+  return { metadata, tensors, headerBytes, dataStart, end: endOf(tensors, dataStart) };
 }
+
+/**
+ * @param {Uint8Array} headerBytes as for parseHeader()
+ * @returns {string} JSON and padding @throws {HanselError} HANSEL_ERR_SAFETENSORS
+ */
+export function headerText(headerBytes) {
+  if (headerBytes[8] !== 0x7b) {
+    throw new HanselError(CODE, 'header does not begin with {', {
+      got: headerBytes.length === 8 ? 'an empty header' : `byte ${headerBytes[8]}`,
+    });
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+      .decode(headerBytes.subarray(8));
+  } catch (cause) {
+    throw new HanselError(CODE, 'header is not UTF-8', { cause });
+  }
+}
+
+/** @param {string} text that begins with { @returns {Map<string, JsonValue>} */
+export const parseText = (text) => /** @type {Map<string, JsonValue>} */ (parseJson(text, {
+  code: CODE, maxDepth: 3, header: true,
+}));
 
 /** @param {JsonValue | undefined} value */
 function readMetadata(value) {
@@ -156,53 +182,60 @@ function readMetadata(value) {
  * @returns {TensorEntry}
  */
 function readTensor(name, value, dataStart) {
-  const fail = (/** @type {string} */ message, /** @type {unknown} */ expected,
-    /** @type {unknown} */ got) => new HanselError(CODE, message, { expected, got, where: name });
   const keys = value instanceof Map ? [...value.keys()] : [];
   if (!(value instanceof Map) || keys.sort().join() !== 'data_offsets,dtype,shape') {
-    throw fail('bad tensor entry', 'exactly dtype, shape, data_offsets',
+    throw bad(name, 'bad tensor entry', 'exactly dtype, shape, data_offsets',
       keys.map(quote).join(', ') || quote(value));
   }
-  const dtype = /** @type {string} */ (value.get('dtype'));
-  const shape = value.get('shape');
   const offsets = value.get('data_offsets');
-  dtypeBits(dtype, name); // is there such a dtype?
-  if (!isCounts(shape)) throw fail('bad shape', 'a list of integers', quote(shape));
+  const needed = sizeOf(name, value);
+  const dtype = /** @type {string} */ (value.get('dtype'));
+  const shape = /** @type {number[]} */ (value.get('shape'));
   if (!isCounts(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
-    throw fail('bad data_offsets', '[begin, end], begin <= end', quote(offsets));
+    throw bad(name, 'bad data_offsets', '[begin, end], begin <= end', quote(offsets));
   }
   const [begin, end] = offsets;
-  const needed = byteSize(dtype, shape, name);
   if (end - begin !== needed) {
-    throw fail(`data_offsets do not fit ${dtype} [${shape}]`, `${needed} bytes`, end - begin);
+    throw bad(name, `data_offsets do not fit ${dtype} [${shape}]`, `${needed} bytes`, end - begin);
   }
-  if (!isCount(dataStart + end)) throw fail('data_offsets too large', 'less than 2^53', end);
+  if (!isCount(dataStart + end)) throw bad(name, 'data_offsets too large', 'less than 2^53', end);
   return { dtype, shape, start: dataStart + begin, end: dataStart + end };
 }
 
 /**
- * The tensors must tile the data section, from its start to the end of the file.
+ * @param {string} name @param {Map<string, JsonValue>} entry of the header
+ * @returns {number} bytes that its dtype and shape ask for
+ * @throws {HanselError} HANSEL_ERR_SAFETENSORS
+ */
+export function sizeOf(name, entry) {
+  const dtype = /** @type {string} */ (entry.get('dtype'));
+  const shape = entry.get('shape');
+  dtypeBits(dtype, name); // is there such a dtype?
+  if (!isCounts(shape)) throw bad(name, 'bad shape', 'a list of integers', quote(shape));
+  return byteSize(dtype, shape, name);
+}
+
+/** @param {string} where @param {string} message @param {unknown} expected @param {unknown} got */
+const bad = (where, message, expected, got) => (
+  new HanselError(CODE, message, { expected, got, where }));
+
+/**
+ * The tensors must tile the data section from its start.
  * @param {Map<string, TensorEntry>} tensors
  * @param {number} dataStart
- * @param {number} size
+ * @returns {number} where they end
  */
-function checkLayout(tensors, dataStart, size) {
+function endOf(tensors, dataStart) {
   const sorted = [...tensors].sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
   let at = dataStart;
   for (const [name, { start, end }] of sorted) {
     if (start !== at) {
-      throw new HanselError(CODE, start < at ? 'tensors overlap' : 'a hole before this tensor', {
-        expected: `data_offsets to begin at ${at - dataStart}`, got: start - dataStart, where: name,
-      });
+      throw bad(name, start < at ? 'tensors overlap' : 'a hole before this tensor',
+        `data_offsets to begin at ${at - dataStart}`, start - dataStart);
     }
     at = end;
   }
-  if (at > size) throw truncated('tensors reach beyond the end of the file', at, size);
-  if (at < size) {
-    throw new HanselError('HANSEL_ERR_TRAILING', 'bytes follow the last tensor', {
-      expected: `${at} bytes`, got: size,
-    });
-  }
+  return at;
 }
 
 /**

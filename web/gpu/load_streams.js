@@ -2,10 +2,9 @@
  * Loading coded weights into a GPU's memory as prefix codes or packed: the file's streams are decoded
  * as they arrive, and coded again. Either by the CPU, or by the GPU, which then takes them as they are.
  */
-import { checkAborted } from '../core/errors.js';
+import { checkAborted, locate } from '../core/errors.js';
 import { strayWeight } from '../core/recoder.js';
 import { rowQuads } from '../core/vectors.js';
-import { locate } from '../model/tensor_reader.js';
 import { PART_WEIGHTS, Recoding } from './recode.js';
 import { RangeWriter } from './parts.js';
 import { BLOCK_ROWS, RUN_LIMIT } from './stream_layout.js';

@@ -14,22 +14,24 @@ import { readIndex } from '../file/shards.js';
 export async function addShards(model, source, { signal, onProgress }) {
   const { shards, weightMap } = await readIndex(source, signal);
   await source.close();
+  /** Shards by the names of their tensors. @type {Map<string, string>} */
+  const found = new Map();
   for (const [i, shard] of shards.entries()) {
-    await model.addFile(await source.resolve(shard, { signal }), signal);
+    const names = await model.addFile(await source.resolve(shard, { signal }), signal);
+    for (const name of names) found.set(name, shard);
     onProgress?.({ done: i + 1, total: shards.length, tensor: '' });
   }
-  checkIndex(model, shards, weightMap);
+  checkIndex(found, weightMap);
 }
 
-/** @param {Model} model @param {string[]} shards @param {Map<string, string>} weightMap */
-function checkIndex(model, shards, weightMap) {
-  for (const name of new Set([...weightMap.keys(), ...model.tensors.keys()])) {
-    const source = model.places.get(name)?.source;
-    const found = source && shards[model.sources.indexOf(source)];
+/** @param {Map<string, string>} found @param {Map<string, string>} weightMap */
+function checkIndex(found, weightMap) {
+  for (const name of new Set([...weightMap.keys(), ...found.keys()])) {
+    const got = found.get(name);
     const expected = weightMap.get(name);
-    if (found !== expected) {
+    if (got !== expected) {
       throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
-        expected: expected ?? 'not indexed', got: found ?? 'in no shard', where: name,
+        expected: expected ?? 'not indexed', got: got ?? 'in no shard', where: name,
       });
     }
   }

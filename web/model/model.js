@@ -11,7 +11,7 @@ import { readManifest } from '../file/manifest.js';
 import { dtypeBits, readHeader } from '../file/safetensors.js';
 import { openSource } from '../file/source.js';
 import { checkThreads, createPool } from '../workers/pool.js';
-import { describeTensor } from './tensor.js';
+import { describeTensor, isSeveral } from './tensor.js';
 import { TensorReader, drain } from './tensor_reader.js';
 
 /** @typedef {import('./tensor.js').Tensor} Tensor */
@@ -46,6 +46,9 @@ export class Model {
     this.tensors = new Map();
     /** The files' metadata, Hansel's own entry left out. @type {Map<string, string>} */
     this.metadata = new Map();
+    /** Each file's header before it was coded, unless its manifest is of version 1 or 2.
+     * @type {(import('../file/safetensors.js').Header | undefined)[]} */
+    this.headers = [];
     /** Bytes of all files. */
     this.bytes = 0;
     /** True where every file carries a Hansel manifest. */
@@ -58,28 +61,33 @@ export class Model {
     this.heads = new Map();
   }
 
-  /** @param {Source} source @param {AbortSignal} [signal] adds a file's tensors */
+  /** Adds a file's tensors. @param {Source} source @param {AbortSignal} [signal]
+   * @returns {Promise<Iterable<string>>} their names */
   async addFile(source, signal) {
     this.sources.push(source);
     this.bytes += source.size;
     const header = await readHeader(source, { signal }).catch(async (error) => {
       throw await (await import('../file/looks_like.js')).explain(error, source);
     });
-    const manifest = await readManifest(header, (bytes) => this.codec.crc32c(bytes));
+    const manifest = await readManifest(header, (bytes) => this.codec.crc32c(bytes), source, { signal });
     if (!manifest) this.isCoded = false;
-    for (const [key, value] of header.metadata) {
+    const plain = manifest ? manifest.header : header;
+    this.headers.push(plain);
+    const { metadata, tensors } = plain ?? header;
+    for (const [key, value] of metadata) {
       if (key !== 'hansel') this.metadata.set(key, value);
     }
-    for (const [name, stored] of header.tensors) {
+    for (const [name, stored] of tensors) {
       if (this.tensors.has(name)) {
         throw new HanselError('HANSEL_ERR_INDEX', 'a tensor is in two shards', { where: name });
       }
       const entry = manifest?.tensors.get(name);
       this.tensors.set(name, describeTensor(name, stored, entry));
       this.places.set(name, {
-        source, start: stored.start, end: stored.end, crc: entry?.crc32c ?? null,
+        source, start: stored.start, end: stored.end, crc: entry?.crc32c ?? null, ...entry?.place,
       });
     }
+    return tensors.keys();
   }
 
   /**
@@ -103,8 +111,11 @@ export class Model {
   }
 
   /** @param {string} name @param {Reading} wanted @throws {HanselError} HANSEL_ERR_TENSOR */
-  #reader(name, wanted) {
-    return new TensorReader(this, name, this.tensor(name), this.place(name), wanted);
+  async #reader(name, wanted) {
+    const place = this.place(name);
+    if (!isSeveral(place)) return new TensorReader(this, name, this.tensor(name), place, wanted);
+    const { SeveralReader } = await import('./several.js');
+    return new SeveralReader(this, name, wanted);
   }
 
   /**
@@ -125,17 +136,19 @@ export class Model {
    * @throws {HanselError} as head()
    */
   async headOf(name, signal) {
-    return this.#codedReader(name, { isHead: true, signal }).readHead();
+    return (await this.#codedReader(name, { isHead: true, signal })).readHead();
   }
 
-  /** @param {string} name @param {Reading} wanted @throws {HanselError} if not coded */
-  #codedReader(name, wanted) {
-    if (this.tensor(name).mode === 'pass-through') {
-      throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is not coded', {
-        expected: 'a coded tensor', got: 'passed through', where: name,
-      });
-    }
-    return this.#reader(name, wanted);
+  /** @param {string} name @param {Reading} wanted @throws {HanselError} if it is not one blob */
+  async #codedReader(name, wanted) {
+    const isPassed = this.tensor(name).mode === 'pass-through';
+    const reader = await this.#reader(name, wanted);
+    if (reader instanceof TensorReader && !isPassed) return reader;
+    await reader.close();
+    throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor has no head', {
+      expected: 'a coded tensor, as one matrix', where: name,
+      got: isPassed ? 'passed through' : 'planes, or classes of rows',
+    });
   }
 
   /**
@@ -149,7 +162,7 @@ export class Model {
    *   what the source and the C core throw
    */
   async payload(name, { signal } = {}) {
-    const reader = this.#codedReader(name, { signal });
+    const reader = await this.#codedReader(name, { signal });
     return { ...await reader.readHead(), chunks: reader.chunks() };
   }
 
@@ -180,7 +193,8 @@ export class Model {
    */
   async* slices(name, { dtype, signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'slices');
-    yield* this.#reader(name, { dtype: this.#target(name, dtype), signal, onProgress }).slices();
+    const wanted = { dtype: this.#target(name, dtype), signal, onProgress };
+    yield* (await this.#reader(name, wanted)).slices();
   }
 
   /**
@@ -224,7 +238,7 @@ export class Model {
     }
     const out = into ? new Uint8Array(/** @type {ArrayBuffer} */ (into.buffer), into.byteOffset, bytes)
       : allocate(bytes, name, shared);
-    await drain(this.#reader(name, { dtype: target, out, signal, onProgress }).slices());
+    await drain((await this.#reader(name, { dtype: target, out, signal, onProgress })).slices());
     return into ?? typedArray(target, out.buffer);
   }
 
@@ -246,7 +260,7 @@ export class Model {
     await refuse(rest, 'rows');
     const wanted = { dtype: this.#target(name, dtype), isHead: true, signal };
     const { readRows } = await import('./rows.js');
-    return readRows(this.#reader(name, wanted), this.heads, first, count);
+    return readRows(await this.#reader(name, wanted), this.heads, first, count);
   }
 
   /**
@@ -263,7 +277,7 @@ export class Model {
     const { mode, dtype, weights } = this.tensor(name);
     if (mode === 'pass-through' && dtypeBits(dtype) !== 8) this.#target(name, 'I8'); // throws
     const out = allocate(weights, name);
-    await drain(this.#reader(name, { dtype: 'I8', out, signal, onProgress }).slices());
+    await drain((await this.#reader(name, { dtype: 'I8', out, signal, onProgress })).slices());
     return new Int8Array(out.buffer);
   }
 
@@ -282,12 +296,12 @@ export class Model {
   async matvec(name, x, { bias, signal, ...rest } = {}) {
     await refuse(rest, 'matvec');
     const { readProduct, wantedOf } = await import('./product.js');
-    return readProduct(this.#reader(name, wantedOf(this.tensor(name), signal)), x, bias);
+    return readProduct(await this.#reader(name, wantedOf(this.tensor(name), signal)), x, bias);
   }
 
   /**
-   * Checks one tensor: every byte against the manifest's CRC-32C, every stream by decoding it.
-   * Reads a coded tensor twice; holds what slices() holds.
+   * Checks one tensor: every byte against a CRC-32C, every stream by decoding it. Reads a coded
+   * tensor of a file before version 4 twice; holds what slices() holds.
    * @param {string} name
    * @param {{signal?: AbortSignal, onProgress?: (progress: Progress) => void}} [options] progress in
    *   weights, of the decoding
@@ -295,9 +309,9 @@ export class Model {
    */
   async verify(name, { signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'verify');
-    const isCoded = this.tensor(name).mode !== 'pass-through';
-    if (isCoded) await drain(this.#reader(name, { signal }).chunks());
-    await drain(this.#reader(name, { isBrief: true, signal, onProgress }).slices());
+    const isWhole = this.tensor(name).mode !== 'pass-through' && this.place(name).crc !== null;
+    if (isWhole) await drain((await this.#codedReader(name, { signal })).chunks());
+    await drain((await this.#reader(name, { isBrief: true, signal, onProgress })).slices());
   }
 
   /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */

@@ -3,6 +3,7 @@ import { dtypeBytes } from '../core/dtypes.js';
 import { allocate } from '../core/memory.js';
 import { BATCH, multiplyPlain, scaled } from '../core/multiply.js';
 import { checkFloat, checkFloats, checkVector, viewOf, widened } from '../core/vectors.js';
+import { TensorReader } from './tensor_reader.js';
 
 /**
  * How a tensor is read for readProduct(): a grid's indices, scaled at the end.
@@ -13,7 +14,7 @@ export const wantedOf = ({ mode }, signal) => (
   { dtype: mode === 'grid' ? 'I8' : undefined, slice: BATCH, signal });
 
 /**
- * @param {import('./tensor_reader.js').TensorReader} reader of what wantedOf() says; closed
+ * @param {TensorReader | import('./several.js').SeveralReader} reader of what wantedOf() says; closed
  * @param {import('../core/vectors.js').Vector} x @param {Float32Array} [bias]
  * @returns {Promise<Float32Array>}
  * @throws {HanselError} as Model.matvec()
@@ -22,8 +23,8 @@ export async function readProduct(reader, x, bias) {
   const { codec, name, tensor, dtype } = reader;
   try {
     checkFloat(tensor, name);
-    const { rows, columns } = tensor.mode === 'pass-through' ? viewOf(tensor.shape)
-      : (await reader.readHead()).blob;
+    const isBlob = reader instanceof TensorReader && tensor.mode !== 'pass-through';
+    const { rows, columns } = isBlob ? (await reader.readHead()).blob : viewOf(tensor.shape);
     const vector = widened(checkFloats({ columns, name }, x, 1));
     if (bias) checkVector({ columns: rows, name: `${name} bias` }, bias, 'Float32Array', 1);
     const y = new Float32Array(allocate(4 * rows, name).buffer);

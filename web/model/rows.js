@@ -4,13 +4,13 @@
  */
 import { convert } from '../core/convert.js';
 import { dtypeBytes, typedArray } from '../core/dtypes.js';
-import { HanselError } from '../core/errors.js';
+import { HanselError, locate } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
 import { viewOf } from '../core/vectors.js';
 import { dtypeBits } from '../file/safetensors.js';
-import { locate } from './tensor_reader.js';
+import { TensorReader, drain } from './tensor_reader.js';
 
 /** Weights of a slice, unless one stream has more. */
 const SLICE = 1 << 20;
@@ -97,7 +97,8 @@ function sparseCursors(codec, { blob, head }) {
 
 /**
  * Model.rows().
- * @param {import('./tensor_reader.js').TensorReader} reader of the head; its dtype is the result's
+ * @param {TensorReader | import('./several.js').SeveralReader} reader of the head; its dtype is the
+ *   result's
  * @param {Map<string, KnownHead>} heads those already read; added to
  * @param {number} first @param {number} count
  * @returns {Promise<any>}
@@ -108,13 +109,21 @@ export async function readRows(reader, heads, first, count) {
   const columns = shape[shape.length - 1] ?? 1; // a coded tensor's rows may be longer
   checkRows(first, count, viewOf(shape).rows, name);
   try {
+    const bits = columns * dtypeBits(own);
+    if (bits % 8) {
+      throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
+        expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
+      });
+    }
+    if (!(reader instanceof TensorReader)) {
+      const rowBytes = columns * dtypeBits(dtype) / 8;
+      const all = allocate(viewOf(shape).rows * rowBytes, name);
+      reader.wanted.out = all;
+      await drain(reader.slices());
+      const { buffer } = all.slice(first * rowBytes, (first + count) * rowBytes);
+      return typedArray(dtype, buffer);
+    }
     if (mode === 'pass-through') {
-      const bits = columns * dtypeBits(own);
-      if (bits % 8) {
-        throw new HanselError('HANSEL_ERR_DTYPE', 'rows are not whole bytes', {
-          expected: 'a multiple of 8 bits', got: `${bits} bits of ${own}`,
-        });
-      }
       const bytes = await source.read(start + first * bits / 8,
         start + (first + count) * bits / 8, { signal });
       const { buffer } = convert(bytes, own, dtype).slice();

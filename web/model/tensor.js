@@ -18,7 +18,9 @@ import { elementCount } from '../file/safetensors.js';
  * @property {import('../file/source.js').Source} source
  * @property {number} start its first byte
  * @property {number} end one past the last
- * @property {number | null} crc CRC-32C of them; null in a file without a manifest
+ * @property {number | null} crc CRC-32C of them; null where there is none, or blobs have their own
+ * @property {{start: number, end: number}[]} [parts] in a file of version 4: where they really are
+ * @property {import('../file/records.js').TensorRecord} [record] what its directory says
  */
 
 /** @typedef {{done: number, total: number, tensor: string}} Progress of a tensor's reading */
@@ -33,9 +35,12 @@ export function describeTensor(name, stored, entry) {
   /** @type {any} */
   const said = entry?.mode !== undefined ? entry : { ...stored, mode: 'pass-through', step: 0, entropy_bits: null };
   const { dtype, shape, mode, step, entropy_bits: entropyBits } = said;
-  const bytes = stored.end - stored.start;
+  const bytes = entry?.bytes ?? stored.end - stored.start;
   const weights = elementCount(shape, name);
   return {
     dtype, shape, mode, step, weights, bytes, bits: weights ? bytes * 8 / weights : 0, entropyBits,
   };
 }
+
+/** Whether a tensor is planes, or classes of rows: there is no head of all. @param {Place} place */
+export const isSeveral = ({ record, parts }) => record?.kind === 4 || Number(parts?.length) > 1;

@@ -4,7 +4,7 @@
  */
 import { MIN_HEAD_BYTES } from '../core/codec.js';
 import { dtypeBytes } from '../core/dtypes.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { streamRanges } from '../core/ranges.js';
 import { trace } from '../core/trace.js';
@@ -36,6 +36,7 @@ const MIN_THREADED = 1 << 20;
  * @property {boolean} [isBrief] leaves out what needs no check: weights that are all equal, of
  *   which a small file can claim very many
  * @property {boolean} [isHead] only the head is read, so that no transfer has to be broken off
+ * @property {ByteReader} [bytes] at the tensor's start, and left open behind its end
  * @property {AbortSignal} [signal]
  * @property {(progress: import('./tensor.js').Progress) => void} [onProgress]
  */
@@ -45,15 +46,6 @@ const MIN_THREADED = 1 << 20;
  * @property {Uint8Array} coded the bytes that it is made of
  * @property {unknown[]} args of the method, which returns the slice's bytes, and coded's checksum
  */
-
-/** Names the tensor in whatever goes wrong with it. @param {unknown} error @param {string} name */
-export function locate(error, name) {
-  if (error instanceof HanselError && error.where === undefined) {
-    error.where = name;
-    error.message = `${name}: ${error.message}`;
-  }
-  return error;
-}
 
 /** @param {unknown} got @returns {never} */
 function reserved(got) {
@@ -93,7 +85,7 @@ export class TensorReader {
    * Reads nothing yet.
    * @param {{codec: Codec, pools: import('../workers/pool.js').Pool[]}} model pools: what decodes
    *   small tensors, and large ones
-   * @param {string} name @param {import('./tensor.js').Tensor} tensor
+   * @param {string} name @param {import('./tensor.js').Tensor} tensor without a shape, it may have any
    * @param {import('./tensor.js').Place} place @param {Reading} wanted
    */
   constructor({ codec, pools }, name, tensor, place, wanted) {
@@ -104,12 +96,12 @@ export class TensorReader {
     this.wanted = wanted;
     this.dtype = wanted.dtype ?? tensor.dtype;
     this.#pool = pools[tensor.weights < MIN_THREADED ? 0 : 1];
-    this.#bytes = new ByteReader(place.source.stream(place.start, place.end, wanted));
+    this.#bytes = wanted.bytes ?? new ByteReader(place.source.stream(place.start, place.end, wanted));
   }
 
   /** Ends the transfer. */
-  close() {
-    return this.#bytes.close();
+  async close() {
+    if (!this.wanted.bytes) await this.#bytes.close();
   }
 
   /**
@@ -138,7 +130,8 @@ export class TensorReader {
         head = longer;
         blob = codec.readHead(head);
       }
-      const said = sayHow(this.tensor, end - start);
+      const { shape = blob.shape } = this.tensor;
+      const said = sayHow({ ...this.tensor, shape }, end - start);
       const found = sayHow(blob, blob.blobBytes);
       if (said !== found) {
         throw new HanselError('HANSEL_ERR_MANIFEST', 'the coded tensor contradicts the manifest', {
