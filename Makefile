@@ -8,8 +8,8 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = partition crc32c head values frequencies search plan fold encode encoder \
-       encode_blob \
+CORE = partition crc32c head levels values frequencies window search plan fold encode encoder \
+       encode_blob write_head \
        hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec prefix
 SOURCES = $(CORE:%=src/%.c)
 HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decoder.h
@@ -19,9 +19,9 @@ HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decod
 # decodes to values too and multiplies.
 DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams crc32c \
                  crc32c_combine
-VALUE_EXPORTS = dequantize join matvec matvec_i8 widen
-ENCODE_EXPORTS = encoder_begin encoder_next scan quantize split histogram fold encode_bound \
-                 encode_streams write_head
+VALUE_EXPORTS = dequantize expand_raw join matvec matvec_i8 widen
+ENCODE_EXPORTS = encoder_begin encoder_next scan window_count quantize split pack_raw histogram \
+                 fold encode_bound encode_streams write_head
 # For GPUs: weights to what their memory holds. web/core/recoder.js calls it.
 RECODE_EXPORTS = prefix_fit prefix_table prefix_bound prefix_block pack_fit pack_block
 WASM_LINK = -Oz -s STANDALONE_WASM=1 --no-entry -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB \
@@ -38,6 +38,7 @@ WASM_OPT_fold = -O2
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize
 WASM_OPT_prefix = -O2
+WASM_OPT_window = -O2 -fno-vectorize -fno-unroll-loops
 WASM_OPT_values = -O2 -finline-hint-functions -fno-unroll-loops -mllvm -force-vector-interleave=1
 wasm_opt = $(or $(WASM_OPT_$(1)_$(2)),$(WASM_OPT_$(2)),$(WASM_OPT))
 
@@ -197,9 +198,10 @@ build/encode_cases: tests/core/encode_cases.c build/libhansel.a
 	$(CC) $(CFLAGS) $(WARNINGS) $(STRICT) -Isrc $^ -o $@
 
 # On purpose only: a change of these bytes is a change of the format (FORMAT.md section 10).
-vectors: build/vectors ## writes tests/vectors anew: a change of the format
-	rm -f $(VECTORS)/ok/* $(VECTORS)/bad/*
-	build/vectors $(VECTORS)
+vectors: build/vectors ## writes tests/vectors/version_4 anew: a change of the format
+	mkdir -p $(VECTORS)/version_4
+	rm -f $(VECTORS)/version_4/ok/* $(VECTORS)/version_4/bad/*
+	build/vectors $(VECTORS)/version_4
 
 # Without trace-cmp it runs three times as often, and covers more in the same time.
 build/fuzz: tests/core/fuzz.c tests/core/formula.h $(SOURCES) $(HEADERS)

@@ -14,16 +14,22 @@ static uint64_t bound_streams(uint64_t rows, uint64_t columns, uint32_t stream_l
     return blob.stream_count;
 }
 
-static uint64_t scratch_bytes(const hansel_blob *blob, uint32_t stream_length) {
-    return hansel_align(blob->weights) +
-           hansel_align(4 * bound_streams(blob->rows, blob->columns, stream_length));
+/* For symbols, and for either streams' lengths or the counts of a window. */
+static uint64_t scratch_bytes(const hansel_blob *blob, const hansel_options *options) {
+    uint64_t numbers = bound_streams(blob->rows, blob->columns, options->stream_length);
+    if (options->lossless && blob->raw_bytes && numbers <= HANSEL_WINDOW_COUNTS)
+        numbers = HANSEL_WINDOW_COUNTS + 1;
+    return hansel_align(blob->weights) + hansel_align(4 * numbers);
 }
+
+/* A head without its directory: 256 logarithms take up to 17 bits. */
+#define HEAD_ROOM 1024u
 
 /* Of the blob itself. */
 static uint64_t bound(const hansel_blob *blob, uint32_t stream_length) {
     uint64_t streams = bound_streams(blob->rows, blob->columns, stream_length);
-    uint64_t head = HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 + 4 * streams;
-    return hansel_align(head) + hansel_align(2 * (HANSEL_STATE_WORDS * streams + blob->weights)) +
+    return HEAD_ROOM + hansel_align(4 * streams) +
+           hansel_align(2 * (HANSEL_STATE_WORDS * streams + blob->weights)) +
            hansel_align(blob->weights * hansel_dtype_raw_bytes(blob->dtype));
 }
 
@@ -32,6 +38,7 @@ typedef struct job {
     hansel_encoder e;
     const uint8_t *src;
     uint8_t *symbols, *room; /* for a byte of each weight; room's are of no use later */
+    uint32_t *numbers;       /* lengths of streams, or counts of a window */
     size_t count;            /* of symbols */
     hansel_fault *fault;
 } job;
@@ -69,10 +76,15 @@ static hansel_status do_work(job *j) {
         hansel_histogram(e->counts, j->room, j->count);
         return HANSEL_OK;
     }
+    if (e->work == HANSEL_WORK_WINDOW) {
+        memset(j->numbers, 0, 4 * (HANSEL_WINDOW_COUNTS + 1));
+        hansel_window_count(j->numbers, blob->dtype, j->src, (size_t)blob->weights);
+        return HANSEL_OK;
+    }
     /* The raw plane's place is known at the end; until then it is split off for
      * nothing, into the room that the words will take. */
     status = blob->mode == HANSEL_LOSSLESS
-                 ? hansel_split(j->symbols, j->room, blob->dtype, j->src, (size_t)blob->weights)
+                 ? hansel_split(j->symbols, j->room, blob, j->src, (size_t)blob->weights)
                  : walk(j);
     if (e->work == HANSEL_WORK_MEASURE)
         hansel_histogram(e->counts, j->symbols, (size_t)blob->weights);
@@ -85,7 +97,7 @@ size_t hansel_encode_room(const hansel_tensor *tensor, const hansel_options *opt
     if (hansel_init(&blob, tensor->dtype, HANSEL_LOSSLESS, tensor->rank, tensor->shape, 0) !=
         HANSEL_OK)
         return 0;
-    room = bound(&blob, options->stream_length) + scratch_bytes(&blob, options->stream_length);
+    room = bound(&blob, options->stream_length) + scratch_bytes(&blob, options);
     return room <= SIZE_MAX ? (size_t)room : 0;
 }
 
@@ -95,7 +107,6 @@ hansel_status hansel_encode(void *dst, size_t dst_bytes, size_t *blob_bytes,
     job j;
     hansel_blob *blob = &j.e.blob;
     uint8_t *words;
-    uint32_t *lengths;
     size_t out_bytes, payload = 0, head_bound, room = hansel_encode_room(tensor, options);
     hansel_status status =
         hansel_encoder_begin(&j.e, tensor->dtype, tensor->rank, tensor->shape, options);
@@ -107,7 +118,7 @@ hansel_status hansel_encode(void *dst, size_t dst_bytes, size_t *blob_bytes,
     j.room = words = dst;
     j.symbols = j.room + out_bytes;
     j.fault = fault;
-    lengths = (uint32_t *)(void *)(j.symbols + hansel_align(blob->weights));
+    j.numbers = (uint32_t *)(void *)(j.symbols + hansel_align(blob->weights));
     while (j.e.work != HANSEL_WORK_DONE) {
         if (j.e.work == HANSEL_WORK_CODE) {
             /* Folded symbols come straight from FOLD. */
@@ -115,25 +126,25 @@ hansel_status hansel_encode(void *dst, size_t dst_bytes, size_t *blob_bytes,
                 memcpy(j.symbols, j.room, j.count);
             else
                 j.count = blob->stream_count ? (size_t)blob->weights : 0;
-            head_bound = (size_t)hansel_align(HANSEL_FIXED_BYTES + 8 * HANSEL_MAX_RANK + 384 +
-                                              4 * (uint64_t)blob->stream_count);
+            head_bound = HEAD_ROOM + (size_t)hansel_align(4 * (uint64_t)blob->stream_count);
             words = j.room + head_bound;
-            payload = hansel_encode_streams(words, out_bytes - head_bound, lengths, blob, 0,
+            payload = hansel_encode_streams(words, out_bytes - head_bound, j.numbers, blob, 0,
                                             blob->stream_count, j.symbols, j.count);
             if (!payload && blob->stream_count) return HANSEL_ERR_ARGUMENT;
         } else {
             status = do_work(&j);
         }
-        if (status == HANSEL_OK) status = hansel_encoder_next(&j.e, lengths);
+        if (status == HANSEL_OK) status = hansel_encoder_next(&j.e, j.numbers);
         if (status != HANSEL_OK) return status;
     }
     memmove(j.room + blob->head_bytes, words, payload);
     words = j.room + blob->head_bytes;
-    memset(words + payload, 0, (size_t)(blob->blob_bytes - blob->head_bytes - payload));
-    if (blob->raw_bytes)
-        hansel_split(j.symbols, words + blob->raw_start, blob->dtype, tensor->data,
-                     (size_t)blob->weights);
+    if (blob->raw_bytes) {
+        uint8_t *raw = words + blob->raw_start;
+        hansel_split(j.symbols, raw, blob, tensor->data, (size_t)blob->weights);
+        hansel_pack_raw(raw, blob, raw, (size_t)blob->weights);
+    }
     blob->payload_crc = hansel_crc32c(0, words, (size_t)(blob->blob_bytes - blob->head_bytes));
     *blob_bytes = (size_t)blob->blob_bytes;
-    return hansel_write_head(dst, out_bytes, blob, lengths);
+    return hansel_write_head(dst, out_bytes, blob, j.numbers);
 }

@@ -72,7 +72,7 @@ HANSEL_SMALL hansel_status hansel_encoder_begin(hansel_encoder *e, uint32_t dtyp
     if (!are_possible(options)) return HANSEL_ERR_ARGUMENT;
     if (options->lossless) {
         e->options.target = 0;
-        e->work = HANSEL_WORK_MEASURE;
+        e->work = hansel_dtype_raw_bytes(dtype) ? HANSEL_WORK_WINDOW : HANSEL_WORK_MEASURE;
     } else if (!has_aim) {
         return HANSEL_ERR_ARGUMENT;
     }
@@ -160,10 +160,14 @@ static hansel_status coded(hansel_encoder *e, const uint32_t *lengths) {
     return ask_measure(e, (float)wider);
 }
 
-HANSEL_SMALL hansel_status hansel_encoder_next(hansel_encoder *e, const uint32_t *lengths) {
+HANSEL_SMALL hansel_status hansel_encoder_next(hansel_encoder *e, const uint32_t *numbers) {
     if (e->work == HANSEL_WORK_MEASURE) return measured(e);
     if (e->work == HANSEL_WORK_FOLD) return folded(e);
-    if (e->work == HANSEL_WORK_CODE) return coded(e, lengths);
+    if (e->work == HANSEL_WORK_CODE) return coded(e, numbers);
+    if (e->work == HANSEL_WORK_WINDOW) {
+        hansel_window_choose(&e->blob, numbers);
+        return ask(e, HANSEL_WORK_MEASURE);
+    }
     return e->options.target && e->blob.weights ? begin_search(e, e->options.goal)
                                                 : ask_measure(e, e->blob.step);
 }

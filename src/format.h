@@ -9,9 +9,10 @@
 #define HANSEL_FORMAT_H
 
 #define HANSEL_MAGIC 0x4C534E48u /* "HNSL", little-endian */
-#define HANSEL_FORMAT_VERSION 1u
+#define HANSEL_FORMAT_VERSION_1 1u
 #define HANSEL_FORMAT_VERSION_FOLDED 2u /* several weights to a symbol */
 #define HANSEL_FORMAT_VERSION_MERGED 3u /* several dimensions to a row */
+#define HANSEL_FORMAT_VERSION 4u        /* what is written: numbers of as many bytes as they need */
 
 /* rANS (FORMAT.md section 4). */
 #define HANSEL_LANES 4u         /* (mirrored) states per stream: one quad */
@@ -38,7 +39,20 @@
 #define HANSEL_BIAS_SHIFT 20u
 #define HANSEL_FIELD_MASK 4095u
 
-/* Fixed part of the head (FORMAT.md section 2); the shape follows. */
+/* The head of version 4 (FORMAT.md section 11). */
+#define HANSEL_MIN_HEAD_BYTES 16u       /* before its fields; tells head_bytes in every version */
+#define HANSEL_MAX_HEAD_BYTES 0xFFFFFFu /* of version 4 */
+#define HANSEL_OFFSET_4_HEAD_BYTES 5u
+#define HANSEL_OFFSET_4_HEAD_CRC 8u
+#define HANSEL_OFFSET_4_PAYLOAD_CRC 12u
+#define HANSEL_MAX_MANTISSA_BITS 7u
+#define HANSEL_WINDOW_COUNTS 32768u /* of fields with so many; see hansel_window_count() */
+#define HANSEL_MIN_LOG_BITS 1u
+#define HANSEL_MAX_LOG_BITS 4u
+#define HANSEL_MAX_RICE_BITS 7u
+#define HANSEL_MAX_OCTAVES 15u /* between the weights of levels */
+
+/* Fixed part of the head of versions 1 to 3 (FORMAT.md section 2); the shape follows. */
 #define HANSEL_OFFSET_MAGIC 0u
 #define HANSEL_OFFSET_VERSION 4u
 #define HANSEL_OFFSET_DTYPE 5u
@@ -66,7 +80,7 @@
 #define HANSEL_OFFSET_SHAPE 56u
 #define HANSEL_FIXED_BYTES 56u
 
-#define HANSEL_ALIGNMENT 16u /* head, stream words, raw plane: each padded to this */
+#define HANSEL_ALIGNMENT 16u /* versions 1 to 3: head, words, raw plane: each padded to this */
 #define HANSEL_MAX_WEIGHTS ((uint64_t)1 << 48)
 #define HANSEL_MAX_COLUMNS ((uint64_t)1 << 34)
 #define HANSEL_MAX_STREAMS ((uint64_t)1 << 31)

@@ -1,5 +1,5 @@
 /*
- * frequencies.c - histogram to frequencies. FORMAT.md section 3.2.
+ * frequencies.c - histogram to frequencies. FORMAT.md section 12.
  *
  * They decide bytes of the file, and so does the search for a step: no libm, whose last bits
  * differ between platforms, but series of exactly rounded operations.
@@ -36,107 +36,106 @@ double hansel_entropy(const uint64_t counts[256]) {
     return total > 0 ? bits / total : 0;
 }
 
-/* One candidate for the next slot: giving it saves `gain` bits. */
-typedef struct candidate {
-    double gain;
-    uint32_t index;
-} candidate;
-
-static int better(candidate a, candidate b) {
-    return a.gain > b.gain || (a.gain == b.gain && a.index < b.index);
-}
-
-static void sift_down(candidate *heap, uint32_t size, uint32_t at) {
-    candidate moved = heap[at];
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-        if (child >= size) break;
-        if (child + 1 < size && better(heap[child + 1], heap[child])) child++;
-        if (!better(heap[child], moved)) break;
-        heap[at] = heap[child];
-        at = child;
-    }
-    heap[at] = moved;
-}
-
-/*
- * normalize() - the frequencies, at least 1 where counts is not 0 and summing to
- * 1 << slot_bits, that minimize sum(counts[i] * -log2(freq[i])).
- *
- * Start from 1 each; give each further slot to the symbol that gains most by
- * it, counts[i] * log2((f + 1) / f). Gains fall as f grows (the cost is convex
- * and separable), so no exchange of slots can improve the outcome: greedy is
- * optimal. Ties go to the lower index.
- */
-static void normalize(uint16_t *freq, const uint64_t *counts, uint32_t size, uint32_t slot_bits,
-                      const double *gain) {
-    candidate heap[256];
-    uint32_t i, used = 0, left = 1u << slot_bits;
-    for (i = 0; i < size; i++) {
-        freq[i] = counts[i] != 0;
-        if (!counts[i]) continue;
-        heap[used].index = i;
-        heap[used++].gain = (double)counts[i] * gain[1];
-        left--;
-    }
-    for (i = used / 2; i-- > 0;) sift_down(heap, used, i);
-    for (; left; left--) {
-        uint32_t index = heap[0].index;
-        freq[index]++;
-        heap[0].gain = (double)counts[index] * gain[freq[index]];
-        sift_down(heap, used, 0);
-    }
-}
-
 /* Smallest range that holds all used bytes: signed for grid and I8, else unsigned. */
-static void find_alphabet(hansel_blob *blob, const uint64_t counts[256]) {
+static void find_levels(hansel_blob *blob, const uint64_t counts[256]) {
     uint32_t flip = blob->mode == HANSEL_GRID || blob->dtype == HANSEL_I8 ? 128 : 0;
-    uint32_t i, low = 256, high = 0, used = 0;
-    if (blob->weights_per_symbol > 1) { /* from 0 on; origin is the weights' */
-        for (i = 0; i < 256; i++) {
-            used += counts[i] != 0;
-            if (counts[i]) high = i;
-        }
-        blob->alphabet_size = used > 1 ? high + 1 : 0;
-        return;
-    }
+    uint32_t i, low = 256, high = 0;
     for (i = 0; i < 256; i++) {
         if (!counts[i ^ flip]) continue;
         if (low > i) low = i;
         high = i;
     }
     blob->origin = low < 256 ? low ^ flip : 0;
-    blob->alphabet_size = low < 256 ? high - low + 1 : 0;
+    blob->level_count = low < 256 ? high - low + 1 : 0;
 }
 
+/* How often each level comes. */
+static void count_levels(uint64_t levels[256], const hansel_blob *blob,
+                         const uint64_t counts[256]) {
+    uint32_t fold = blob->weights_per_symbol, bits = HANSEL_SYMBOL_BITS / fold, i, k;
+    memset(levels, 0, 256 * sizeof *levels);
+    for (i = 0; i < 256; i++)
+        for (k = 0; k < fold; k++)
+            levels[fold > 1 ? i >> bits * k & ((1u << bits) - 1) : (i - blob->origin) & 255] +=
+                counts[i];
+}
+
+/* Logarithms of what levels come to, in units of 2^-log_bits, from 1 on for what is as rare as half
+ * a slot, or as the rarest. */
+static void take_logs(uint8_t logs[256], const uint64_t levels[256], const hansel_blob *blob) {
+    double total = 0, least = 0, base;
+    uint32_t i, unit = 1u << blob->log_bits, most = HANSEL_MAX_OCTAVES * unit + 1;
+    for (i = 0; i < blob->level_count; i++) {
+        total += (double)levels[i];
+        if (levels[i] && (least == 0 || (double)levels[i] < least)) least = (double)levels[i];
+    }
+    base = total / (double)(2u << blob->slot_bits);
+    base = hansel_log2(base > least ? base : least);
+    memset(logs, 0, 256);
+    for (i = 0; i < blob->level_count; i++) {
+        double octaves = levels[i] ? hansel_log2((double)levels[i]) - base : -1;
+        uint32_t log = octaves > 0 ? (uint32_t)(octaves * unit + 1.5) : 1;
+        logs[i] = (uint8_t)(levels[i] ? log < most ? log : most : 0);
+    }
+}
+
+/* Chooses rice_bits. Returns the bits of all logarithms. */
+static uint32_t choose_rice(hansel_blob *blob) {
+    uint32_t rice, best = 0xFFFFFFFFu;
+    for (rice = 0; rice <= HANSEL_MAX_RICE_BITS; rice++) {
+        uint32_t bits = 0, i, before = 0;
+        for (i = 0; i < blob->level_count; before = blob->logs[i++])
+            bits += (hansel_zigzag(blob->logs[i], before) >> rice) + 1 + rice;
+        if (bits >= best) continue;
+        best = bits;
+        blob->rice_bits = rice;
+    }
+    return best;
+}
+
+/* Slots are halved where that costs less than so. */
+#define SMALLER_TABLE (1.0 + 1.0 / 4096)
+
 double hansel_fit(hansel_blob *blob, const uint64_t counts[256], uint32_t slot_bits) {
-    double gain[HANSEL_MAX_SLOTS + 1], best = -1;
-    uint64_t alphabet[256];
-    uint32_t i, p, low = slot_bits, high = slot_bits;
+    double best = -1;
+    uint64_t levels[256];
+    uint32_t i, p, log_bits, low = slot_bits, high = slot_bits;
+    hansel_blob found, chosen;
     if (!slot_bits) {
         low = HANSEL_MIN_SLOT_BITS;
         high = HANSEL_MAX_SLOT_BITS;
     } else if (slot_bits < HANSEL_MIN_SLOT_BITS || slot_bits > HANSEL_MAX_SLOT_BITS) {
         return -1;
     }
-    find_alphabet(blob, counts);
+    if (blob->weights_per_symbol == 1) find_levels(blob, counts);
     blob->slot_bits = low;
+    blob->alphabet_size = blob->level_count;
     memset(blob->freq, 0, sizeof blob->freq);
-    if (blob->alphabet_size < 2) return blob->weights_per_symbol > 1 ? -1 : 0;
-    for (i = 0; i < blob->alphabet_size; i++)
-        alphabet[i] = counts[(hansel_symbol_origin(blob) + i) & 255];
-    for (i = 1; i <= HANSEL_MAX_SLOTS; i++) gain[i] = hansel_log2((i + 1.0) / i);
+    if (blob->level_count < 2) return blob->weights_per_symbol > 1 ? -1 : 0;
+    count_levels(levels, blob, counts);
     for (p = high; p >= low; p--) {
-        uint16_t freq[256];
-        double bits = (double)(p * blob->alphabet_size);
-        if (1u << p < blob->alphabet_size) continue;
-        normalize(freq, alphabet, blob->alphabet_size, p, gain);
-        for (i = 0; i < blob->alphabet_size; i++)
-            if (alphabet[i]) bits += (double)alphabet[i] * (p - hansel_log2(freq[i]));
-        if (best >= 0 && bits >= best) continue;
-        best = bits;
-        blob->slot_bits = p;
-        memcpy(blob->freq, freq, sizeof freq);
+        hansel_blob best_of_p = *blob;
+        double least = -1;
+        for (log_bits = HANSEL_MIN_LOG_BITS; log_bits <= HANSEL_MAX_LOG_BITS; log_bits++) {
+            double bits;
+            found = *blob;
+            found.slot_bits = p;
+            found.log_bits = log_bits;
+            take_logs(found.logs, levels, &found);
+            if (!hansel_levels_to_frequencies(&found)) continue;
+            bits = choose_rice(&found);
+            for (i = 0; i < found.alphabet_size; i++) {
+                uint64_t count = counts[(hansel_symbol_origin(blob) + i) & 255];
+                if (count) bits += (double)count * (p - hansel_log2(found.freq[i]));
+            }
+            if (least >= 0 && bits >= least) continue;
+            least = bits;
+            best_of_p = found;
+        }
+        if (least < 0 || (best >= 0 && least > best * SMALLER_TABLE)) continue;
+        chosen = best_of_p;
+        if (best < 0 || least < best) best = least;
     }
+    if (best >= 0) *blob = chosen;
     return best;
 }

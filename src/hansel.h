@@ -106,10 +106,10 @@ typedef struct hansel_blob {
     uint64_t blob_bytes;             /* the whole blob */
     uint64_t word_count;             /* 16-bit words of all streams */
     float step;                      /* grid step, 0 when lossless */
-    uint32_t head_bytes;             /* the payload starts here; a multiple of 16 */
+    uint32_t head_bytes;             /* the payload starts here; an even number */
     uint32_t payload_crc;            /* CRC-32C of everything after the head */
     uint32_t dtype, mode, rank;
-    uint32_t raw_bytes;                /* per weight, in the raw plane: 0, 1 or 3 */
+    uint32_t raw_bytes;                /* that hold a weight's raw bits: 0, 1 or 3 */
     uint32_t slot_bits;                /* the frequencies sum to 1 << slot_bits */
     uint32_t origin;                   /* byte of alphabet index 0 */
     uint32_t alphabet_size;            /* 0 (no weights), 1 (all equal, no streams) .. 256 */
@@ -122,6 +122,14 @@ typedef struct hansel_blob {
     uint16_t freq[256];          /* by alphabet index */
     uint32_t row_dims;           /* the last dimensions, that a row is made of */
     uint64_t raw_start;          /* the raw plane, in bytes from the payload's start */
+    uint32_t version;            /* of the head: 1 to 4 */
+    uint32_t raw_bits;           /* of a weight in the raw plane */
+    uint32_t mantissa_bits;      /* lossless floats: in a symbol, FORMAT.md section 5 */
+    uint32_t window_base, sign;  /* ... what symbols count from; 0 raw, 1 all +, 2 all - */
+    uint32_t level_count;        /* of a weight; alphabet_size, unless they are folded */
+    uint32_t log_bits;           /* levels' logarithms count 2^-log_bits, FORMAT.md section 12 */
+    uint32_t rice_bits;          /* of their differences */
+    uint8_t logs[256];           /* by level; 0: it never comes */
 } hansel_blob;
 
 /* ---- decoding ---------------------------------------------------------- */
@@ -133,10 +141,10 @@ typedef struct hansel_blob {
  *   fault           receives position, expected and found on error; may be NULL
  *
  * Returns HANSEL_OK; HANSEL_ERR_TRUNCATED with fault->expected the bytes that
- * are needed (first 56, then head_bytes: a reader that does not know the size
- * asks twice); MAGIC, VERSION, RESERVED, HEADER, TABLE or
+ * are needed (first 16, then head_bytes, of versions 1 to 3 first 56: a reader that does not
+ * know the size asks again); MAGIC, VERSION, RESERVED, HEADER, TABLE or
  * DIRECTORY with fault->position the field's offset; CHECKSUM. On error *blob
- * is unspecified. The payload is not looked at. FORMAT.md sections 2 and 3.
+ * is unspecified. The payload is not looked at. FORMAT.md sections 2, 3 and 11.
  */
 hansel_status hansel_read_head(hansel_blob *blob, const void *src, size_t src_bytes,
                                hansel_fault *fault);
@@ -192,7 +200,8 @@ typedef struct hansel_options {
     uint32_t lossless;           /* boolean, goes before step and target; I8, U8 and F8 know no
                                   * other way */
     uint32_t clamp;              /* boolean: weights beyond the grid become its ends */
-    uint32_t stream_length;      /* symbols; 0 chooses, 1024 to 4096 by size */
+    uint32_t stream_length;      /* symbols; 0 chooses: 1024 to 4096 by size; 16384 without loss
+                                  * and for small tensors */
     uint32_t slot_bits;          /* 8..12; 0 chooses */
     uint32_t weights_per_symbol; /* 1, 2 or 4, or fewer if there are too many levels; 0 chooses */
 } hansel_options;

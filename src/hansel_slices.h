@@ -3,8 +3,9 @@
  * tensor at once, and streams can be decoded in any order, by any thread. hansel.h's rules hold.
  *
  *   decode    hansel_read_head  hansel_build_table  hansel_read_cursors  hansel_decode_streams
- *             hansel_dequantize | hansel_join
- *   encode    hansel_init  hansel_scan  hansel_quantize | hansel_split  hansel_histogram
+ *             hansel_dequantize | hansel_expand_raw  hansel_join
+ *   encode    hansel_init  hansel_scan  hansel_quantize | hansel_window_*  hansel_split
+ *             hansel_pack_raw  hansel_histogram
  *             hansel_fit  hansel_plan  hansel_fold  hansel_encode_streams  hansel_finish
  *             hansel_write_head; hansel_search_* finds the step for a rate or an error;
  *             hansel_encoder_begin and _next say which of these comes next, and decide
@@ -74,10 +75,16 @@ hansel_status hansel_decode_streams(uint8_t *dst, size_t dst_bytes, const hansel
 hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbols, size_t count,
                                 float step);
 
-/* Lossless planes back to count elements of dtype; raw holds count * raw_bytes bytes
- * and may be NULL where raw_bytes is 0. dst as for hansel_dequantize(). FORMAT.md section 5. */
-hansel_status hansel_join(void *dst, uint32_t dtype, const uint8_t *symbols, const uint8_t *raw,
-                          size_t count);
+/* Lossless: symbols and raw bits back to count elements of blob's dtype; raw holds count *
+ * raw_bytes bytes (hansel_expand_raw) and may be NULL where raw_bytes is 0. dst as for
+ * hansel_dequantize(). FORMAT.md section 5. */
+hansel_status hansel_join(void *dst, const hansel_blob *blob, const uint8_t *symbols,
+                          const uint8_t *raw, size_t count);
+
+/* count weights' bits of the raw plane, packed, from bit first_bit (0 to 7) of raw on, as
+ * count * raw_bytes bytes. Reads only bytes that hold such bits. */
+void hansel_expand_raw(uint8_t *dst, const hansel_blob *blob, const uint8_t *raw,
+                       uint32_t first_bit, size_t count);
 
 /* Elements of dtype F32, F16 or BF16 as binary32, exact. */
 hansel_status hansel_widen(float *dst, uint32_t dtype, const void *src, size_t count);
@@ -209,10 +216,21 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
 /* Smallest step that holds low..high in 256 levels; 1 when all is 0. */
 float hansel_smallest_step(float low, float high);
 
-/* Lossless: weights to a coded plane (dst, count bytes) and a raw plane
- * (count * hansel_dtype_raw_bytes; NULL where that is 0). FORMAT.md section 5. */
-hansel_status hansel_split(uint8_t *dst, uint8_t *raw, uint32_t dtype, const void *src,
+/* Lossless: weights to a coded plane (dst, count bytes) and their raw bits (count * raw_bytes
+ * bytes; NULL where that is 0), as the blob's window has them. FORMAT.md section 5. */
+hansel_status hansel_split(uint8_t *dst, uint8_t *raw, const hansel_blob *blob, const void *src,
                            size_t count);
+
+/* The raw plane of count weights, a multiple of 8 unless they are the last: raw_bits of each. raw
+ * is as hansel_split() gives it, and may be dst. Returns the bytes written. */
+size_t hansel_pack_raw(uint8_t *dst, const hansel_blob *blob, const uint8_t *raw, size_t count);
+
+/* Adds weights of dtype F32, F16 or BF16 to HANSEL_WINDOW_COUNTS counts of their exponents with the
+ * highest 7 bits of their mantissas; the one behind these counts negative ones. */
+void hansel_window_count(uint32_t *counts, uint32_t dtype, const void *src, size_t count);
+
+/* The mantissa_bits, window_base and sign that cost least, from all weights' counts. */
+void hansel_window_choose(hansel_blob *blob, const uint32_t *counts);
 
 /* Adds the bytes of src to counts. */
 void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes);
@@ -222,11 +240,12 @@ void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes
  *
  *   counts     histogram of the coded bytes; any, all zero too
  *   slot_bits  8..12, or 0 to choose the one with the fewest bits, table included
- *   blob       dtype, mode and weights_per_symbol are read; slot_bits, alphabet_size, freq
- *              and (one weight to a symbol) origin are written
+ *   blob       dtype, mode and weights_per_symbol are read (and, where that is more than 1, what
+ *              fitting one weight to a symbol wrote); slot_bits, alphabet_size, freq, log_bits,
+ * logs, rice_bits and (one weight to a symbol) origin and level_count are written
  *
- * Frequencies minimize sum(counts * log2(2^slot_bits / freq)) exactly (greedy on
- * marginal gains, optimal since the cost is separable and convex). Returns
+ * Frequencies are what levels' logarithms give (FORMAT.md section 12), in the units that cost
+ * least; slots are as few as cost next to nothing. Returns
  * the cost of all weights and of the table in bits, or a negative number for a bad slot_bits
  * and for folded symbols that are all equal or more than the slots.
  */
@@ -264,8 +283,8 @@ size_t hansel_fold(uint8_t *dst, const hansel_blob *blob, uint32_t first, uint32
                    const uint8_t *src, size_t src_bytes);
 
 /*
- * hansel_plan() - cut the tensor into streams of about stream_length symbols (0: 1024
- * to 4096, for 2048 streams if there can be) and choose the tail, after hansel_fit. bits
+ * hansel_plan() - cut the tensor into streams of about stream_length symbols (0 chooses) and
+ * choose the tail, after hansel_fit. bits
  * is hansel_fit's result. Returns the expected bits of the whole blob. FORMAT.md sections 3.1
  * and 4.4.
  */
@@ -289,7 +308,8 @@ size_t hansel_encode_streams(void *dst, size_t dst_bytes, uint32_t *lengths,
                              const uint8_t *src, size_t src_bytes);
 
 /* Directory coding and all sizes, from the lengths of all streams. Call before
- * hansel_write_head; sets length_*, word_count, raw_start, head_bytes, blob_bytes. */
+ * hansel_write_head; sets length_*, word_count, raw_start, head_bytes, blob_bytes.
+ * FORMAT.md section 11. */
 hansel_status hansel_finish(hansel_blob *blob, const uint32_t *lengths);
 
 /* Writes the head (blob->head_bytes bytes). payload_crc must be set. */
@@ -331,7 +351,7 @@ void hansel_search_next(hansel_search *search, double value);
  *     status = hansel_encoder_begin(&e, dtype, rank, shape, &options);
  *     while (status == HANSEL_OK && e.work != HANSEL_WORK_DONE) {
  *         ... do e.work, for all slices or all streams ...
- *         status = hansel_encoder_next(&e, lengths);
+ *         status = hansel_encoder_next(&e, numbers);
  *     }
  *
  * encode_blob.c does so for a tensor in memory, web/encode/tensor_encoder.js slice by slice. The
@@ -346,8 +366,9 @@ typedef enum hansel_work {
                               * them; hansel_histogram() of the bytes into counts */
     HANSEL_WORK_FOLD = 3,    /* hansel_fold() the bytes of all streams of blob; hansel_histogram()
                               * of the symbols into counts */
-    HANSEL_WORK_CODE = 4     /* hansel_encode_streams() all symbols of blob, which hansel_fold()
+    HANSEL_WORK_CODE = 4,    /* hansel_encode_streams() all symbols of blob, which hansel_fold()
                               * gives; what was coded before is void */
+    HANSEL_WORK_WINDOW = 5   /* hansel_window_count() all weights */
 } hansel_work;
 
 typedef struct hansel_encoder {
@@ -377,13 +398,13 @@ hansel_status hansel_encoder_begin(hansel_encoder *e, uint32_t dtype, uint32_t r
 /*
  * hansel_encoder_next() - takes what was asked for, and asks for more.
  *
- *   lengths  after CODE the word counts of all streams, as hansel_encode_streams() writes them;
- *            else not looked at
+ *   numbers  after CODE the word counts of all streams, as hansel_encode_streams() writes them;
+ * after WINDOW the counts of hansel_window_count(); else not looked at
  *
  * Returns HANSEL_OK, HANSEL_ERR_RANGE where no step reaches the goal, or HANSEL_ERR_ARGUMENT for
  * impossible lengths; after an error *e is of no more use.
  */
-hansel_status hansel_encoder_next(hansel_encoder *e, const uint32_t *lengths);
+hansel_status hansel_encoder_next(hansel_encoder *e, const uint32_t *numbers);
 
 /* ---- products ------------------------------------------------------------- */
 

@@ -145,6 +145,39 @@ static inline uint32_t hansel_unfold(const hansel_fields *fields, uint32_t symbo
 uint64_t hansel_piece_start(const hansel_blob *blob, uint32_t piece);
 hansel_extent hansel_stream_extent(const hansel_blob *blob, uint32_t stream);
 
+/* The difference of two neighbouring logarithms as a number: 0, -1, 1, -2, ... FORMAT.md 12. */
+static inline uint32_t hansel_zigzag(uint32_t log, uint32_t before) {
+    return log >= before ? 2 * (log - before) : 2 * (before - log) - 1;
+}
+
+/* Bits that hold a number. */
+static inline uint32_t hansel_bits_of(uint32_t number) {
+    uint32_t bits = 0;
+    for (; number; number >>= 1) bits++;
+    return bits;
+}
+
+/* Of a float dtype. */
+static inline uint32_t hansel_mantissa_bits(uint32_t dtype) {
+    return dtype == HANSEL_F32 ? 23 : dtype == HANSEL_F16 ? 10 : 7;
+}
+
+/* raw_bits of lossless floats, from mantissa_bits and sign. FORMAT.md section 5. */
+static inline void hansel_count_raw_bits(hansel_blob *blob) {
+    blob->raw_bits = hansel_mantissa_bits(blob->dtype) - blob->mantissa_bits + (blob->sign == 0);
+}
+
+/* raw_start and blob_bytes of version 4, from word_count and head_bytes. */
+static inline void hansel_place_raw_plane(hansel_blob *blob) {
+    blob->raw_start = 2 * blob->word_count;
+    blob->blob_bytes =
+        blob->head_bytes + blob->raw_start + (blob->weights * blob->raw_bits + 7) / 8;
+}
+
+/* freq and alphabet_size from level_count, logs, log_bits, slot_bits and weights_per_symbol; 0
+ * where there are no such frequencies. levels.c. */
+int hansel_levels_to_frequencies(hansel_blob *blob);
+
 /* Rows, columns, weights from rank and shape; 0 if the format cannot hold them. */
 int hansel_matrix_view(hansel_blob *blob);
 /* log2 of a positive, normal number, the same bits on every platform. frequencies.c. */

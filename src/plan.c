@@ -34,7 +34,12 @@ HANSEL_SMALL hansel_status hansel_init(hansel_blob *blob, uint32_t dtype, uint32
     blob->rank = rank;
     blob->weights_per_symbol = blob->row_dims = 1;
     blob->step = is_grid ? step : 0;
+    blob->version = HANSEL_FORMAT_VERSION;
     blob->raw_bytes = is_grid ? 0 : hansel_dtype_raw_bytes(dtype);
+    if (blob->raw_bytes) {
+        blob->mantissa_bits = dtype == HANSEL_F16 ? 3 : 0;
+        hansel_count_raw_bits(blob);
+    }
     for (i = 0; i < rank; i++) blob->shape[i] = shape[i];
     if (!hansel_matrix_view(blob)) return HANSEL_ERR_ARGUMENT;
     merge_dims(blob);
@@ -47,11 +52,12 @@ static uint64_t nearest_ratio(uint64_t a, uint64_t b) { return (a + b / 2) / b; 
  * Longer streams are smaller, shorter ones are more: a GPU wants thousands at a time.
  * 4096 symbols cost +0.4 % at 4 bits, 1024 cost +1.4 % (docs/BENCHMARKS.md has the
  * curve), so a matrix is cut into 2048 streams as long as they stay between the two.
- * Lossless floats are for storage: there size comes first.
+ * What is coded without loss is for storage: there size comes first. So it does where there is too
+ * little to keep a GPU busy.
  */
 static uint32_t default_stream_length(const hansel_blob *blob) {
     uint64_t length = blob->weights / blob->weights_per_symbol / 2048;
-    if (blob->mode == HANSEL_LOSSLESS && blob->raw_bytes) return 4096;
+    if (blob->mode == HANSEL_LOSSLESS || blob->weights <= 65536) return 16384;
     return length < 1024 ? 1024 : length > 4096 ? 4096 : (uint32_t)length;
 }
 
@@ -77,8 +83,7 @@ static void partition(hansel_blob *blob, uint32_t stream_length) {
  */
 static double choose_tail(hansel_blob *blob, double bits_per_symbol) {
     double best = HANSEL_WORD_BITS;
-    uint32_t k, bits = 0;
-    while (1u << bits < blob->alphabet_size) bits++;
+    uint32_t k, bits = hansel_bits_of(blob->alphabet_size - 1);
     blob->tail_bits = bits;
     blob->tail_steps = 0;
     for (k = 1; k * bits <= HANSEL_MAX_TAIL_BITS; k++) {
@@ -92,8 +97,8 @@ static double choose_tail(hansel_blob *blob, double bits_per_symbol) {
 }
 
 HANSEL_SMALL double hansel_plan(hansel_blob *blob, double bits, uint32_t stream_length) {
-    double head = 8.0 * (HANSEL_FIXED_BYTES + 8 * blob->rank + HANSEL_ALIGNMENT);
-    double raw = 8.0 * (double)(blob->weights * blob->raw_bytes);
+    double head = 8.0 * (HANSEL_MIN_HEAD_BYTES + 12 + 2 * blob->rank);
+    double raw = (double)(blob->weights * blob->raw_bits);
     double waste, idle, per_symbol, row_symbols;
     partition(blob, stream_length);
     hansel_count_streams(blob);

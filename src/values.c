@@ -12,6 +12,13 @@
 #define BLOCK 1024 /* weights converted to binary32 at a time */
 #define SUMS 4     /* interleaved partial sums: breaks the chain of additions */
 
+/* Three bytes are no vector's element: SIMD would be larger, not faster. */
+#if defined(__clang__)
+#define SCALAR_LOOP _Pragma("clang loop vectorize(disable)")
+#else
+#define SCALAR_LOOP
+#endif
+
 static inline float float_from_bits(uint32_t bits) {
     float value;
     memcpy(&value, &bits, 4);
@@ -255,29 +262,31 @@ hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbol
     return HANSEL_OK;
 }
 
-/* The sign goes to the lowest bit (rotate left by one), so that the top byte is
- * exponent bits (F16: and the first fraction bits); it is coded, the rest is raw. */
-hansel_status hansel_split(uint8_t *dst, uint8_t *raw, uint32_t dtype, const void *src,
+/* ---- lossless floats: FORMAT.md section 5 ---------------------------------- */
+
+hansel_status hansel_split(uint8_t *dst, uint8_t *raw, const hansel_blob *blob, const void *src,
                            size_t count) {
     const uint8_t *bytes = src;
-    uint32_t size = hansel_dtype_bytes(dtype);
+    uint32_t size = hansel_dtype_bytes(blob->dtype), base = blob->window_base;
+    uint32_t has_sign = blob->sign == 0, low_bits = blob->raw_bits - has_sign;
+    uint32_t low_mask = (1u << low_bits) - 1;
     size_t i;
-    if (!count) return size ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
     if (size == 1) {
         memcpy(dst, src, count);
     } else if (size == 2) {
         for (i = 0; i < count; i++) {
-            uint32_t w = hansel_load16(bytes + 2 * i);
-            dst[i] = (uint8_t)(w >> 7);
-            raw[i] = (uint8_t)(w << 1 | w >> 15);
+            uint32_t w = hansel_load16(bytes + 2 * i), field = (w & 0x7FFFu) >> low_bits;
+            dst[i] = (uint8_t)(field ? field - base : 0);
+            raw[i] = (uint8_t)((w & low_mask) << has_sign | (w >> 15 & has_sign));
         }
     } else if (size == 4) {
+        SCALAR_LOOP
         for (i = 0; i < count; i++) {
-            uint32_t w = hansel_load32(bytes + 4 * i);
-            w = w << 1 | w >> 31;
-            dst[i] = (uint8_t)(w >> 24);
-            hansel_store16(raw + 3 * i, w);
-            raw[3 * i + 2] = (uint8_t)(w >> 16);
+            uint32_t w = hansel_load32(bytes + 4 * i), field = (w & 0x7FFFFFFFu) >> low_bits;
+            uint32_t rest = (w & low_mask) << has_sign | (w >> 31 & has_sign);
+            dst[i] = (uint8_t)(field ? field - base : 0);
+            hansel_store16(raw + 3 * i, rest);
+            raw[3 * i + 2] = (uint8_t)(rest >> 16);
         }
     } else {
         return HANSEL_ERR_ARGUMENT;
@@ -285,24 +294,28 @@ hansel_status hansel_split(uint8_t *dst, uint8_t *raw, uint32_t dtype, const voi
     return HANSEL_OK;
 }
 
-hansel_status hansel_join(void *dst, uint32_t dtype, const uint8_t *symbols, const uint8_t *raw,
-                          size_t count) {
+hansel_status hansel_join(void *dst, const hansel_blob *blob, const uint8_t *symbols,
+                          const uint8_t *raw, size_t count) {
     uint8_t *bytes = dst;
-    uint32_t size = hansel_dtype_bytes(dtype);
+    uint32_t size = hansel_dtype_bytes(blob->dtype), base = blob->window_base;
+    uint32_t raw_bits = blob->raw_bits, has_sign = blob->sign == 0;
+    uint32_t high = blob->sign == 2 ? 1u << (8 * size - 1) : 0;
     size_t i;
-    if (!count) return size ? HANSEL_OK : HANSEL_ERR_ARGUMENT;
     if (size == 1) {
         memcpy(dst, symbols, count);
     } else if (size == 2) {
         for (i = 0; i < count; i++) {
-            uint32_t w = (uint32_t)symbols[i] << 8 | raw[i];
-            hansel_store16(bytes + 2 * i, w >> 1 | w << 15);
+            uint32_t symbol = symbols[i], field = symbol ? symbol + base : 0;
+            uint32_t w = field << raw_bits | raw[i];
+            hansel_store16(bytes + 2 * i, w >> has_sign | (w & has_sign) << 15 | high);
         }
     } else if (size == 4) {
+        SCALAR_LOOP
         for (i = 0; i < count; i++) {
-            uint32_t w = (uint32_t)symbols[i] << 24 | (uint32_t)raw[3 * i + 2] << 16 |
-                         hansel_load16(raw + 3 * i);
-            hansel_store32(bytes + 4 * i, w >> 1 | w << 31);
+            uint32_t symbol = symbols[i], field = symbol ? symbol + base : 0;
+            uint32_t w =
+                field << raw_bits | (uint32_t)raw[3 * i + 2] << 16 | hansel_load16(raw + 3 * i);
+            hansel_store32(bytes + 4 * i, w >> has_sign | (w & has_sign) << 31 | high);
         }
     } else {
         return HANSEL_ERR_ARGUMENT;

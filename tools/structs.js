@@ -14,7 +14,8 @@ const STRUCTS = {
   blob: ['shape', 'rows', 'columns', 'weights', 'blob_bytes', 'word_count', 'step', 'head_bytes',
     'payload_crc', 'dtype', 'mode', 'rank', 'raw_bytes', 'slot_bits', 'origin', 'alphabet_size',
     'tail_bits', 'tail_steps', 'length_bits', 'pieces', 'rows_per_stream', 'stream_count',
-    'weights_per_symbol', 'freq', 'raw_start'],
+    'weights_per_symbol', 'freq', 'raw_start', 'directory_offset', 'version', 'raw_bits',
+    'mantissa_bits', 'window_base', 'sign', 'level_count', 'rice_bits', 'logs'],
   stats: ['sum_squares', 'sum_error', 'max_error', 'low', 'high', 'saturated'],
   options: ['step', 'target', 'goal', 'lossless', 'clamp', 'stream_length', 'slot_bits',
     'weights_per_symbol'],
@@ -24,8 +25,8 @@ const STRUCTS = {
   encoder: ['blob', 'stats', 'counts', 'bits', 'error', 'entropy', 'work'],
 };
 /** Constants, without HANSEL_. */
-const CONSTANTS = ['FIXED_BYTES', 'MAX_SLOTS', 'SLICE', 'TARGET_BITS', 'TARGET_ERROR', 'WORK_DONE',
-  'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE', 'MAX_CODES', 'CODE_ROWS', 'BLOCK_ROWS'];
+const CONSTANTS = ['MIN_HEAD_BYTES', 'WINDOW_COUNTS', 'MAX_SLOTS', 'SLICE', 'TARGET_BITS', 'TARGET_ERROR', 'WORK_DONE',
+  'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE', 'WORK_WINDOW', 'MAX_CODES', 'CODE_ROWS', 'BLOCK_ROWS'];
 
 /** Name in JavaScript and expression in C. */
 const numbers = [

@@ -48,7 +48,9 @@ describe('vectors', () => {
           const count = shape.reduce((a, b) => a * b, 1);
           const source = formulaBytes(vector.formula, dtype, count);
           assert.equal(hex(codec.crc32c(source)), vector.source_crc32c, name);
-          assert.deepEqual(await codeBlob(codec, vector, source), Buffer.from(blob), name);
+          if (!vector.isOld) {
+            assert.deepEqual(await codeBlob(codec, vector, source), Buffer.from(blob), name);
+          }
         }
         console.log(`        ${vectors.ok.length} vectors`);
       });
@@ -68,7 +70,7 @@ describe('vectors', () => {
           };
           const found = await check().catch((error) => error.code ?? String(error.stack));
           // Read piece by piece, damage can show before the checksum at the end does.
-          const early = status === 'HANSEL_ERR_CHECKSUM' && name.startsWith('crc-payload')
+          const early = status === 'HANSEL_ERR_CHECKSUM' && /crc-(payload|raw)/.test(name)
             ? ['HANSEL_ERR_CORRUPT', 'HANSEL_ERR_RESERVED'] : [];
           assert.ok([status, ...early].includes(found), `${name}: ${found}, not ${status}`);
         }

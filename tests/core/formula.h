@@ -166,16 +166,23 @@ static inline void formula_store(uint8_t *dst, uint32_t size, uint64_t value) {
 
 /* Makes both checksums right again, so that the next check is what fires. */
 static inline void formula_seal(uint8_t *blob, size_t blob_bytes) {
-    uint64_t head, end;
-    if (blob_bytes < HANSEL_FIXED_BYTES) return;
-    head = formula_load(blob + HANSEL_OFFSET_HEAD_BYTES, 4);
-    end = formula_load(blob + HANSEL_OFFSET_BLOB_BYTES, 8);
-    if (head < HANSEL_FIXED_BYTES || head > blob_bytes) return;
+    uint64_t head, end = blob_bytes;
+    uint32_t head_crc = HANSEL_OFFSET_4_HEAD_CRC, payload_crc = HANSEL_OFFSET_4_PAYLOAD_CRC;
+    if (blob_bytes < HANSEL_MIN_HEAD_BYTES) return;
+    head = formula_load(blob + HANSEL_OFFSET_4_HEAD_BYTES, 3);
+    if (blob[HANSEL_OFFSET_VERSION] < HANSEL_FORMAT_VERSION) {
+        if (blob_bytes < HANSEL_FIXED_BYTES) return;
+        head = formula_load(blob + HANSEL_OFFSET_HEAD_BYTES, 4);
+        end = formula_load(blob + HANSEL_OFFSET_BLOB_BYTES, 8);
+        head_crc = HANSEL_OFFSET_HEAD_CRC;
+        payload_crc = HANSEL_OFFSET_PAYLOAD_CRC;
+        if (head < HANSEL_FIXED_BYTES) return;
+    }
+    if (head < HANSEL_MIN_HEAD_BYTES || head > blob_bytes) return;
     if (end < head || end > blob_bytes) end = blob_bytes;
-    formula_store(blob + HANSEL_OFFSET_PAYLOAD_CRC, 4,
-                  hansel_crc32c(0, blob + head, (size_t)(end - head)));
-    formula_store(blob + HANSEL_OFFSET_HEAD_CRC, 4, 0);
-    formula_store(blob + HANSEL_OFFSET_HEAD_CRC, 4, hansel_crc32c(0, blob, (size_t)head));
+    formula_store(blob + payload_crc, 4, hansel_crc32c(0, blob + head, (size_t)(end - head)));
+    formula_store(blob + head_crc, 4, 0);
+    formula_store(blob + head_crc, 4, hansel_crc32c(0, blob, (size_t)head));
 }
 
 #endif

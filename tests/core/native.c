@@ -163,7 +163,8 @@ static void test_arguments(void) {
     hansel_blob blob;
     uint64_t shape[9] = {3, 5, 1, 1, 1, 1, 1, 1, 1}, counts[256];
     uint32_t lengths[15];
-    uint8_t symbols[15], dst[4096];
+    static uint8_t dst[150000];
+    uint8_t symbols[15];
     hansel_options options;
     float weights[15];
     hansel_tensor tensor = {HANSEL_F32, 2, {3, 5}, weights};
@@ -281,7 +282,8 @@ static void test_options(void) {
         {"dtype 8", HANSEL_F8_E5M2 + 1, bad, {.lossless = 1}},
     };
     static const float weights[] = {0, 1, 2, 1, 0, 3, 1, 0, 2, 0, 1, 3, 1, 1, 2};
-    uint8_t dst[4096], symbols[15];
+    static uint8_t dst[150000];
+    uint8_t symbols[15];
     size_t i;
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         hansel_tensor tensor = {cases[i].dtype, 2, {3, 5}, weights};

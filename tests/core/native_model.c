@@ -1,4 +1,4 @@
-/* native_model.c - frequencies are the best there are; the step search keeps its promise. */
+/* native_model.c - frequencies are close to the best; the step search keeps its promise. */
 #include "native.h"
 
 static double cost_of(const uint64_t *counts, const uint16_t *freq, uint32_t size, uint32_t p) {
@@ -9,33 +9,12 @@ static double cost_of(const uint64_t *counts, const uint16_t *freq, uint32_t siz
     return bits;
 }
 
-/* The least cost of any frequencies, by dynamic programming over symbols and slots. */
-static double least_cost(const uint64_t *counts, uint32_t size, uint32_t p) {
-    uint32_t slots = 1u << p, symbol, s, f;
-    double *best = allocate((slots + 1) * sizeof *best),
-           *next = allocate((slots + 1) * sizeof *next);
-    double answer;
-    for (s = 0; s <= slots; s++) best[s] = s ? INFINITY : 0;
-    for (symbol = 0; symbol < size; symbol++) {
-        for (s = 0; s <= slots; s++) {
-            next[s] = counts[symbol] ? INFINITY : best[s];
-            for (f = 1; counts[symbol] && f <= s; f++)
-                next[s] = fmin(next[s], best[s - f] + (double)counts[symbol] * (p - log2(f)));
-        }
-        memcpy(best, next, (slots + 1) * sizeof *best);
-    }
-    answer = best[slots];
-    free(best);
-    free(next);
-    return answer;
-}
-
-/* A histogram's fit: sum, zeros, optimality by exchange, and the returned cost. */
+/* A histogram's fit: sum, zeros, closeness to the entropy, and the returned cost. */
 static void check_fit(const char *name, const uint64_t counts[256], uint32_t precision) {
     hansel_blob blob;
     uint64_t used[256];
-    double returned, cost, gain = 0, loss = INFINITY;
-    uint32_t i, sum = 0;
+    double returned, cost, total = 0;
+    uint32_t i, sum = 0, symbols = 0;
     int right = 1;
     current = name;
     hansel_init(&blob, HANSEL_U8, HANSEL_LOSSLESS, 0, NULL, 0);
@@ -52,26 +31,49 @@ static void check_fit(const char *name, const uint64_t counts[256], uint32_t pre
         used[i] = counts[blob.origin + i];
         right &= (used[i] != 0) == (blob.freq[i] != 0);
         sum += blob.freq[i];
-        if (!used[i]) continue;
-        gain = fmax(gain, (double)used[i] * log2((blob.freq[i] + 1.0) / blob.freq[i]));
-        if (blob.freq[i] > 1)
-            loss = fmin(loss, (double)used[i] * log2(blob.freq[i] / (blob.freq[i] - 1.0)));
+        total += (double)used[i];
+        symbols += used[i] != 0;
     }
     check(right, "a used symbol has no slot, or an unused one has");
     check(sum == 1u << blob.slot_bits, "sum %u", sum);
-    check(gain <= loss * (1 + 1e-9), "moving a slot saves bits: %g > %g", gain, loss);
     cost = cost_of(used, blob.freq, blob.alphabet_size, blob.slot_bits);
-    check(fabs(returned - cost - blob.slot_bits * blob.alphabet_size) < 1e-9 * cost + 1e-6,
-          "returns %.9g for %.9g", returned, cost);
-    if (blob.alphabet_size <= 4 && blob.slot_bits == 8) {
-        double least = least_cost(used, blob.alphabet_size, 8);
-        check(cost <= least * (1 + 1e-12) + 1e-9, "costs %.12g, possible %.12g", cost, least);
+    check(returned >= cost && returned <= cost + 17 * blob.alphabet_size, "returns %.9g for %.9g",
+          returned, cost);
+    /* A slot at least for each, and logarithms in whole units. */
+    if (8 * symbols <= 1u << blob.slot_bits)
+        check(returned <=
+                  total * (hansel_entropy(counts) + 0.03 + 2.0 * symbols / (1u << blob.slot_bits)) +
+                      8.0 * blob.alphabet_size + 16,
+              "costs %.9g, entropy %.9g", returned, total * hansel_entropy(counts));
+}
+
+/* The table that FORMAT.md 12 works out by hand. */
+static void test_levels(void) {
+    static const uint8_t logs[] = {1, 9, 13, 9, 0, 3};
+    static const uint16_t expected[] = {2, 41, 167, 41, 0, 5};
+    hansel_blob blob;
+    uint32_t i, sum = 0;
+    current = "levels";
+    hansel_init(&blob, HANSEL_U8, HANSEL_LOSSLESS, 0, NULL, 0);
+    blob.level_count = 6;
+    blob.log_bits = 1;
+    blob.slot_bits = 8;
+    memcpy(blob.logs, logs, sizeof logs);
+    check(hansel_levels_to_frequencies(&blob) && blob.alphabet_size == 6, "no frequencies");
+    for (i = 0; i < 6; i++) {
+        check(blob.freq[i] == expected[i], "level %u: %u", i, blob.freq[i]);
+        sum += blob.freq[i];
     }
+    check(sum == 256, "sum %u", sum);
+    memset(blob.logs, 0, sizeof blob.logs);
+    check(!hansel_levels_to_frequencies(&blob), "no level at all");
+    blob.logs[3] = 5;
+    check(!hansel_levels_to_frequencies(&blob), "one level only");
 }
 
 void test_fit(void) {
     uint64_t counts[256], i, round;
-    uint32_t p, k;
+    uint32_t p;
     hansel_blob blob;
     for (p = 0; p <= 12; p = p ? p + 1 : 8) {
         memset(counts, 0, sizeof counts);
@@ -98,14 +100,7 @@ void test_fit(void) {
             check_fit("fit: random", counts, p);
         }
     }
-    for (round = 0; round < 60; round++) { /* small enough for dynamic programming */
-        memset(counts, 0, sizeof counts);
-        for (k = 0; k < 3 + round % 2; k++) {
-            uint32_t random = formula_random(5, (uint32_t)(4 * round + k));
-            counts[60 + k] = random % 11 ? 1 + ((random >> 4) >> (random & 15)) : 0;
-        }
-        check_fit("fit: least of all", counts, 8);
-    }
+    test_levels();
     current = "fit";
     memset(counts, 0, sizeof counts);
     counts[1] = counts[255] = 1;

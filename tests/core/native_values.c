@@ -11,6 +11,7 @@ static uint8_t quantize_one(float weight, float step, int clamp, hansel_stats *s
 }
 
 void test_quantize(void) {
+    static const hansel_blob none = {.raw_bytes = 0};
     static const struct {
         float quotient;
         int index;
@@ -83,8 +84,8 @@ void test_quantize(void) {
                   HANSEL_ERR_ARGUMENT &&
               hansel_dequantize(weights, HANSEL_I8, indices, 1, 1) == HANSEL_ERR_ARGUMENT &&
               hansel_dequantize(weights, 99, indices, 1, 1) == HANSEL_ERR_ARGUMENT &&
-              hansel_split(indices, indices, 0, weights, 1) == HANSEL_ERR_ARGUMENT &&
-              hansel_join(weights, 8, indices, NULL, 1) == HANSEL_ERR_ARGUMENT,
+              hansel_split(indices, indices, &none, weights, 1) == HANSEL_ERR_ARGUMENT &&
+              hansel_join(weights, &none, indices, NULL, 1) == HANSEL_ERR_ARGUMENT,
           "dtypes");
     for (i = 0; i < 4000; i++) { /* the smallest step holds its range, and no smaller one does */
         float high = ldexpf(1 + (float)(formula_random(1, (uint32_t)i) >> 9) / 8388608.0f,
@@ -123,15 +124,17 @@ static uint32_t half_of(uint32_t dtype, float value) {
 /* All 65,536 patterns of a 16-bit float. */
 void test_halves(uint32_t dtype) {
     uint32_t pattern, inf = dtype == HANSEL_F16 ? 0x7C00 : 0x7F80;
+    hansel_blob blob;
     current = dtype == HANSEL_F16 ? "F16" : "BF16";
+    hansel_init(&blob, dtype, HANSEL_LOSSLESS, 0, NULL, 0);
     for (pattern = 0; pattern < 65536; pattern++) {
         uint32_t rest = pattern & 0x7FFF, is_negative = pattern >> 15;
         uint8_t src[2] = {(uint8_t)pattern, (uint8_t)(pattern >> 8)}, back[2], symbol, raw;
         hansel_stats stats;
         hansel_status status;
         float value, middle;
-        check(hansel_split(&symbol, &raw, dtype, src, 1) == HANSEL_OK && symbol == (rest >> 7) &&
-                  hansel_join(back, dtype, &symbol, &raw, 1) == HANSEL_OK && !memcmp(back, src, 2),
+        check(hansel_split(&symbol, &raw, &blob, src, 1) == HANSEL_OK && symbol == (rest >> 7) &&
+                  hansel_join(back, &blob, &symbol, &raw, 1) == HANSEL_OK && !memcmp(back, src, 2),
               "%04x split and joined", pattern);
         memset(&stats, 0, sizeof stats);
         status = hansel_scan(&stats, dtype, src, 1, NULL);
@@ -162,16 +165,85 @@ void test_halves(uint32_t dtype) {
     }
 }
 
+/* Every window that a blob can have, on random floats within it. */
+static void check_windows(uint32_t dtype) {
+    uint8_t src[400], symbols[100], raw[300], packed[300], back[400];
+    uint32_t size = hansel_dtype_bytes(dtype), width = 8 * size, t, sign, base, i, round = 0;
+    for (t = dtype == HANSEL_F16 ? 3 : 0; t <= HANSEL_MAX_MANTISSA_BITS; t++)
+        for (sign = 0; sign < 3; sign++)
+            for (base = 0; base < 3; base++, round++) {
+                hansel_blob blob;
+                uint32_t low, most = ((dtype == HANSEL_F16 ? 32u : 256u) << t) - 1, count, bit;
+                hansel_init(&blob, dtype, HANSEL_LOSSLESS, 0, NULL, 0);
+                low = hansel_mantissa_bits(dtype) - t;
+                blob.mantissa_bits = t;
+                blob.sign = sign;
+                blob.window_base = base == 0 || most < 256 ? 0 : base == 1 ? 1 : most - 255;
+                blob.raw_bits = low + (sign == 0);
+                for (i = 0; i < 100; i++) {
+                    uint32_t random = formula_random(round, i), symbol = random & 255;
+                    uint64_t bits = symbol ? blob.window_base + symbol : 0;
+                    bits = bits << low | (random >> 8 & ((1u << low) - 1));
+                    if (sign == 2 || (sign == 0 && random >> 31))
+                        bits |= (uint64_t)1 << (width - 1);
+                    formula_store(src + size * i, size, bits);
+                }
+                check(hansel_split(symbols, raw, &blob, src, 100) == HANSEL_OK, "split");
+                hansel_join(back, &blob, symbols, raw, 100);
+                check(!memcmp(src, back, 100 * size), "window %u %u %u", t, sign, base);
+                bit = (uint32_t)hansel_pack_raw(packed, &blob, raw, 100);
+                check(bit == (100 * blob.raw_bits + 7) / 8, "%u raw bytes", bit);
+                for (i = 0; i < 100; i += 7) { /* any run of them, and nothing beyond it is read */
+                    uint8_t *some, *expanded;
+                    bit = i * blob.raw_bits;
+                    count = 100 - i < 13 ? 100 - i : 13;
+                    some = exact(packed + bit / 8, (bit + count * blob.raw_bits + 7) / 8 - bit / 8);
+                    expanded = allocate(count * blob.raw_bytes);
+                    hansel_expand_raw(expanded, &blob, some, bit & 7, count);
+                    check(!memcmp(expanded, raw + i * blob.raw_bytes, count * blob.raw_bytes),
+                          "raw bits from %u on", i);
+                    free(some);
+                    free(expanded);
+                }
+            }
+}
+
+/* What is chosen holds all weights, and no window that does costs less. */
+static void check_choice(uint32_t dtype, uint32_t kind) {
+    formula f = {0};
+    uint32_t *counts = allocate(4 * (HANSEL_WINDOW_COUNTS + 1)), size = hansel_dtype_bytes(dtype);
+    size_t count = 3000;
+    uint64_t shape = count;
+    uint8_t *src = allocate(count * size), *back = allocate(count * size),
+            *symbols = allocate(count), *raw = allocate(count * size);
+    hansel_blob blob;
+    f.kind = (formula_kind)kind;
+    f.scale = 500;
+    f.low = kind == FORMULA_UNIFORM ? 1 : 0;
+    f.exponent = 9;
+    f.seed = dtype;
+    formula_fill(src, &f, dtype, count);
+    memset(counts, 0, 4 * (HANSEL_WINDOW_COUNTS + 1));
+    hansel_window_count(counts, dtype, src, count);
+    hansel_init(&blob, dtype, HANSEL_LOSSLESS, 1, &shape, 0);
+    hansel_window_choose(&blob, counts);
+    check(blob.sign == (kind == FORMULA_UNIFORM || kind == FORMULA_GAPS), "sign %u", blob.sign);
+    hansel_split(symbols, raw, &blob, src, count);
+    hansel_join(back, &blob, symbols, raw, count);
+    check(!memcmp(src, back, count * size), "dtype %u, kind %u: does not hold all", dtype, kind);
+    free(counts);
+    free(src);
+    free(back);
+    free(symbols);
+    free(raw);
+}
+
 void test_planes(void) {
-    uint8_t src[400], symbols[100], raw[300], back[400];
-    uint32_t round, i;
-    current = "F32 planes";
-    for (round = 0; round < 1000; round++) {
-        for (i = 0; i < 400; i++) src[i] = (uint8_t)formula_random(round, i);
-        hansel_split(symbols, raw, HANSEL_F32, src, 100);
-        hansel_join(back, HANSEL_F32, symbols, raw, 100);
-        check(!memcmp(src, back, 400), "split and joined");
-        for (i = 0; i < 100; i++) /* the coded plane is the exponent */
-            check(symbols[i] == (formula_load(src + 4 * i, 4) >> 23 & 255), "coded plane");
+    uint32_t dtype, kind;
+    current = "windows";
+    for (dtype = HANSEL_F32; dtype <= HANSEL_BF16; dtype++) {
+        check_windows(dtype);
+        for (kind = 0; kind < FORMULA_KINDS; kind++)
+            if (kind != FORMULA_SKEWED && kind != FORMULA_CONSTANT) check_choice(dtype, kind);
     }
 }

@@ -13,6 +13,7 @@ hansel_variant hansel_best_variant(void) { return variant; }
 static bytes make_blob(uint64_t rows, uint64_t columns, uint32_t stream_length, uint32_t slot_bits,
                        uint32_t scale, uint32_t fold, uint8_t **weights) {
     hansel_status status;
+    hansel_blob blob;
     vector v;
     uint32_t i, count = (uint32_t)(rows * columns);
     bytes file;
@@ -36,8 +37,9 @@ static bytes make_blob(uint64_t rows, uint64_t columns, uint32_t stream_length, 
     }
     file = encode(&v, *weights, &status);
     check(status == HANSEL_OK, "cannot be coded: %d", status);
-    check(count == 1 || file.at[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL] == fold, "folded by %u, not %u",
-          file.at[HANSEL_OFFSET_WEIGHTS_PER_SYMBOL], fold);
+    check(count == 1 || (hansel_read_head(&blob, file.at, file.count, NULL) == HANSEL_OK &&
+                         blob.weights_per_symbol == fold),
+          "folded by %u, not %u", blob.weights_per_symbol, fold);
     return file;
 }
 

@@ -190,11 +190,14 @@ static void test_vector(const char *root, const char *line) {
               HANSEL_ERR_ARGUMENT,
           "a dst of another size");
     if (v.options.lossless) {
-        size_t raw_bytes = count * blob.raw_bytes;
-        uint8_t *raw = exact(file.at + blob.head_bytes + blob.raw_start, raw_bytes);
-        hansel_join(values, v.dtype, symbols, raw, count);
+        uint8_t *packed =
+            exact(file.at + blob.head_bytes + blob.raw_start, (count * blob.raw_bits + 7) / 8);
+        uint8_t *raw = allocate(count * blob.raw_bytes);
+        hansel_expand_raw(raw, &blob, packed, 0, count);
+        hansel_join(values, &blob, symbols, raw, count);
         check(!memcmp(values, src, count * size), "not lossless");
         free(raw);
+        free(packed);
     } else {
         uint8_t *indices = allocate(count);
         check(is_quantized(&v, src, symbols, count, blob.step), "not quantized as libm does");
@@ -210,11 +213,14 @@ static void test_vector(const char *root, const char *line) {
     check_decode(&blob, &file, symbols, values);
     check_prefix(&blob, symbols);
 
-    again = encode(&v, src, &status);
-    check(status == HANSEL_OK && again.count == file.count &&
-              !memcmp(again.at, file.at, file.count),
-          "encoding gives other bytes, status %d", status);
-    free(again.at);
+    /* Earlier versions are read only. */
+    if (blob.version == HANSEL_FORMAT_VERSION) {
+        again = encode(&v, src, &status);
+        check(status == HANSEL_OK && again.count == file.count &&
+                  !memcmp(again.at, file.at, file.count),
+              "encoding gives other bytes, status %d", status);
+        free(again.at);
+    }
     free(src);
     free(values);
     free(symbols);
@@ -241,8 +247,8 @@ static void test_bad(const char *root, const char *line) {
 }
 
 /* Every vector's line; then those of the bad ones. */
-void test_vectors(const char *root) {
-    bytes file = read_file(root, "vectors.json");
+static void test_file(const char *root, const char *name) {
+    bytes file = read_file(root, name);
     char *text = allocate(file.count + 1), *line;
     int ok = 0, bad = 0;
     memcpy(text, file.at, file.count);
@@ -253,8 +259,13 @@ void test_vectors(const char *root) {
         else if (json_value(line, "status"))
             test_bad(root, line), bad++;
     }
-    current = "vectors";
-    check(ok >= 100 && bad >= 100, "only %d ok, %d bad", ok, bad);
+    current = name;
+    check(ok >= 100 && bad >= 80, "only %d ok, %d bad", ok, bad);
     free(text);
     free(file.at);
+}
+
+void test_vectors(const char *root) {
+    test_file(root, "vectors.json"); /* of versions 1 to 3 */
+    test_file(root, "version_4/vectors.json");
 }

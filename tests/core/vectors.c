@@ -1,7 +1,8 @@
 /*
- * vectors.c - writes tests/vectors: ok/, bad/ and vectors.json.
+ * vectors.c - writes tests/vectors/version_4: ok/, bad/ and vectors.json. Those of versions 1
+ * to 3 lie in tests/vectors, and are not written any more.
  *
- *   build/vectors tests/vectors
+ *   build/vectors tests/vectors/version_4
  *
  * The files are golden: a byte that changes for the same input is a change of
  * the format. So this runs on purpose only, never as part of the tests. It
@@ -57,7 +58,8 @@ static void describe(const vector *v, const hansel_blob *blob, const bytes *code
     const hansel_options *o = &v->options;
     uint32_t i;
     fprintf(json,
-            "%s  {\"name\": \"%s\", \"file\": \"ok/%s.hansel\", \"dtype\": \"%s\", \"shape\": [",
+            "%s  {\"name\": \"%s\", \"file\": \"version_4/ok/%s.hansel\", \"dtype\": \"%s\", "
+            "\"shape\": [",
             separator, v->name, v->name, dtype_names[v->dtype]);
     for (i = 0; i < v->rank; i++)
         fprintf(json, "%s%llu", i ? ", " : "", (unsigned long long)v->shape[i]);
@@ -126,7 +128,10 @@ static void write_vector(vector v) {
     if (hansel_decode_symbols(symbols, count, coded.at, coded.count, NULL) != HANSEL_OK)
         die(v.name, "does not decode");
     if (v.options.lossless) {
-        hansel_join(values, v.dtype, symbols, coded.at + blob.head_bytes + blob.raw_start, count);
+        uint8_t *raw = allocate(count * blob.raw_bytes);
+        hansel_expand_raw(raw, &blob, coded.at + blob.head_bytes + blob.raw_start, 0, count);
+        hansel_join(values, &blob, symbols, raw, count);
+        free(raw);
         if (memcmp(values, src, count * size)) die(v.name, "not lossless");
     } else {
         uint8_t *wanted = allocate(count);
@@ -404,6 +409,36 @@ static const vector merged[] = {
     {"merged-not-small", HANSEL_I8, 3, {65, 21, 3}, {FORMULA_GAUSS, 64, 0, 0, 0}, LOSSLESS(96)},
 };
 
+/* Lossless floats whose symbols are windows on exponent and mantissa: FORMAT.md 5. */
+static const vector windows[] = {
+    {"window-bf16", HANSEL_BF16, 2, {64, 257}, {FORMULA_GAUSS, 4000, 0, 12, 0}, LOSSLESS(0)},
+    {"window-f16", HANSEL_F16, 2, {64, 257}, {FORMULA_GAUSS, 4000, 0, 12, 0}, LOSSLESS(0)},
+    {"window-f32", HANSEL_F32, 2, {64, 257}, {FORMULA_WEIGHTS, 4000, 0, 12, 0}, LOSSLESS(0)},
+    {"window-bf16-positive", HANSEL_BF16, 2, {5, 77}, {FORMULA_UNIFORM, 99, 1, 9, 0}, LOSSLESS(16)},
+    {"window-f16-positive", HANSEL_F16, 1, {777}, {FORMULA_UNIFORM, 600, 200, 14, 0}, LOSSLESS(64)},
+    {"window-f32-positive", HANSEL_F32, 1, {777}, {FORMULA_UNIFORM, 600, 500, 14, 0}, LOSSLESS(0)},
+    {"window-bf16-negative",
+     HANSEL_BF16,
+     2,
+     {9, 9},
+     {FORMULA_UNIFORM, 70, -71, 7, 0},
+     LOSSLESS(16)},
+    {"window-f16-negative", HANSEL_F16, 2, {9, 9}, {FORMULA_UNIFORM, 70, -71, 7, 0}, LOSSLESS(16)},
+    {"window-f32-negative", HANSEL_F32, 2, {9, 9}, {FORMULA_UNIFORM, 70, -71, 7, 0}, LOSSLESS(16)},
+    {"window-no-raw-bits",
+     HANSEL_BF16,
+     2,
+     {7, 31},
+     {FORMULA_UNIFORM, 128, 128, 8, 0},
+     LOSSLESS(64)},
+    {"window-zeros", HANSEL_BF16, 2, {31, 67}, {FORMULA_GAPS, 30, -60, 9, 0}, LOSSLESS(64)},
+    {"window-all-zero", HANSEL_F32, 2, {3, 5}, {FORMULA_CONSTANT, 0, 0, 5, 0}, LOSSLESS(0)},
+    {"window-one", HANSEL_F16, 2, {1, 1}, {FORMULA_CONSTANT, 0, -3, 5, 0}, LOSSLESS(0)},
+    {"window-f32-special", HANSEL_F32, 2, {31, 61}, {FORMULA_SPECIAL, 800, 0, 9, 0}, LOSSLESS(0)},
+    {"window-f16-special", HANSEL_F16, 2, {31, 61}, {FORMULA_SPECIAL, 800, 0, 9, 0}, LOSSLESS(0)},
+    {"window-bf16-special", HANSEL_BF16, 2, {31, 61}, {FORMULA_SPECIAL, 800, 0, 9, 0}, LOSSLESS(0)},
+};
+
 /* Stream boundaries, S = 16 symbols: as one row, one column and three rows. */
 static void write_boundaries(const char *prefix, uint32_t fold, uint32_t scale) {
     static const uint64_t columns[] = {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 31, 33, 40};
@@ -455,6 +490,11 @@ int main(int argc, char **argv) {
     for (i = 0; i < sizeof merged / sizeof *merged; i++) {
         vector v = merged[i];
         if (!v.options.weights_per_symbol) v.options.weights_per_symbol = 1;
+        write_vector(v);
+    }
+    for (i = 0; i < sizeof windows / sizeof *windows; i++) {
+        vector v = windows[i];
+        v.options.weights_per_symbol = 1;
         write_vector(v);
     }
     fprintf(json, "\n], \"bad\": [\n");

@@ -34,7 +34,8 @@ static void write_bad(const char *name, bytes bad, hansel_status wanted, uint64_
         die(name, "is not bad in the way intended");
     }
     write_file("bad", name, bad.at, bad.count);
-    fprintf(json, "%s  {\"name\": \"%s\", \"file\": \"bad/%s.hansel\", \"status\": \"%s\"",
+    fprintf(json,
+            "%s  {\"name\": \"%s\", \"file\": \"version_4/bad/%s.hansel\", \"status\": \"%s\"",
             separator, name, name, hansel_status_name(wanted));
     if (position != ANY_POSITION)
         fprintf(json, ", \"position\": %llu", (unsigned long long)position);
@@ -70,13 +71,19 @@ static void bad_each(const bytes *base, const field_change *changes, size_t coun
 }
 #define BAD_EACH(base, changes) bad_each(base, changes, sizeof(changes) / sizeof *(changes))
 
-/* Two fields changed. */
-static void bad_fields(const char *name, const bytes *base, uint32_t offset, uint32_t size,
-                       uint64_t value, uint32_t offset2, uint32_t size2, uint64_t value2,
-                       hansel_status wanted, uint64_t position) {
-    bytes bad = copy(base);
-    formula_store(bad.at + offset, size, value);
-    formula_store(bad.at + offset2, size2, value2);
+/* Bytes of the head replaced by others, an even number more or fewer. */
+static void bad_splice(const char *name, const bytes *base, uint32_t offset, uint32_t old_bytes,
+                       const uint8_t *src, uint32_t src_bytes, hansel_status wanted,
+                       uint64_t position) {
+    bytes bad;
+    uint32_t head = (uint32_t)formula_load(base->at + HANSEL_OFFSET_4_HEAD_BYTES, 3);
+    bad.count = base->count + src_bytes - old_bytes;
+    bad.at = allocate(bad.count + 32);
+    memcpy(bad.at, base->at, offset);
+    memcpy(bad.at + offset, src, src_bytes);
+    memcpy(bad.at + offset + src_bytes, base->at + offset + old_bytes,
+           base->count - offset - old_bytes);
+    formula_store(bad.at + HANSEL_OFFSET_4_HEAD_BYTES, 3, head + src_bytes - old_bytes);
     formula_seal(bad.at, bad.count);
     write_bad(name, bad, wanted, position);
 }
@@ -97,161 +104,195 @@ static void bad_size(const char *name, const bytes *base, size_t count, hansel_s
     write_bad(name, bad, wanted, position);
 }
 
-static void write_bad_fields(const bytes *base, const bytes *lossless, const bytes *constant,
-                             const bytes *empty) {
-    static const field_change fields[] = {
-        {"magic", HANSEL_OFFSET_MAGIC, 4, 0x4C534E49, HANSEL_ERR_MAGIC, 0},
-        {"version-0", HANSEL_OFFSET_VERSION, 1, 0, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
-        {"version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED,
-         34}, /* one weight to a symbol */
-        {"version-3", HANSEL_OFFSET_VERSION, 1, 3, HANSEL_ERR_RESERVED,
-         43}, /* one dimension to a row */
-        {"version-4", HANSEL_OFFSET_VERSION, 1, 4, HANSEL_ERR_VERSION, HANSEL_OFFSET_VERSION},
-        {"coded-planes-0", HANSEL_OFFSET_CODED_PLANES, 1, 0, HANSEL_ERR_RESERVED, 32},
-        {"coded-planes-2", HANSEL_OFFSET_CODED_PLANES, 1, 2, HANSEL_ERR_RESERVED, 32},
-        {"tables-0", HANSEL_OFFSET_TABLES, 1, 0, HANSEL_ERR_RESERVED, 33},
-        {"tables-2", HANSEL_OFFSET_TABLES, 1, 2, HANSEL_ERR_RESERVED, 33},
-        {"weights-per-symbol-0", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 0, HANSEL_ERR_RESERVED, 34},
-        {"weights-per-symbol-2", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_RESERVED, 34},
-        {"row-dims-1", HANSEL_OFFSET_ROW_DIMS, 1, 1, HANSEL_ERR_RESERVED, 43},
-        {"row-dims-2", HANSEL_OFFSET_ROW_DIMS, 1, 2, HANSEL_ERR_RESERVED, 43},
-        {"dtype-0", HANSEL_OFFSET_DTYPE, 1, 0, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE},
-        {"dtype-8", HANSEL_OFFSET_DTYPE, 1, 8, HANSEL_ERR_HEADER, HANSEL_OFFSET_DTYPE},
-        {"dtype-i8-grid", HANSEL_OFFSET_DTYPE, 1, HANSEL_I8, HANSEL_ERR_HEADER,
-         HANSEL_OFFSET_DTYPE},
-        {"mode-2", HANSEL_OFFSET_MODE, 1, 2, HANSEL_ERR_HEADER, HANSEL_OFFSET_MODE},
-        {"mode-lossless-step", HANSEL_OFFSET_MODE, 1, 1, HANSEL_ERR_HEADER, HANSEL_OFFSET_STEP},
-        {"rank-9", HANSEL_OFFSET_RANK, 1, 9, HANSEL_ERR_HEADER, HANSEL_OFFSET_RANK},
-        {"head-bytes-misaligned", HANSEL_OFFSET_HEAD_BYTES, 4, 136, HANSEL_ERR_HEADER, 8},
-        {"head-bytes-small", HANSEL_OFFSET_HEAD_BYTES, 4, 64, HANSEL_ERR_HEADER, 8},
-        {"head-bytes-0", HANSEL_OFFSET_HEAD_BYTES, 4, 0, HANSEL_ERR_HEADER, 8},
-        {"head-bytes-huge", HANSEL_OFFSET_HEAD_BYTES, 4, 0xFFFFFFF0, HANSEL_ERR_TRUNCATED, 255},
-        {"head-bytes-cuts-table", HANSEL_OFFSET_HEAD_BYTES, 4, 80, HANSEL_ERR_TABLE, 72},
-        {"step-0", HANSEL_OFFSET_STEP, 4, 0, HANSEL_ERR_HEADER, HANSEL_OFFSET_STEP},
-        {"step-negative-0", HANSEL_OFFSET_STEP, 4, 0x80000000, HANSEL_ERR_HEADER, 28},
-        {"step-negative", HANSEL_OFFSET_STEP, 4, 0xBF800000, HANSEL_ERR_HEADER, 28},
-        {"step-subnormal", HANSEL_OFFSET_STEP, 4, 0x007FFFFF, HANSEL_ERR_HEADER, 28},
-        {"step-infinite", HANSEL_OFFSET_STEP, 4, 0x7F800000, HANSEL_ERR_HEADER, 28},
-        {"step-nan", HANSEL_OFFSET_STEP, 4, 0x7FC00000, HANSEL_ERR_HEADER, 28},
-        {"raw-bytes-grid", HANSEL_OFFSET_RAW_BYTES, 1, 3, HANSEL_ERR_HEADER, 35},
-        {"precision-7", HANSEL_OFFSET_SLOT_BITS, 1, 7, HANSEL_ERR_HEADER, 36},
-        {"precision-13", HANSEL_OFFSET_SLOT_BITS, 1, 13, HANSEL_ERR_HEADER, 36},
-        {"precision-other", HANSEL_OFFSET_SLOT_BITS, 1, 9, HANSEL_ERR_TABLE, 72},
-        {"alphabet-0", HANSEL_OFFSET_ALPHABET, 2, 0, HANSEL_ERR_HEADER, 38},
-        {"alphabet-1", HANSEL_OFFSET_ALPHABET, 2, 1, HANSEL_ERR_HEADER, 48},
-        {"alphabet-257", HANSEL_OFFSET_ALPHABET, 2, 257, HANSEL_ERR_HEADER, 38},
-        {"tail-bits-9", HANSEL_OFFSET_TAIL_BITS, 1, 9, HANSEL_ERR_HEADER, 40},
-        {"tail-bits-few", HANSEL_OFFSET_TAIL_BITS, 1, 2, HANSEL_ERR_HEADER, 40},
-        {"tail-steps-32", HANSEL_OFFSET_TAIL_STEPS, 1, 32, HANSEL_ERR_HEADER, 41},
-        {"tail-too-long", HANSEL_OFFSET_TAIL_STEPS, 1, 6, HANSEL_ERR_HEADER, 41},
-        {"length-bits-32", HANSEL_OFFSET_LENGTH_BITS, 1, 32, HANSEL_ERR_HEADER, 42},
-        {"length-bits-31", HANSEL_OFFSET_LENGTH_BITS, 1, 31, HANSEL_ERR_DIRECTORY, 8},
-        {"length-base-7", HANSEL_OFFSET_LENGTH_BASE, 4, 7, HANSEL_ERR_DIRECTORY, 44},
-        {"length-base-0", HANSEL_OFFSET_LENGTH_BASE, 4, 0, HANSEL_ERR_DIRECTORY, 44},
-        {"length-base-huge", HANSEL_OFFSET_LENGTH_BASE, 4, 0xFFFFFFFF, HANSEL_ERR_DIRECTORY, 255},
-        {"pieces-0", HANSEL_OFFSET_PIECES, 4, 0, HANSEL_ERR_HEADER, 48},
-        {"pieces-beyond-steps", HANSEL_OFFSET_PIECES, 4, 32, HANSEL_ERR_HEADER, 48},
-        {"pieces-huge", HANSEL_OFFSET_PIECES, 4, 0xFFFFFFFF, HANSEL_ERR_HEADER, 48},
-        {"pieces-other", HANSEL_OFFSET_PIECES, 4, 10, HANSEL_ERR_DIRECTORY, 255},
-        {"rows-per-stream-0", HANSEL_OFFSET_ROWS_PER_STREAM, 4, 0, HANSEL_ERR_HEADER, 48},
-        {"pieces-and-rows", HANSEL_OFFSET_ROWS_PER_STREAM, 4, 2, HANSEL_ERR_HEADER, 48},
-        {"shape-48-bits", HANSEL_OFFSET_SHAPE, 8, (uint64_t)1 << 48, HANSEL_ERR_HEADER, 56},
-        {"shape-64-bits", HANSEL_OFFSET_SHAPE, 8, (uint64_t)-1, HANSEL_ERR_HEADER, 56},
-        {"shape-product", HANSEL_OFFSET_SHAPE, 8, (uint64_t)1 << 44, HANSEL_ERR_HEADER, 56},
-        {"shape-columns", HANSEL_OFFSET_SHAPE + 8, 8, (uint64_t)1 << 35, HANSEL_ERR_HEADER, 56},
-        {"shape-0", HANSEL_OFFSET_SHAPE, 8, 0, HANSEL_ERR_HEADER, 38},
-        {"streams-31-bits", HANSEL_OFFSET_SHAPE, 8, 715827883, HANSEL_ERR_HEADER, 48},
-        {"streams-many", HANSEL_OFFSET_SHAPE, 8, 700000000, HANSEL_ERR_DIRECTORY, 8},
-        {"shape-other", HANSEL_OFFSET_SHAPE, 8, 4, HANSEL_ERR_DIRECTORY, 255},
-    };
-    uint32_t directory_length_base =
-        (uint32_t)formula_load(base->at + HANSEL_OFFSET_LENGTH_BASE, 4);
-    BAD_EACH(base, fields);
-    bad_field("length-base-sum", base, HANSEL_OFFSET_LENGTH_BASE, 4, directory_length_base + 1,
-              HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_BLOB_BYTES);
-    bad_field("blob-bytes-more", base, HANSEL_OFFSET_BLOB_BYTES, 8, base->count + 16,
-              HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_BLOB_BYTES);
-    bad_field("blob-bytes-less", base, HANSEL_OFFSET_BLOB_BYTES, 8, base->count - 16,
-              HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_BLOB_BYTES);
-    bad_field("blob-bytes-64-bits", base, HANSEL_OFFSET_BLOB_BYTES, 8,
-              (uint64_t)base->count + ((uint64_t)1 << 63), HANSEL_ERR_DIRECTORY, 16);
-    bad_field("head-bytes-more", base, HANSEL_OFFSET_HEAD_BYTES, 4,
-              formula_load(base->at + HANSEL_OFFSET_HEAD_BYTES, 4) + 16, HANSEL_ERR_DIRECTORY, 8);
-    bad_field("head-bytes-cuts-directory", base, HANSEL_OFFSET_HEAD_BYTES, 4,
-              formula_load(base->at + HANSEL_OFFSET_HEAD_BYTES, 4) - 16, HANSEL_ERR_DIRECTORY, 8);
-    bad_field("frequency-plus-1", base, 72, 1, base->at[72] + 1u, HANSEL_ERR_TABLE, 72);
-    bad_field("frequency-minus-1", base, 72, 1, base->at[72] - 1u, HANSEL_ERR_TABLE, 72);
-    bad_fields("pieces-1-rows-4", base, HANSEL_OFFSET_PIECES, 4, 1, HANSEL_OFFSET_ROWS_PER_STREAM,
-               4, 4, HANSEL_ERR_HEADER, HANSEL_OFFSET_PIECES);
-
-    bad_fields("shape-product-wraps", base, HANSEL_OFFSET_SHAPE, 8, (uint64_t)1 << 40,
-               HANSEL_OFFSET_SHAPE + 8, 8, (uint64_t)1 << 24, HANSEL_ERR_HEADER,
-               HANSEL_OFFSET_SHAPE);
-
-    bad_field("raw-bytes-0", lossless, HANSEL_OFFSET_RAW_BYTES, 1, 0, HANSEL_ERR_HEADER, 35);
-    bad_field("raw-bytes-3", lossless, HANSEL_OFFSET_RAW_BYTES, 1, 3, HANSEL_ERR_HEADER, 35);
-    bad_field("lossless-step", lossless, HANSEL_OFFSET_STEP, 4, 0x3F800000, HANSEL_ERR_HEADER, 28);
-    bad_field("lossless-dtype", lossless, HANSEL_OFFSET_DTYPE, 1, HANSEL_U8, HANSEL_ERR_HEADER, 35);
-    bad_field("lossless-f16", lossless, HANSEL_OFFSET_DTYPE, 1, HANSEL_F32, HANSEL_ERR_HEADER, 35);
-
-    bad_field("constant-pieces", constant, HANSEL_OFFSET_PIECES, 4, 1, HANSEL_ERR_HEADER, 48);
-    bad_field("constant-rows", constant, HANSEL_OFFSET_ROWS_PER_STREAM, 4, 1, HANSEL_ERR_HEADER,
-              48);
-    bad_field("constant-tail-bits", constant, HANSEL_OFFSET_TAIL_BITS, 1, 1, HANSEL_ERR_HEADER, 40);
-    bad_field("constant-tail-steps", constant, HANSEL_OFFSET_TAIL_STEPS, 1, 1, HANSEL_ERR_HEADER,
-              40);
-    bad_field("constant-length-bits", constant, HANSEL_OFFSET_LENGTH_BITS, 1, 1, HANSEL_ERR_HEADER,
-              40);
-    bad_field("constant-length-base", constant, HANSEL_OFFSET_LENGTH_BASE, 4, 8, HANSEL_ERR_HEADER,
-              40);
-    bad_field("constant-alphabet-0", constant, HANSEL_OFFSET_ALPHABET, 2, 0, HANSEL_ERR_HEADER, 38);
-    bad_field("constant-alphabet-2", constant, HANSEL_OFFSET_ALPHABET, 2, 2, HANSEL_ERR_HEADER, 48);
-    bad_field("constant-head-padding", constant, 79, 1, 1, HANSEL_ERR_RESERVED, 79);
-    bad_field("empty-alphabet-1", empty, HANSEL_OFFSET_ALPHABET, 2, 1, HANSEL_ERR_HEADER, 38);
-    bad_field("empty-alphabet-2", empty, HANSEL_OFFSET_ALPHABET, 2, 2, HANSEL_ERR_HEADER, 38);
+static void read(hansel_blob *blob, const bytes *coded, const char *name) {
+    if (hansel_read_head(blob, coded->at, coded->count, NULL) != HANSEL_OK) die(name, "head");
 }
 
-/* Sizes, checksums, padding: base's last words are followed by padding. */
-static void write_bad_sizes(const bytes *base, const bytes *lossless) {
+/* Where fields are, in matrices of fewer than 128 rows, columns and levels. */
+enum {
+    KIND = 16,
+    RANK = 17,
+    ROWS = 18,
+    COLUMNS = 19,
+    GRID_STEP = 20,
+    GRID_LEVELS = 24,
+    ORIGIN = 25,
+    TABLE = 26,
+    TAIL_STEPS = 27,
+    CUT = 28,
+    LENGTH_BASE = 29,
+    LENGTH_BITS = 30,
+    LOGS = 31,
+    WINDOW = 20, /* of lossless floats, and what follows it */
+    WINDOW_BASE = 21
+};
+
+static void write_bad_fields(const bytes *base) {
+    static const field_change fields[] = {
+        {"magic", HANSEL_OFFSET_MAGIC, 4, 0x4C534E49, HANSEL_ERR_MAGIC, 0},
+        {"version-0", HANSEL_OFFSET_VERSION, 1, 0, HANSEL_ERR_VERSION, 4},
+        {"version-5", HANSEL_OFFSET_VERSION, 1, 5, HANSEL_ERR_VERSION, 4},
+        {"head-bytes-odd", HANSEL_OFFSET_4_HEAD_BYTES, 3, 41, HANSEL_ERR_HEADER, 5},
+        {"head-bytes-16", HANSEL_OFFSET_4_HEAD_BYTES, 3, 16, HANSEL_ERR_HEADER, 5},
+        {"head-bytes-0", HANSEL_OFFSET_4_HEAD_BYTES, 3, 0, HANSEL_ERR_HEADER, 5},
+        {"head-bytes-huge", HANSEL_OFFSET_4_HEAD_BYTES, 3, 0xFFFFFE, HANSEL_ERR_TRUNCATED, 255},
+        {"head-bytes-cuts-shape", HANSEL_OFFSET_4_HEAD_BYTES, 3, 18, HANSEL_ERR_HEADER, ROWS},
+        {"head-bytes-cuts-step", HANSEL_OFFSET_4_HEAD_BYTES, 3, 22, HANSEL_ERR_HEADER, 255},
+        {"head-bytes-cuts-levels", HANSEL_OFFSET_4_HEAD_BYTES, 3, 24, HANSEL_ERR_HEADER, 24},
+        {"head-bytes-cuts-model", HANSEL_OFFSET_4_HEAD_BYTES, 3, 28, HANSEL_ERR_HEADER, 28},
+        {"head-bytes-cuts-logs", HANSEL_OFFSET_4_HEAD_BYTES, 3, 36, HANSEL_ERR_TABLE, LOGS},
+        {"dtype-0", KIND, 1, 0, HANSEL_ERR_HEADER, KIND},
+        {"dtype-8", KIND, 1, 24, HANSEL_ERR_HEADER, KIND},
+        {"dtype-i8-grid", KIND, 1, HANSEL_I8, HANSEL_ERR_HEADER, KIND},
+        {"folded-by-8", KIND, 1, HANSEL_F32 + 96, HANSEL_ERR_RESERVED, KIND},
+        {"kind-highest-bit", KIND, 1, HANSEL_F32 + 128, HANSEL_ERR_RESERVED, KIND},
+        {"folded-by-2", KIND, 1, HANSEL_F32 + 32, HANSEL_ERR_HEADER, GRID_LEVELS},
+        {"folded-by-4", KIND, 1, HANSEL_F32 + 64, HANSEL_ERR_HEADER, GRID_LEVELS},
+        {"rank-9", RANK, 1, 9, HANSEL_ERR_HEADER, RANK},
+        {"rank-15", RANK, 1, 15, HANSEL_ERR_HEADER, RANK},
+        {"row-dims-1", RANK, 1, 2 + 16, HANSEL_ERR_HEADER, RANK},
+        {"row-dims-2", RANK, 1, 2 + 32, HANSEL_ERR_HEADER, RANK},
+        {"row-dims-15", RANK, 1, 2 + 240, HANSEL_ERR_HEADER, RANK},
+        {"step-0", GRID_STEP, 4, 0, HANSEL_ERR_HEADER, GRID_STEP},
+        {"step-negative-0", GRID_STEP, 4, 0x80000000, HANSEL_ERR_HEADER, GRID_STEP},
+        {"step-negative", GRID_STEP, 4, 0xBF800000, HANSEL_ERR_HEADER, GRID_STEP},
+        {"step-subnormal", GRID_STEP, 4, 0x007FFFFF, HANSEL_ERR_HEADER, GRID_STEP},
+        {"step-infinite", GRID_STEP, 4, 0x7F800000, HANSEL_ERR_HEADER, GRID_STEP},
+        {"step-nan", GRID_STEP, 4, 0x7FC00000, HANSEL_ERR_HEADER, GRID_STEP},
+        {"levels-0", GRID_LEVELS, 1, 0, HANSEL_ERR_HEADER, GRID_LEVELS},
+        {"levels-1", GRID_LEVELS, 1, 1, HANSEL_ERR_DIRECTORY, 255},
+        {"levels-more", GRID_LEVELS, 1, 127, HANSEL_ERR_TABLE, 255},
+        {"slot-bits-13", TABLE, 1, 5, HANSEL_ERR_HEADER, TABLE},
+        {"slot-bits-15", TABLE, 1, 7, HANSEL_ERR_HEADER, TABLE},
+        {"rice-bits-7", TABLE, 1, 0xE4, HANSEL_ERR_TABLE, LOGS},
+        {"tail-steps-32", TAIL_STEPS, 1, 32, HANSEL_ERR_HEADER, TAIL_STEPS},
+        {"tail-too-long", TAIL_STEPS, 1, 6, HANSEL_ERR_HEADER, TAIL_STEPS},
+        {"cut-0", CUT, 1, 0, HANSEL_ERR_HEADER, CUT},
+        {"cut-0-pieces", CUT, 1, 1, HANSEL_ERR_HEADER, CUT},
+        {"cut-rows-4", CUT, 1, 8, HANSEL_ERR_HEADER, CUT},
+        {"cut-pieces-32", CUT, 1, 65, HANSEL_ERR_HEADER, CUT},
+        {"cut-other", CUT, 1, 21, HANSEL_ERR_DIRECTORY, 255},
+        {"length-base-7", LENGTH_BASE, 1, 7, HANSEL_ERR_DIRECTORY, 255},
+        {"length-base-0", LENGTH_BASE, 1, 0, HANSEL_ERR_DIRECTORY, 255},
+        {"length-bits-32", LENGTH_BITS, 1, 32, HANSEL_ERR_HEADER, LENGTH_BITS},
+        {"length-bits-31", LENGTH_BITS, 1, 31, HANSEL_ERR_DIRECTORY, 5},
+        {"logs-all-ones", LOGS, 4, 0xFFFFFFFF, HANSEL_ERR_TABLE, LOGS},
+        {"logs-negative", LOGS, 1, 0xF5, HANSEL_ERR_TABLE, LOGS},
+    };
+    static const uint8_t huge[] = {255, 255, 255, 255, 255, 255, 255, 255, 127};
+    static const uint8_t endless[] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    static const uint8_t two_48[] = {128, 128, 128, 128, 128, 128, 64};
+    static const uint8_t two_40[] = {128, 128, 128, 128, 128, 160, 0};
+    static const uint8_t two_32[] = {128, 128, 128, 128, 16};
+    static const uint8_t many[] = {255, 255, 255, 255, 3};
+    static const uint8_t l257[] = {129, 130, 0};
+    hansel_blob blob;
+    read(&blob, base, "base");
+    BAD_EACH(base, fields);
+    bad_splice("shape-48-bits", base, ROWS, 1, two_48, sizeof two_48, HANSEL_ERR_HEADER, ROWS);
+    bad_splice("shape-63-bits", base, ROWS, 1, huge, sizeof huge, HANSEL_ERR_HEADER, ROWS);
+    bad_splice("shape-endless", base, ROWS, 1, endless, sizeof endless, HANSEL_ERR_HEADER, ROWS);
+    bad_splice("shape-product", base, ROWS, 1, two_40, sizeof two_40, HANSEL_ERR_HEADER,
+               ANY_POSITION);
+    bad_splice("shape-columns", base, COLUMNS, 1, two_40, sizeof two_40, HANSEL_ERR_HEADER, ROWS);
+    bad_splice("streams-many", base, ROWS, 1, many, 5, HANSEL_ERR_HEADER, ANY_POSITION);
+    bad_splice("levels-257", base, GRID_LEVELS, 1, l257, 3, HANSEL_ERR_HEADER, GRID_LEVELS);
+    bad_splice("cut-33-bits", base, CUT, 1, two_32, 5, HANSEL_ERR_HEADER, CUT);
+    bad_splice("length-base-33-bits", base, LENGTH_BASE, 1, two_32, 5, HANSEL_ERR_HEADER,
+               LENGTH_BASE);
+    bad_splice("length-base-32-bits", base, LENGTH_BASE, 1, many, 5, HANSEL_ERR_DIRECTORY,
+               ANY_POSITION);
+    bad_field("length-base-sum", base, LENGTH_BASE, 1, blob.length_base + 1u, HANSEL_ERR_TRUNCATED,
+              ANY_POSITION);
+    bad_field("length-base-less", base, LENGTH_BASE, 1, blob.length_base - 1u, HANSEL_ERR_TRAILING,
+              ANY_POSITION);
+    bad_field("head-bytes-more", base, HANSEL_OFFSET_4_HEAD_BYTES, 3, blob.head_bytes + 2,
+              HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_4_HEAD_BYTES);
+    bad_field("head-bytes-cuts-directory", base, HANSEL_OFFSET_4_HEAD_BYTES, 3, blob.head_bytes - 2,
+              HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_4_HEAD_BYTES);
+}
+
+/* Lossless floats: windows that contradict themselves. */
+static void write_bad_windows(const bytes *bf16, const bytes *f16) {
+    static const field_change both[] = {
+        {"window-sign-3", WINDOW, 1, 2 + 48, HANSEL_ERR_HEADER, WINDOW},
+        {"window-sign-15", WINDOW, 1, 2 + 240, HANSEL_ERR_HEADER, WINDOW},
+        {"window-mantissa-8", WINDOW, 1, 8, HANSEL_ERR_HEADER, WINDOW},
+        {"window-mantissa-15", WINDOW, 1, 15, HANSEL_ERR_HEADER, WINDOW},
+        {"window-mantissa-0", WINDOW, 1, 0, HANSEL_ERR_HEADER, 255},
+        {"window-folded", KIND, 1, HANSEL_BF16 + 16 + 32, HANSEL_ERR_HEADER, KIND},
+    };
+    static const field_change halves[] = {
+        {"window-f16-mantissa-2", WINDOW, 1, 2, HANSEL_ERR_HEADER, WINDOW},
+        {"window-f16-mantissa-2-positive", WINDOW, 1, 2 + 16, HANSEL_ERR_HEADER, WINDOW},
+    };
+    static const uint8_t beyond[] = {255, 255, 129, 0}, most[] = {128, 128, 130, 0};
+    hansel_blob blob;
+    read(&blob, bf16, "windows");
+    if (blob.window_base < 128) die("windows", "wants a base of two bytes");
+    BAD_EACH(bf16, both);
+    BAD_EACH(f16, halves);
+    bad_splice("window-base-beyond", bf16, WINDOW_BASE, 2, beyond, 4, HANSEL_ERR_HEADER,
+               ANY_POSITION);
+    bad_splice("window-base-16-bits", bf16, WINDOW_BASE, 2, most, 4, HANSEL_ERR_HEADER,
+               WINDOW_BASE);
+    bad_field("window-origin-wraps", bf16, WINDOW_BASE + 3, 1, 255, HANSEL_ERR_HEADER,
+              ANY_POSITION);
+    if (blob.weights * blob.raw_bits % 8 == 0) die("windows", "wants bits left over");
+    bad_field("raw-plane-bits-left-over", bf16, (uint32_t)bf16->count - 1, 1,
+              bf16->at[bf16->count - 1] | 128u, HANSEL_ERR_RESERVED, blob.head_bytes);
+    bad_flip("crc-raw-plane", bf16, bf16->count - 1, HANSEL_ERR_CHECKSUM, 12);
+    bad_size("truncated-raw-plane", bf16, bf16->count - 1, HANSEL_ERR_TRUNCATED, bf16->count);
+}
+
+/* No streams. */
+static void write_bad_constants(const bytes *constant, const bytes *empty) {
+    bad_field("constant-levels-0", constant, GRID_LEVELS, 1, 0, HANSEL_ERR_HEADER, GRID_LEVELS);
+    bad_field("constant-levels-2", constant, GRID_LEVELS, 1, 2, HANSEL_ERR_HEADER, ANY_POSITION);
+    bad_field("constant-folded", constant, KIND, 1, HANSEL_F32 + 32, HANSEL_ERR_HEADER,
+              GRID_LEVELS);
+    bad_size("constant-trailing", constant, constant->count + 1, HANSEL_ERR_TRAILING,
+             constant->count);
+    bad_field("empty-levels-1", empty, GRID_LEVELS, 1, 1, HANSEL_ERR_HEADER, GRID_LEVELS);
+    bad_field("empty-levels-2", empty, GRID_LEVELS, 1, 2, HANSEL_ERR_HEADER, GRID_LEVELS);
+    bad_field("empty-padding", empty, (uint32_t)empty->count - 1, 1, 1, HANSEL_ERR_RESERVED,
+              empty->count - 1);
+}
+
+static int is_padded(const bytes *coded) {
+    hansel_blob blob;
+    read(&blob, coded, "padding");
+    return (blob.directory_offset + (blob.stream_count * blob.length_bits + 7) / 8) % 2;
+}
+
+/* Sizes and checksums. */
+static void write_bad_sizes(const bytes *base, const bytes *padded) {
     hansel_blob blob;
     bytes bad;
-    size_t words_end, head_end;
-    if (hansel_read_head(&blob, base->at, base->count, NULL) != HANSEL_OK) die("base", "head");
-    words_end = blob.head_bytes + 2 * (size_t)blob.word_count;
-    head_end = blob.directory_offset + (blob.stream_count * blob.length_bits + 7) / 8;
-    if (words_end == base->count || head_end == blob.head_bytes) die("base", "needs padding");
-
+    read(&blob, base, "base");
     bad_size("truncated-0", base, 0, HANSEL_ERR_TRUNCATED, 0);
-    bad_size("truncated-55", base, 55, HANSEL_ERR_TRUNCATED, 55);
-    bad_size("truncated-56", base, 56, HANSEL_ERR_TRUNCATED, 56);
+    bad_size("truncated-15", base, 15, HANSEL_ERR_TRUNCATED, 15);
+    bad_size("truncated-16", base, 16, HANSEL_ERR_TRUNCATED, 16);
     bad_size("truncated-head", base, blob.head_bytes - 1, HANSEL_ERR_TRUNCATED,
              blob.head_bytes - 1);
     bad_size("truncated-payload", base, blob.head_bytes, HANSEL_ERR_TRUNCATED, base->count);
     bad_size("truncated-last-byte", base, base->count - 1, HANSEL_ERR_TRUNCATED, base->count);
     bad_size("trailing-1", base, base->count + 1, HANSEL_ERR_TRAILING, base->count);
     bad_size("trailing-16", base, base->count + 16, HANSEL_ERR_TRAILING, base->count);
-
-    bad_flip("crc-head-field", base, HANSEL_OFFSET_HEAD_CRC, HANSEL_ERR_CHECKSUM, 12);
-    bad_flip("crc-head-shape", base, HANSEL_OFFSET_SHAPE, HANSEL_ERR_CHECKSUM, 12);
-    bad_flip("crc-head-last", base, blob.head_bytes - 1, HANSEL_ERR_CHECKSUM, 12);
-    bad_flip("crc-payload-field", base, HANSEL_OFFSET_PAYLOAD_CRC, HANSEL_ERR_CHECKSUM, 12);
-    bad_flip("crc-payload-first", base, blob.head_bytes, HANSEL_ERR_CHECKSUM, 24);
-    bad_flip("crc-payload-last", base, base->count - 1, HANSEL_ERR_CHECKSUM, 24);
-    bad_flip("crc-raw-plane", lossless, lossless->count - 16, HANSEL_ERR_CHECKSUM, 24);
+    bad_flip("crc-head-field", base, HANSEL_OFFSET_4_HEAD_CRC, HANSEL_ERR_CHECKSUM, 8);
+    bad_flip("crc-head-shape", base, ROWS, HANSEL_ERR_CHECKSUM, 8);
+    bad_flip("crc-head-last", base, blob.head_bytes - 1, HANSEL_ERR_CHECKSUM, 8);
+    bad_flip("crc-payload-field", base, HANSEL_OFFSET_4_PAYLOAD_CRC, HANSEL_ERR_CHECKSUM, 8);
+    bad_flip("crc-payload-first", base, blob.head_bytes, HANSEL_ERR_CHECKSUM, 12);
+    bad_flip("crc-payload-last", base, base->count - 1, HANSEL_ERR_CHECKSUM, 12);
     bad = copy(base); /* a right head over a wrong payload checksum */
-    formula_store(bad.at + HANSEL_OFFSET_PAYLOAD_CRC, 4, ~blob.payload_crc);
-    formula_store(bad.at + HANSEL_OFFSET_HEAD_CRC, 4, 0);
-    formula_store(bad.at + HANSEL_OFFSET_HEAD_CRC, 4, hansel_crc32c(0, bad.at, blob.head_bytes));
-    write_bad("crc-payload-wrong", bad, HANSEL_ERR_CHECKSUM, 24);
-
-    bad_field("padding-head", base, blob.head_bytes - 1, 1, 128, HANSEL_ERR_RESERVED,
+    formula_store(bad.at + HANSEL_OFFSET_4_PAYLOAD_CRC, 4, ~blob.payload_crc);
+    formula_store(bad.at + HANSEL_OFFSET_4_HEAD_CRC, 4, 0);
+    formula_store(bad.at + HANSEL_OFFSET_4_HEAD_CRC, 4, hansel_crc32c(0, bad.at, blob.head_bytes));
+    write_bad("crc-payload-wrong", bad, HANSEL_ERR_CHECKSUM, 12);
+    read(&blob, padded, "padded");
+    bad_field("padding-head", padded, blob.head_bytes - 1, 1, 128, HANSEL_ERR_RESERVED,
               blob.head_bytes - 1);
-    bad_field("padding-words-first", base, (uint32_t)words_end, 1, 1, HANSEL_ERR_RESERVED,
-              blob.head_bytes);
-    bad_field("padding-words-last", base, (uint32_t)base->count - 1, 1, 1, HANSEL_ERR_RESERVED,
-              blob.head_bytes);
-    bad_field("padding-raw-plane", lossless, (uint32_t)lossless->count - 1, 1, 1,
-              HANSEL_ERR_RESERVED, ANY_POSITION);
 }
 
 /*
@@ -271,10 +312,11 @@ static bytes low_state(const bytes *one, const hansel_blob *blob) {
         uint32_t next = freq * (state >> p) + bias, high = next >> 16;
         uint32_t low = (high / freq << p) + slot - bias + high % freq;
         if (high && low < HANSEL_STATE_LOW) {
+            bad.count += 2;
             memmove(words + 2, words, (size_t)(bad.at + bad.count - words) - 2);
             formula_store(words, 2, next & 65535);
             formula_store(states + 4 * lane, 4, low);
-            formula_store(bad.at + HANSEL_OFFSET_LENGTH_BASE, 4, blob->word_count + 1);
+            formula_store(bad.at + LENGTH_BASE, 1, blob->word_count + 1);
             formula_seal(bad.at, bad.count);
             return bad;
         }
@@ -289,7 +331,7 @@ static void write_bad_streams(const bytes *base, const bytes *one, const bytes *
     hansel_blob blob;
     uint32_t cursors[64], i, words;
     bytes bad;
-    if (hansel_read_head(&blob, base->at, base->count, NULL) != HANSEL_OK) die("base", "head");
+    read(&blob, base, "base");
     if (blob.stream_count >= 64 || blob.length_bits > 4 || !blob.length_bits)
         die("base", "wants few streams");
     hansel_read_cursors(cursors, &blob, base->at, 0, blob.stream_count, 0);
@@ -300,15 +342,6 @@ static void write_bad_streams(const bytes *base, const bytes *one, const bytes *
               HANSEL_ERR_CORRUPT, i);
     bad_field("state-other", base, blob.head_bytes + 2 * cursors[2], 4, 0xFFFFFFFF,
               HANSEL_ERR_CORRUPT, 2);
-
-    /* 9 * 2^29 words and more, and the blob's size says so too */
-    bad_fields(
-        "words-33-bits", base, HANSEL_OFFSET_LENGTH_BASE, 4, 1u << 29, HANSEL_OFFSET_BLOB_BYTES, 8,
-        blob.head_bytes +
-            (2 * (blob.word_count + (uint64_t)blob.stream_count * ((1u << 29) - blob.length_base)) +
-             15) /
-                16 * 16,
-        HANSEL_ERR_DIRECTORY, blob.directory_offset);
 
     bad = copy(base); /* two neighbours' lengths exchanged: the sum stays */
     for (i = 0; cursors[i + 1] - cursors[i] == cursors[i + 2] - cursors[i + 1]; i++)
@@ -325,19 +358,24 @@ static void write_bad_streams(const bytes *base, const bytes *one, const bytes *
     formula_seal(bad.at, bad.count);
     write_bad("lengths-exchanged", bad, HANSEL_ERR_CORRUPT, i);
 
-    /* One stream: a word more, a word less; the padding hides it from the sizes. */
-    if (hansel_read_head(&blob, one->at, one->count, NULL) != HANSEL_OK) die("one", "head");
+    /* One stream: a word more, a word less. */
+    read(&blob, one, "one");
     words = (uint32_t)blob.word_count;
-    if (blob.stream_count != 1 || words <= 8 || words % 8 < 2) die("one", "wants another length");
-    bad_field("words-left-over", one, HANSEL_OFFSET_LENGTH_BASE, 4, words + 1, HANSEL_ERR_CORRUPT,
-              0);
-    bad_fields("words-missing", one, HANSEL_OFFSET_LENGTH_BASE, 4, words - 1,
-               blob.head_bytes + 2 * words - 2, 2, 0, HANSEL_ERR_CORRUPT, 0);
-
+    if (blob.stream_count != 1 || words <= 8 || words > 126) die("one", "wants another length");
+    bad = copy(one);
+    bad.count += 2;
+    formula_store(bad.at + LENGTH_BASE, 1, words + 1);
+    formula_seal(bad.at, bad.count);
+    write_bad("words-left-over", bad, HANSEL_ERR_CORRUPT, 0);
+    bad = copy(one);
+    bad.count -= 2;
+    formula_store(bad.at + LENGTH_BASE, 1, words - 1);
+    formula_seal(bad.at, bad.count);
+    write_bad("words-missing", bad, HANSEL_ERR_CORRUPT, 0);
     write_bad("state-low-consistent", low_state(one, &blob), HANSEL_ERR_CORRUPT, 0);
 
     /* Nothing but a tail: six symbols, alphabet of 3, digits of 2 bits. */
-    if (hansel_read_head(&blob, tail->at, tail->count, NULL) != HANSEL_OK) die("tail", "head");
+    read(&blob, tail, "tail");
     if (blob.alphabet_size != 3 || blob.tail_bits != 2 || blob.word_count != 8)
         die("tail", "shape");
     bad_field("tail-digit", tail, blob.head_bytes, 1, 3, HANSEL_ERR_CORRUPT, 0);
@@ -348,59 +386,33 @@ static void write_bad_streams(const bytes *base, const bytes *one, const bytes *
               formula_load(tail->at + blob.head_bytes + 12, 4) + (1u << 31), HANSEL_ERR_CORRUPT, 0);
 }
 
-/* Several weights to a symbol. */
-static void write_bad_folded(const bytes *folded, const bytes *lossless, const bytes *constant) {
-    static const field_change changes[] = {
-        {"folded-version-1", HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 34},
-        {"folded-by-0", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 0, HANSEL_ERR_RESERVED, 34},
-        {"folded-by-1", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 1, HANSEL_ERR_RESERVED, 34},
-        {"folded-by-3", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34},
-        {"folded-by-4", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 4, HANSEL_ERR_CORRUPT, 0},
-        {"folded-by-8", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 8, HANSEL_ERR_RESERVED, 34},
-    };
+/* Several weights to a symbol, several dimensions to a row. */
+static void write_bad_shapes(const bytes *folded, const bytes *merged) {
+    enum { LEVELS = 20, FOLDED_CUT = 24, MERGED_CUT = 27 };
     hansel_blob blob;
-    if (hansel_read_head(&blob, folded->at, folded->count, NULL) != HANSEL_OK)
-        die("folded", "head");
-    if (blob.weights_per_symbol != 2) die("folded", "is not");
-    BAD_EACH(folded, changes);
-    bad_fields("folded-by-3-slot-bits", folded, HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3,
-               HANSEL_OFFSET_SLOT_BITS, 1, 13, HANSEL_ERR_RESERVED,
-               34); /* reserved before ranges */
-    bad_fields("folded-raw-plane", lossless, HANSEL_OFFSET_VERSION, 1, 2,
-               HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_HEADER, 34);
-    bad_fields("folded-constant", constant, HANSEL_OFFSET_VERSION, 1, 2,
-               HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 2, HANSEL_ERR_HEADER, 34);
+    read(&blob, folded, "folded");
+    if (blob.weights_per_symbol != 2 || blob.level_count <= 4) die("folded", "is not");
+    bad_field("folded-more", folded, KIND, 1, HANSEL_I8 + 16 + 64, HANSEL_ERR_HEADER, LEVELS);
+    bad_field("folded-levels-17", folded, LEVELS, 1, 17, HANSEL_ERR_HEADER, LEVELS);
+    bad_field("folded-levels-1", folded, LEVELS, 1, 1, HANSEL_ERR_HEADER, LEVELS);
     /* 5 rows of 37 columns have 5 steps: 6 pieces would fit one weight to a symbol */
-    bad_field("folded-pieces", folded, HANSEL_OFFSET_PIECES, 4, 6, HANSEL_ERR_HEADER,
-              HANSEL_OFFSET_PIECES);
+    bad_field("folded-pieces", folded, FOLDED_CUT, 1, 13, HANSEL_ERR_HEADER, FOLDED_CUT);
     bad_field("folded-state", folded, blob.head_bytes + 4, 4, 65535, HANSEL_ERR_CORRUPT, 0);
-}
-
-/* Several dimensions to a row. */
-static void write_bad_merged(const bytes *merged) {
-    static const field_change changes[] = {
-        {"merged-version-1", HANSEL_OFFSET_VERSION, 1, 1, HANSEL_ERR_RESERVED, 43},
-        {"merged-version-2", HANSEL_OFFSET_VERSION, 1, 2, HANSEL_ERR_RESERVED, 34},
-        {"merged-by-0", HANSEL_OFFSET_ROW_DIMS, 1, 0, HANSEL_ERR_RESERVED, 43},
-        {"merged-by-1", HANSEL_OFFSET_ROW_DIMS, 1, 1, HANSEL_ERR_RESERVED, 43},
-        /* columns are too few for the pieces */
-        {"merged-by-2", HANSEL_OFFSET_ROW_DIMS, 1, 2, HANSEL_ERR_HEADER, HANSEL_OFFSET_PIECES},
-        {"merged-by-4", HANSEL_OFFSET_ROW_DIMS, 1, 4, HANSEL_ERR_HEADER, 43},
-        {"merged-by-255", HANSEL_OFFSET_ROW_DIMS, 1, 255, HANSEL_ERR_HEADER, 43},
-        {"merged-by-3-weights", HANSEL_OFFSET_WEIGHTS_PER_SYMBOL, 1, 3, HANSEL_ERR_RESERVED, 34},
-    };
-    hansel_blob blob;
-    if (hansel_read_head(&blob, merged->at, merged->count, NULL) != HANSEL_OK)
-        die("merged", "head");
+    read(&blob, merged, "merged");
     if (blob.row_dims != 3) die("merged", "is not");
-    BAD_EACH(merged, changes);
+    bad_field("merged-by-0", merged, RANK, 1, 4, HANSEL_ERR_HEADER, ANY_POSITION);
+    bad_field("merged-by-1", merged, RANK, 1, 4 + 16, HANSEL_ERR_HEADER, RANK);
+    /* columns are too few for the pieces */
+    bad_field("merged-by-2", merged, RANK, 1, 4 + 32, HANSEL_ERR_HEADER, ANY_POSITION);
+    bad_field("merged-by-4", merged, RANK, 1, 4 + 64, HANSEL_ERR_HEADER, RANK);
     bad_field("merged-state", merged, blob.head_bytes + 4, 4, 65535, HANSEL_ERR_CORRUPT, 0);
 }
 
 void write_bad_files(void) {
     vector v[] = {
         {"bad-base", HANSEL_F32, 2, {3, 124}, {FORMULA_GAUSS, 178, 0, 5, 0}, STEP_S(0.03125f, 40)},
-        {"bad-lossless", HANSEL_BF16, 2, {5, 7}, {FORMULA_WEIGHTS, 256, 0, 5, 0}, LOSSLESS(16)},
+        {"bad-bf16", HANSEL_BF16, 2, {5, 77}, {FORMULA_WEIGHTS, 256, 0, 5, 0}, LOSSLESS(16)},
+        {"bad-f16", HANSEL_F16, 2, {5, 77}, {FORMULA_WEIGHTS, 256, 0, 5, 0}, LOSSLESS(16)},
         {"bad-constant", HANSEL_F32, 2, {2, 3}, {FORMULA_CONSTANT, 0, 1, 0, 0}, STEP(1)},
         {"bad-empty", HANSEL_F32, 2, {0, 3}, {FORMULA_CONSTANT, 0, 1, 0, 0}, STEP(1)},
         {"bad-one", HANSEL_F32, 2, {1, 64}, {FORMULA_GAUSS, 64, 0, 5, 0}, STEP(0.03125f)},
@@ -411,13 +423,16 @@ void write_bad_files(void) {
     bytes coded[sizeof v / sizeof *v];
     size_t i;
     for (i = 0; i < sizeof v / sizeof *v; i++) {
-        if (i != 6) v[i].options.weights_per_symbol = 1;
+        if (i != 7) v[i].options.weights_per_symbol = 1;
         coded[i] = encode(&v[i]);
     }
-    write_bad_fields(&coded[0], &coded[1], &coded[2], &coded[3]);
-    write_bad_sizes(&coded[0], &coded[1]);
-    write_bad_streams(&coded[0], &coded[4], &coded[5]);
-    write_bad_folded(&coded[6], &coded[1], &coded[2]);
-    write_bad_merged(&coded[7]);
+    write_bad_fields(&coded[0]);
+    write_bad_windows(&coded[1], &coded[2]);
+    write_bad_constants(&coded[3], &coded[4]);
+    for (i = 0; !is_padded(&coded[i]); i++)
+        if (i + 1 == sizeof v / sizeof *v) die("bad files", "one must be padded");
+    write_bad_sizes(&coded[0], &coded[i]);
+    write_bad_streams(&coded[0], &coded[5], &coded[6]);
+    write_bad_shapes(&coded[7], &coded[8]);
     for (i = 0; i < sizeof v / sizeof *v; i++) free(coded[i].at);
 }

@@ -8,8 +8,8 @@ import { HanselError, STATUS } from './errors.js';
 import * as C from './structs.js';
 import { Wasm, loadModule } from './wasm.js';
 
-/** Bytes of a head's fixed part; enough to learn head_bytes from. */
-export { FIXED_BYTES } from './structs.js';
+/** Bytes of a head that say how many more there are. */
+export { MIN_HEAD_BYTES } from './structs.js';
 
 /**
  * A parsed head. Numbers are exact (the format keeps them below 2^53).
@@ -27,7 +27,12 @@ export { FIXED_BYTES } from './structs.js';
  * @property {number} step 0 when lossless
  * @property {number} headBytes
  * @property {number} payloadCrc
- * @property {number} rawBytes per weight
+ * @property {number} rawBytes that hold a weight's raw bits: 0, 1 or 3
+ * @property {number} rawBits of a weight in the raw plane
+ * @property {number} windowBase lossless floats: what symbols count from, FORMAT.md section 5
+ * @property {number} mantissaBits in a symbol @property {number} sign 0: raw, 1: all +, 2: all -
+ * @property {number} version of the head: 1 to 4
+ * @property {number} directoryOffset where the streams' lengths begin in the head
  * @property {number} slotBits of probability
  * @property {number} origin
  * @property {number} alphabetSize
@@ -53,7 +58,10 @@ export function describe(struct) {
     shape: Array.from({ length: u32(C.BLOB_RANK) }, (_, i) => u64(C.BLOB_SHAPE + 8 * i)),
     rows: u64(C.BLOB_ROWS), columns: u64(C.BLOB_COLUMNS), weights: u64(C.BLOB_WEIGHTS),
     blobBytes: u64(C.BLOB_BLOB_BYTES), wordCount: u64(C.BLOB_WORD_COUNT),
-    rawStart: u64(C.BLOB_RAW_START),
+    rawStart: u64(C.BLOB_RAW_START), rawBits: u32(C.BLOB_RAW_BITS),
+    windowBase: u32(C.BLOB_WINDOW_BASE), mantissaBits: u32(C.BLOB_MANTISSA_BITS),
+    sign: u32(C.BLOB_SIGN), version: u32(C.BLOB_VERSION),
+    directoryOffset: u32(C.BLOB_DIRECTORY_OFFSET),
     step: view.getFloat32(C.BLOB_STEP, true), headBytes: u32(C.BLOB_HEAD_BYTES),
     payloadCrc: u32(C.BLOB_PAYLOAD_CRC), dtype: DTYPE_NAMES[u32(C.BLOB_DTYPE)],
     mode: /** @type {'grid'} */ (MODES[u32(C.BLOB_MODE)]), rawBytes: u32(C.BLOB_RAW_BYTES),
@@ -233,27 +241,45 @@ export class Codec {
   }
 
   /**
-   * join(), and the raw bytes' checksum.
-   * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
+   * joinPacked(), and the raw bytes' checksum.
+   * @param {Blob} blob @param {Uint8Array} symbols @param {Uint8Array} raw
    * @param {Uint8Array} [into] @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
    */
-  joinRange(dtype, symbols, raw, into) {
-    return { bytes: this.join(dtype, symbols, raw, into), crc: this.crc32c(raw) };
+  joinRange(blob, symbols, raw, into) {
+    return { bytes: this.joinPacked(blob, symbols, raw, 0, into), crc: this.crc32c(raw) };
   }
 
   /**
-   * @param {string} dtype @param {Uint8Array} symbols @param {Uint8Array} raw
-   * @param {Uint8Array} [into] receives them
+   * Lossless weights from their symbols and their part of the raw plane.
+   * @param {Blob} blob @param {Uint8Array} symbols @param {Uint8Array} raw
+   * @param {number} firstBit of raw that counts, 0 to 7 @param {Uint8Array} [into] receives them
    * @returns {Uint8Array<ArrayBuffer>} elements, as hansel_join(); into, or an array of its own
    */
-  join(dtype, symbols, raw, into) {
+  joinPacked(blob, symbols, raw, firstBit, into) {
+    const { wasm } = this;
+    const { length: count } = symbols;
+    return wasm.scoped(() => {
+      const bytes = count * dtypeBytes(blob.dtype);
+      const values = wasm.room(bytes, into);
+      const struct = wasm.put(blob.struct);
+      const whole = wasm.alloc(count * blob.rawBytes);
+      wasm.call.hansel_expand_raw(whole, struct, wasm.put(raw), firstBit, count);
+      wasm.call.hansel_join(values, struct, wasm.put(symbols), whole, count);
+      return wasm.get(values, bytes, into);
+    });
+  }
+
+  /**
+   * @param {Blob} blob @param {Uint8Array} raw a part of the raw plane
+   * @param {number} firstBit that counts, 0 to 7 @param {number} count weights
+   * @returns {Uint8Array<ArrayBuffer>} rawBytes for each, as hansel_expand_raw()
+   */
+  expandRaw(blob, raw, firstBit, count) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const bytes = symbols.length * dtypeBytes(dtype);
-      const values = wasm.room(bytes, into);
-      wasm.call.hansel_join(values, DTYPES[/** @type {'F32'} */ (dtype)], wasm.put(symbols),
-        wasm.put(raw), symbols.length);
-      return wasm.get(values, bytes, into);
+      const whole = wasm.alloc(count * blob.rawBytes);
+      wasm.call.hansel_expand_raw(whole, wasm.put(blob.struct), wasm.put(raw), firstBit, count);
+      return wasm.get(whole, count * blob.rawBytes);
     });
   }
 }

@@ -13,7 +13,7 @@ export { SLICE } from './structs.js';
  * A tensor on its way, as src/hansel_slices.h has it.
  * @typedef {object} State
  * @property {Uint8Array} struct hansel_encoder, to hand back to the encoder
- * @property {'done' | 'scan' | 'measure' | 'fold' | 'code'} work what it wants next
+ * @property {'done' | 'scan' | 'window' | 'measure' | 'fold' | 'code'} work what it wants next
  * @property {Blob} blob as planned so far
  * @property {number} bits expected of the whole blob
  * @property {number} entropy bits per weight @property {number} error relative RMS error
@@ -23,13 +23,13 @@ export { SLICE } from './structs.js';
  * @typedef {object} Found
  * @property {number} [low] @property {number} [high] @property {number} [sumSquares] after scan
  * @property {number} [sumError] after measure @property {Float64Array} [counts] and after fold
- * @property {Uint32Array} [lengths] after code: words of each stream
+ * @property {Uint32Array} [numbers] after code: words of each stream; after window: its counts
  */
 
 /** By their numbers. @type {Record<number, State['work']>} */
 const WORKS = {
   [C.WORK_DONE]: 'done', [C.WORK_SCAN]: 'scan', [C.WORK_MEASURE]: 'measure', [C.WORK_FOLD]: 'fold',
-  [C.WORK_CODE]: 'code',
+  [C.WORK_CODE]: 'code', [C.WORK_WINDOW]: 'window',
 };
 
 /** What a C status means that only encoding gives. @type {Record<string, string>} */
@@ -90,38 +90,51 @@ export class Encoder extends Codec {
   /**
    * The coded plane of a slice: quantized with step, or split off losslessly.
    * @param {number} source address of the slice @param {number} count weights
-   * @param {string} dtype @param {number} step 0 for lossless @param {boolean} clamp
-   * @param {number} stats @param {number} raw address for the raw plane
+   * @param {Blob} blob planned so far @param {number} struct address of its struct
+   * @param {boolean} clamp @param {number} stats @param {number} raw address for raw bits
    * @returns {number} address of count symbols
    */
-  #symbols(source, count, dtype, step, clamp, stats, raw) {
+  #symbols(source, count, blob, struct, clamp, stats, raw) {
     const { wasm } = this;
     const symbols = wasm.alloc(count);
-    const number = DTYPES[/** @type {'F32'} */ (dtype)];
-    if (step) {
+    if (blob.mode === 'grid') {
       const fault = wasm.zero(C.SIZEOF_FAULT);
-      this.check(wasm.call.hansel_quantize(symbols, number, source, count, step, clamp ? 1 : 0,
-        stats, fault), fault);
+      this.check(wasm.call.hansel_quantize(symbols, DTYPES[/** @type {'F32'} */ (blob.dtype)], source, count,
+        blob.step, clamp ? 1 : 0, stats, fault), fault);
     } else {
-      wasm.call.hansel_split(symbols, raw, number, source, count);
+      wasm.call.hansel_split(symbols, raw, struct, source, count);
     }
     return symbols;
   }
 
   /**
-   * Histogram of a slice's coded plane, and what quantizing does to it.
-   * @param {string} dtype @param {Uint8Array} bytes @param {number} step 0 for lossless
-   * @param {boolean} clamp
-   * @returns {{counts: Float64Array, sumError: number, maxError: number, saturated: number}}
+   * Exponents and signs of a slice of float weights: hansel_window_count().
+   * @param {string} dtype @param {Uint8Array} bytes @returns {{counts: Uint32Array<ArrayBuffer>}}
    */
-  measure(dtype, bytes, step, clamp) {
+  windowCounts(dtype, bytes) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const size = dtypeBytes(dtype);
+      const size = 4 * (C.WINDOW_COUNTS + 1);
+      const counts = wasm.zero(size);
+      wasm.call.hansel_window_count(counts, DTYPES[/** @type {'F32'} */ (dtype)], wasm.put(bytes),
+        bytes.length / dtypeBytes(dtype));
+      return { counts: new Uint32Array(wasm.get(counts, size).buffer) };
+    });
+  }
+
+  /**
+   * Histogram of a slice's coded plane, and what quantizing does to it.
+   * @param {Blob} blob planned so far @param {Uint8Array} bytes @param {boolean} clamp
+   * @returns {{counts: Float64Array, sumError: number, maxError: number, saturated: number}}
+   */
+  measure(blob, bytes, clamp) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const size = dtypeBytes(blob.dtype);
       const stats = wasm.zero(C.SIZEOF_STATS);
       const raw = wasm.alloc(bytes.length);
-      const symbols = this.#symbols(wasm.put(bytes), bytes.length / size, dtype, step, clamp,
-        stats, raw);
+      const symbols = this.#symbols(wasm.put(bytes), bytes.length / size, blob,
+        wasm.put(blob.struct), clamp, stats, raw);
       const counts = this.#histogram(symbols, bytes.length / size);
       const view = wasm.view();
       return {
@@ -195,12 +208,12 @@ export class Encoder extends Codec {
    * @param {State} state @param {Found} found
    * @returns {State | null} null if no step reaches the goal
    */
-  next({ struct }, { low, high, sumSquares, sumError, counts, lengths }) {
+  next({ struct }, { low, high, sumSquares, sumError, counts, numbers }) {
     const { wasm } = this;
     return wasm.scoped(() => {
       const at = wasm.put(struct);
-      const words = lengths
-        ? wasm.put(new Uint8Array(lengths.buffer, lengths.byteOffset, lengths.byteLength)) : 0;
+      const list = numbers
+        ? wasm.put(new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)) : 0;
       const fault = wasm.zero(C.SIZEOF_FAULT);
       const view = wasm.view();
       const stats = at + C.ENCODER_STATS;
@@ -210,23 +223,11 @@ export class Encoder extends Codec {
       if (sumError !== undefined) view.setFloat64(stats + C.STATS_SUM_ERROR, sumError, true);
       counts?.forEach((count, i) => (
         view.setBigUint64(at + C.ENCODER_COUNTS + 8 * i, BigInt(count), true)));
-      const status = wasm.call.hansel_encoder_next(at, words);
+      const status = wasm.call.hansel_encoder_next(at, list);
       if (STATUS[status] === 'HANSEL_ERR_RANGE') return null;
       this.check(status, fault);
       return this.#describe(at);
     });
-  }
-
-  /**
-   * Model and partition of a tensor with one weight to a symbol, from its histogram.
-   * @param {{dtype: string, mode: 'grid' | 'lossless', shape: number[], step: number,
-   *   counts: Float64Array, precision?: number, streamLength?: number}} tensor
-   * @returns {{blob: Blob, bits: number}} bits is the expected size of the blob
-   */
-  plan({ mode, counts, ...tensor }) {
-    let state = this.begin({ ...tensor, lossless: mode === 'lossless', weightsPerSymbol: 1 });
-    if (state.work === 'scan') state = /** @type {State} */ (this.next(state, {}));
-    return /** @type {State} */ (this.next(state, { counts }));
   }
 
   /**
@@ -253,7 +254,7 @@ export class Encoder extends Codec {
     const stats = wasm.zero(C.SIZEOF_STATS);
     const struct = wasm.put(blob.struct);
     const weights = bytes.length / dtypeBytes(blob.dtype);
-    const symbols = this.#symbols(wasm.put(bytes), weights, blob.dtype, blob.step, clamp, stats,
+    const symbols = this.#symbols(wasm.put(bytes), weights, blob, struct, clamp, stats,
       wasm.alloc(bytes.length));
     const length = wasm.call.hansel_fold(symbols, struct, first, count, symbols, weights) >>> 0;
     if (!length) {
@@ -291,17 +292,17 @@ export class Encoder extends Codec {
   }
 
   /**
-   * @param {string} dtype @param {Uint8Array} bytes
+   * @param {Blob} blob planned @param {Uint8Array} bytes a multiple of 8 weights, or the last ones
    * @returns {Uint8Array<ArrayBuffer>} the raw plane of a slice
    */
-  splitRaw(dtype, bytes) {
+  splitRaw(blob, bytes) {
     const { wasm } = this;
     return wasm.scoped(() => {
-      const count = bytes.length / dtypeBytes(dtype);
+      const count = bytes.length / dtypeBytes(blob.dtype);
+      const struct = wasm.put(blob.struct);
       const raw = wasm.alloc(bytes.length);
-      wasm.call.hansel_split(wasm.alloc(count), raw, DTYPES[/** @type {'F32'} */ (dtype)],
-        wasm.put(bytes), count);
-      return wasm.get(raw, bytes.length - count);
+      wasm.call.hansel_split(wasm.alloc(count), raw, struct, wasm.put(bytes), count);
+      return wasm.get(raw, wasm.call.hansel_pack_raw(raw, struct, raw, count));
     });
   }
 

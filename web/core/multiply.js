@@ -27,7 +27,7 @@ export function scaled(y, scale, bias) {
  * @param {Codec} codec a decoder
  * @param {Blob} blob @param {Uint32Array} cursors as for decodeStreams @param {number} first
  * @param {Uint8Array} words @param {number} start row-major index of their first weight
- * @param {number} count of weights @param {Uint8Array} raw their raw plane, empty without one
+ * @param {number} count of weights @param {Uint8Array} raw rawBytes for each, empty without a raw plane
  * @param {Float32Array | Int8Array} x batch vectors; Int8Array: one, and y is Int32Array
  * @param {number} batch @param {Float32Array | Int32Array} y batch vectors of rows, added to;
  *   of grid matrices not yet scaled by the step
@@ -46,10 +46,9 @@ export function multiplyStreams(codec, blob, cursors, first, words, start, count
     const isFloat = blob.mode === 'lossless' && DTYPES[/** @type {'F32'} */ (blob.dtype)] <= 3;
     if (isFloat) {
       const joined = wasm.alloc(4 * count);
-      const dtype = DTYPES[/** @type {'F32'} */ (blob.dtype)];
-      wasm.call.hansel_join(joined, dtype, weights, wasm.put(raw), count);
+      wasm.call.hansel_join(joined, struct, weights, wasm.put(raw), count);
       weights = wasm.alloc(4 * count);
-      wasm.call.hansel_widen(weights, dtype, joined, count);
+      wasm.call.hansel_widen(weights, DTYPES[/** @type {'F32'} */ (blob.dtype)], joined, count);
     }
     addProduct(wasm, weights, isFloat, start, count, blob, x, batch, y);
   });

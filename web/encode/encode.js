@@ -195,7 +195,7 @@ async function encodeTensor(encoder, spool) {
     crc,
     report: {
       ...report, mode, reason, step: blob.step, bytes: blob.blobBytes,
-      entropyBits: entropy + 8 * blob.rawBytes, relativeError: error, ...lost,
+      entropyBits: entropy + blob.rawBits, relativeError: error, ...lost,
     },
   };
 }

@@ -106,17 +106,21 @@ async function survey(codec, input, { signal, sample, ...options }) {
   const measure = async (/** @type {number} */ step) => {
     const counts = new Float64Array(256);
     let squares = 0;
+    let state = codec.begin({ dtype, shape, step, lossless: !step, weightsPerSymbol: 1 });
+    const next = (/** @type {import('../core/encoder.js').Found} */ given) => {
+      state = /** @type {import('../core/encoder.js').State} */ (codec.next(state, given));
+    };
+    if (state.work === 'scan') next({});
+    if (state.work === 'window') next({ numbers: windowOf(codec, dtype, slices, weights) });
     for (const slice of slices) {
       await takeTurn();
       checkAborted(signal);
-      const part = codec.measure(dtype, slice, step, true);
+      const part = codec.measure(state.blob, slice, true);
       squares += part.sumError * share;
       part.counts.forEach((count, i) => { counts[i] += count; });
     }
-    const { bits } = codec.plan({
-      dtype, mode: step ? 'grid' : 'lossless', shape, step, counts: stretch(counts, weights),
-    });
-    return { bits: bits / weights, squares };
+    next({ counts: stretch(counts, weights) });
+    return { bits: state.bits / weights, squares };
   };
   found.losslessBits = Math.min(rawBits, (await measure(0)).bits);
   found.lossy = chooseMode(input, { ...options, bits: 8 }).mode;
@@ -152,6 +156,20 @@ async function readSlices({ read }, weights, size, sample, signal) {
     slices.push((await read(start * size, (start + each) * size)).slice());
   }
   return slices;
+}
+
+/**
+ * Counts of exponents, as if of all weights.
+ * @param {Encoder} codec @param {string} dtype @param {Uint8Array[]} slices @param {number} weights
+ */
+function windowOf(codec, dtype, slices, weights) {
+  const parts = slices.map((slice) => codec.windowCounts(dtype, slice).counts);
+  const sums = Float64Array.from(parts[0], (_, i) => parts.reduce((sum, counts) => sum + counts[i], 0));
+  const negative = sums[sums.length - 1];
+  const counts = stretch(sums.subarray(0, -1), weights);
+  const seen = parts.length * slices[0].length * 8 / dtypeBits(dtype);
+  const share = negative === seen ? weights : Math.min(negative, weights - 1);
+  return Uint32Array.from([...counts, share], (count) => Math.min(count, 2 ** 32 - 1));
 }
 
 /** Counts that sum up to all weights. @param {Float64Array} counts @param {number} weights */

@@ -4,6 +4,7 @@
  */
 import { dtypeBytes } from '../core/dtypes.js';
 import { SLICE } from '../core/encoder.js';
+import { WINDOW_COUNTS } from '../core/structs.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { streamRanges } from '../core/ranges.js';
 import { elementCount } from '../file/safetensors.js';
@@ -71,7 +72,7 @@ export class TensorEncoder {
    *   lost: {saturated: number, maxError: number}}>} crc: of the spooled bytes
    */
   async code(planned, spool) {
-    const { codec, input: { dtype }, lost } = this;
+    const { codec, lost } = this;
     const codeOnce = async (/** @type {State} */ { blob }) => {
       const lengths = new Uint32Array(blob.streamCount);
       let crc = 0;
@@ -84,12 +85,12 @@ export class TensorEncoder {
       return { lengths, crc };
     };
     let coded = await codeOnce(planned);
-    let state = /** @type {State} */ (codec.next(planned, coded));
+    let state = /** @type {State} */ (codec.next(planned, { numbers: coded.lengths }));
     while (state.work !== 'done') {
       await spool.clear();
       state = /** @type {State} */ (await this.#untilCode(state));
       coded = await codeOnce(state);
-      state = /** @type {State} */ (codec.next(state, coded));
+      state = /** @type {State} */ (codec.next(state, { numbers: coded.lengths }));
     }
     const { blob } = state;
     let { crc } = coded;
@@ -97,10 +98,8 @@ export class TensorEncoder {
       crc = codec.crc32c(bytes, crc);
       await spool.write(bytes);
     };
-    await emit(new Uint8Array(-2 * blob.wordCount & 15));
     if (blob.rawBytes) {
-      for await (const { bytes } of this.#slices()) await emit(codec.splitRaw(dtype, bytes));
-      await emit(new Uint8Array(-blob.weights * blob.rawBytes & 15));
+      for await (const { bytes } of this.#slices()) await emit(codec.splitRaw(blob, bytes));
     }
     return { state, head: codec.writeHead(blob, coded.lengths, crc), crc, lost };
   }
@@ -108,9 +107,9 @@ export class TensorEncoder {
   /** Does what is asked for until that is to code. @param {State | null} state */
   async #untilCode(state) {
     while (state && state.work !== 'code') {
-      const found = state.work === 'scan' ? await this.#scan()
-        : state.work === 'measure' ? await this.#measure(state.blob)
-          : await this.#fold(state.blob);
+      const { work, blob } = state;
+      const found = work === 'scan' ? await this.#scan() : work === 'window' ? await this.#window()
+        : work === 'measure' ? await this.#measure(blob) : await this.#fold(blob);
       state = this.codec.next(state, found);
     }
     return state;
@@ -118,7 +117,7 @@ export class TensorEncoder {
 
   async #scan() {
     const sum = { low: 0, high: 0, sumSquares: 0 };
-    for await (const part of this.#overSlices('scan')) {
+    for await (const part of this.#overSlices('scan', this.input.dtype)) {
       sum.low = Math.min(sum.low, part.low);
       sum.high = Math.max(sum.high, part.high);
       sum.sumSquares += part.sumSquares;
@@ -126,12 +125,22 @@ export class TensorEncoder {
     return sum;
   }
 
-  /** @param {Blob} blob whose step is measured */
-  async #measure({ step }) {
+  async #window() {
+    /** @type {Uint32Array | undefined} */
+    let numbers;
+    for await (const { counts } of this.#overSlices('windowCounts', this.input.dtype)) {
+      if (numbers) for (let i = 0; i < counts.length; i++) numbers[i] += counts[i];
+      numbers ??= counts;
+    }
+    return { numbers: numbers ?? new Uint32Array(WINDOW_COUNTS + 1) };
+  }
+
+  /** @param {Blob} blob whose step or window is measured */
+  async #measure(blob) {
     const sum = { counts: new Float64Array(256), sumError: 0 };
     const { lost } = this;
     lost.saturated = lost.maxError = 0;
-    for await (const part of this.#overSlices('measure', step, this.clamp)) {
+    for await (const part of this.#overSlices('measure', blob, this.clamp)) {
       add(sum.counts, part.counts);
       sum.sumError += part.sumError;
       lost.maxError = Math.max(lost.maxError, part.maxError);
@@ -166,13 +175,14 @@ export class TensorEncoder {
 
   /**
    * A codec method over all slices, in parallel; results in order.
-   * @param {'scan' | 'measure'} method @param {unknown[]} rest arguments after dtype and bytes
+   * @param {'scan' | 'windowCounts' | 'measure'} method
+   * @param {unknown} first argument before the bytes @param {unknown[]} rest those after them
    */
-  async* #overSlices(method, ...rest) {
-    const { pool, input: { dtype } } = this;
+  async* #overSlices(method, first, ...rest) {
+    const { pool } = this;
     const results = mapOrdered(this.#slices(), pool.width, async ({ at, end, bytes }) => {
       try {
-        return { end, part: await pool.run(method, [dtype, bytes, ...rest]) };
+        return { end, part: await pool.run(method, [first, bytes, ...rest]) };
       } catch (error) {
         throw shifted(error, at);
       }

@@ -1,5 +1,5 @@
 /** What a coded tensor's head tells people: Model.head(). */
-import { FIXED_BYTES } from '../core/codec.js';
+import { BLOB_LEVEL_COUNT, BLOB_LOGS, BLOB_RICE_BITS } from '../core/structs.js';
 
 /** @typedef {import('../core/codec.js').Blob} Blob */
 /**
@@ -14,17 +14,18 @@ import { FIXED_BYTES } from '../core/codec.js';
  *   to weightsPerSymbol * 2^precision
  * @property {number} streams
  * @property {{fixed: number, table: number, directory: number, payload: number, raw: number,
- *   padding: number}} bytes that add up to the tensor's: fixed fields and shape, frequencies,
- *   stream lengths, streams, raw plane, and what rounds them up to 16
+ *   padding: number}} bytes that add up to the tensor's: fields and shape, frequencies,
+ *   stream lengths, streams, raw plane, and what rounds them up
  */
 
 /** @param {Blob} blob @returns {Head} */
 export function describeHead(blob) {
-  const { rows, columns, slotBits, alphabetSize, streamCount, shape, weights } = blob;
-  const table = streamCount ? Math.ceil(alphabetSize * slotBits / 8) : 0;
+  const { rows, columns, slotBits, alphabetSize, streamCount, weights } = blob;
+  const table = !streamCount ? 0 : blob.version < 4 ? Math.ceil(alphabetSize * slotBits / 8)
+    : Math.ceil(logBits(blob) / 8);
   const directory = Math.ceil(streamCount * blob.lengthBits / 8);
-  const fixed = FIXED_BYTES + 8 * shape.length;
-  const [payload, raw] = [2 * blob.wordCount, weights * blob.rawBytes];
+  const fixed = blob.directoryOffset - table;
+  const [payload, raw] = [2 * blob.wordCount, Math.ceil(weights * blob.rawBits / 8)];
   return {
     rows,
     columns,
@@ -37,6 +38,19 @@ export function describeHead(blob) {
       padding: blob.blobBytes - fixed - table - directory - payload - raw,
     },
   };
+}
+
+/** Bits of the levels' logarithms: FORMAT.md section 12. @param {Blob} blob */
+function logBits({ struct }) {
+  const view = new DataView(struct.buffer, struct.byteOffset);
+  const rice = view.getUint32(BLOB_RICE_BITS, true);
+  let bits = 0;
+  let before = 0;
+  for (const log of struct.subarray(BLOB_LOGS, BLOB_LOGS + view.getUint32(BLOB_LEVEL_COUNT, true))) {
+    bits += ((log < before ? 2 * (before - log) - 1 : 2 * (log - before)) >> rice) + 1 + rice;
+    before = log;
+  }
+  return bits;
 }
 
 /**

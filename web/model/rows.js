@@ -47,7 +47,7 @@ export function checkRows(first, count, rows, where) {
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
 export async function readWeights({ codec, blob, cursors, read }, from, to, dtype) {
-  const { rawBytes, rawStart, dtype: own } = blob;
+  const { rawBits, rawStart, dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
   const out = allocate((to - from) * size, 'rows');
@@ -57,9 +57,10 @@ export async function readWeights({ codec, blob, cursors, read }, from, to, dtyp
     const words = await read(2 * some[0], 2 * some[last - first]);
     let bytes = codec.decodeStreams(blob, some, first, words, end - start,
       isGrid && dtype !== 'I8' ? dtype : undefined);
-    if (rawBytes) {
-      bytes = codec.join(own, bytes, await read(rawStart + start * rawBytes,
-        rawStart + end * rawBytes));
+    if (blob.rawBytes) {
+      const bit = start * rawBits;
+      bytes = codec.joinPacked(blob, bytes, await read(rawStart + Math.floor(bit / 8),
+        rawStart + Math.ceil(end * rawBits / 8)), bit % 8);
     }
     const elements = isGrid ? bytes : convert(bytes, own, dtype);
     const [low, high] = [Math.max(start, from), Math.min(end, to)];

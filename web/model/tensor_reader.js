@@ -2,7 +2,7 @@
  * One reading of one tensor: head, streams and raw plane, all their checksums, in slices, so that
  * no more than the result and two chunks are in memory (with worker threads, four slices a thread).
  */
-import { FIXED_BYTES } from '../core/codec.js';
+import { MIN_HEAD_BYTES } from '../core/codec.js';
 import { dtypeBytes } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
@@ -53,6 +53,13 @@ export function locate(error, name) {
     error.message = `${name}: ${error.message}`;
   }
   return error;
+}
+
+/** @param {unknown} got @returns {never} */
+function reserved(got) {
+  throw new HanselError('HANSEL_ERR_RESERVED', 'a reserved field or padding byte is set', {
+    expected: 0, got,
+  });
 }
 
 /** @param {number} expected @param {number} got */
@@ -117,7 +124,7 @@ export class TensorReader {
     try {
       let head = new Uint8Array(0);
       /** @type {Blob | number} */
-      let blob = Math.min(isHead ? HEAD_BYTES : FIXED_BYTES, end - start);
+      let blob = Math.min(isHead ? HEAD_BYTES : MIN_HEAD_BYTES, end - start);
       while (typeof blob === 'number') { // so many bytes are needed
         if (blob > end - start) {
           throw new HanselError('HANSEL_ERR_TRUNCATED', 'the coded tensor is cut short', {
@@ -201,22 +208,22 @@ export class TensorReader {
   async* #decoded(out) {
     const { name, dtype, wanted: { isBrief } } = this;
     const head = await this.readHead();
-    const { blob, blob: { weights, rawBytes } } = head;
+    const { blob, blob: { weights, rawBits } } = head;
     const isPlane = dtype === 'I8'; // or whole weights, where there is a raw plane
-    const plane = rawBytes && !isPlane ? allocate(weights, name) : undefined;
+    const plane = blob.rawBytes && !isPlane ? allocate(weights, name) : undefined;
     const target = blob.mode === 'grid' && !isPlane ? dtype : undefined;
     if (!isBrief || blob.streamCount || plane) {
       const symbols = this.#run('decodeRange', this.#streams(head, target),
         target ? dtypeBytes(target) : 1, plane ?? out);
       for await (const bytes of symbols) if (!plane) yield bytes;
     }
-    await this.#readPadding(2 * blob.wordCount);
+    if (blob.version < 4) await this.#readPadding(2 * blob.wordCount);
     if (plane) {
       yield* this.#run('joinRange', this.#raw(blob, plane), dtypeBytes(blob.dtype), out);
     } else {
-      await drain(this.#read(weights * rawBytes));
+      await drain(this.#read(Math.ceil(weights * rawBits / 8)));
     }
-    await this.#readPadding(weights * rawBytes);
+    if (blob.version < 4) await this.#readPadding(weights * rawBits / 8);
     checkCrc(blob.payloadCrc, this.#crc);
   }
 
@@ -252,13 +259,17 @@ export class TensorReader {
     }
   }
 
-  /** The raw plane, cut where streams end. @param {Blob} blob @param {Uint8Array} plane the coded
+  /** The raw plane, cut where bytes end. @param {Blob} blob @param {Uint8Array} plane the coded
    * one @returns {AsyncGenerator<Task>} */
   async* #raw(blob, plane) {
-    for (const { start, end } of streamRanges(this.codec, blob, this.wanted.slice ?? SLICE)) {
-      const count = end - start;
-      const coded = await this.#bytes.take(count * blob.rawBytes);
-      yield { start, count, coded, args: [blob.dtype, plane.subarray(start, end), coded] };
+    const most = Math.ceil((this.wanted.slice ?? SLICE) / 8) * 8;
+    for (let start = 0; start < plane.length; start += most) {
+      const symbols = plane.subarray(start, start + most);
+      const count = symbols.length;
+      const coded = await this.#bytes.take(Math.ceil(count * blob.rawBits / 8));
+      const left = count * blob.rawBits % 8;
+      if (left && coded[coded.length - 1] >> left) reserved(coded[coded.length - 1]);
+      yield { start, count, coded, args: [blob, symbols, coded] };
     }
   }
 
@@ -276,11 +287,7 @@ export class TensorReader {
   /** @param {number} bytes what is padded to 16 */
   async #readPadding(bytes) {
     const padding = await this.#bytes.take(-bytes & 15);
-    if (padding.some((byte) => byte !== 0)) {
-      throw new HanselError('HANSEL_ERR_RESERVED', 'a reserved field or padding byte is set', {
-        expected: 0, got: padding.join(),
-      });
-    }
+    if (padding.some((byte) => byte !== 0)) reserved(padding.join());
     this.#crc = this.codec.crc32c(padding, this.#crc);
   }
 
