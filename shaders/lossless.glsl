@@ -1,5 +1,5 @@
-// lossless.glsl - mirrors lossless.wgsl: weights of lossless tensors, their raw plane as it lies in the
-// file. Goes after texels.glsl and lossless_bits.glsl, and before values.frag.glsl or matvec.frag.glsl.
+// lossless.glsl - mirrors lossless.wgsl: weights of lossless tensors, their raw plane in whole
+// bytes. Goes after texels.glsl and lossless_bits.glsl, and before values.frag.glsl or matvec.frag.glsl.
 // With RAW_STREAMS it goes after streams.glsl too, and the raw plane is packed in streams of four rows.
 
 #ifndef RAW_STREAMS
@@ -30,10 +30,10 @@ uint raw_byte(uint index) {
 #endif
 
 // A weight's own bits, from its symbol and from its raw bytes, which begin at byte `index`.
-uint join(uint symbol, uint index, uint dtype) {
-    uint raw_bits = raw_byte(index);
-    if (dtype == HANSEL_F32) {
-        raw_bits |= raw_byte(index + 1u) << 8 | raw_byte(index + 2u) << 16;
+uint join(uint symbol, uint index) {
+    uint low = raw_byte(index);
+    if (lossless.dtype == HANSEL_F32) {
+        low |= raw_byte(index + 1u) << 8 | raw_byte(index + 2u) << 16;
     }
-    return join_bits(symbol, raw_bits, dtype);
+    return join_bits(symbol, low);
 }

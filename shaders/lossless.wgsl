@@ -1,5 +1,5 @@
-// lossless.wgsl - weights of lossless tensors, their raw plane as it lies in the file. Goes after
-// lossless_bits.wgsl, and before values.wgsl or matvec.wgsl, which bind the raw plane as raw:
+// lossless.wgsl - weights of lossless tensors, their raw plane in whole bytes: 3 a weight of F32,
+// else 1. Goes after lossless_bits.wgsl, and before values.wgsl or matvec.wgsl, which bind the raw plane as raw:
 // array<u32>.
 
 fn raw_byte(index: u32) -> u32 {
@@ -7,10 +7,10 @@ fn raw_byte(index: u32) -> u32 {
 }
 
 // A weight's own bits, from its symbol and from its raw bytes, which begin at byte `index`.
-fn join(symbol: u32, index: u32, dtype: u32) -> u32 {
-    var raw_bits = raw_byte(index);
-    if (dtype == HANSEL_F32) {
-        raw_bits |= (raw_byte(index + 1u) << 8u) | (raw_byte(index + 2u) << 16u);
+fn join(symbol: u32, index: u32, lossless: Lossless) -> u32 {
+    var low = raw_byte(index);
+    if (lossless.dtype == HANSEL_F32) {
+        low |= (raw_byte(index + 1u) << 8u) | (raw_byte(index + 2u) << 16u);
     }
-    return join_bits(symbol, raw_bits, dtype);
+    return join_bits(symbol, low, lossless);
 }

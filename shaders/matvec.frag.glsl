@@ -37,7 +37,6 @@ struct Product {
     uint x_start;    // of the tile's first vector, in quads
     uint x_stride;   // from vector to vector, in quads
     uint last;       // vector of the tile
-    uint dtype;
     uint raw_start;  // byte of raw where weight raw_weight's bytes begin
     uint raw_weight;
     uint raw_bytes;
@@ -86,7 +85,7 @@ vec4 sum[TILE];
 #if KIND == 2
 float lossless_weight(uint symbol, uint weight) {
     uint index = product.raw_start + (weight - product.raw_weight) * product.raw_bytes;
-    return uintBitsToFloat(float_bits(join(symbol, index, product.dtype), product.dtype));
+    return uintBitsToFloat(float_bits(join(symbol, index)));
 }
 
 vec4 step_weights(uvec4 entry, uint row, uint column_step) {

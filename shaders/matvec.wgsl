@@ -16,13 +16,13 @@ const KIND_LOSSLESS: u32 = 2u; // weights of lossless planes times binary32
 override kind: u32 = 0u;
 
 struct Product {
+    lossless: Lossless,
     first_vector: u32,  // of the batch
     vector_count: u32,  // of the batch
     x_start: u32,       // what x[0] is short of, in quads
     x_stride: u32,      // from vector to vector, in quads
     y_start: u32,       // in elements
     y_stride: u32,      // from vector to vector, in elements
-    dtype: u32,
     raw_start: u32,     // byte of raw where weight raw_weight's bytes begin
     raw_weight: u32,
     raw_bytes: u32,
@@ -50,8 +50,8 @@ fn step_weights(entry: vec4<u32>, row: u32, column_step: u32) -> vec4<f32> {
              lane++) {
             let symbol = (entry[lane] >> HANSEL_SYMBOL_SHIFT) & 255u;
             let index = (weight + lane - product.raw_weight) * product.raw_bytes;
-            let bits = join(symbol, product.raw_start + index, product.dtype);
-            weights[lane] = bitcast<f32>(float_bits(bits, product.dtype));
+            let bits = join(symbol, product.raw_start + index, product.lossless);
+            weights[lane] = bitcast<f32>(float_bits(bits, product.lossless.dtype));
         }
         return weights;
     }

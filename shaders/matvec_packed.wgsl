@@ -18,7 +18,7 @@ fn numbers(field: u32) -> vec4<f32> {
 fn column_weights(field: u32, bytes: vec3<u32>, column: u32) -> vec4<f32> {
     if (kind == KIND_LOSSLESS) {
         let symbols = (integers(field) >> vec4(8u - bits)) + vec4(i32(streams.origin));
-        return lossless_weights(symbols, bytes, column);
+        return lossless_weights(fields_bits(symbols), bytes, column);
     }
     if (has_center) {
         return numbers(field) + f32(i32(streams.origin)) * field_scale();

@@ -2,6 +2,30 @@
 
 override has_bit_fields: bool = false; // to extract bits as a number is one instruction, as on most GPUs
 
+// Weights of one or two to a code as binary16 in the table: where int becomes float slowly.
+override has_halves: bool = false;
+
+// Lossless weights of one to a code: the table has their fields, where they stand in binary32.
+fn has_fields() -> bool {
+    return kind == KIND_LOSSLESS && weights_per_code == 1u;
+}
+
+fn table_entry(entry: u32) -> u32 {
+    let length = entry & LENGTH_MASK;
+    if (has_fields()) {
+        return field_bits(entry >> 24u) | length; // the lowest of them is bit 16
+    }
+    if (!has_halves) {
+        return entry;
+    }
+    let weights = vec2(i32(entry << 8u) >> 24u, i32(entry) >> 24u);
+    if (weights_per_code == 1u) {
+        return pack2x16float(vec2(0.0, f32(weights.y))) | length;
+    }
+    // Their lowest five bits are zeros: weights are from -64 to 64.
+    return pack2x16float(vec2<f32>(weights)) | length;
+}
+
 // Without bit fields and halves, weights are multiplied as numbers that are so much larger: their
 // bits stay on top.
 fn field_scale() -> f32 {
@@ -39,7 +63,10 @@ fn numbers(entries: vec4<u32>) -> vec4<f32> {
 
 fn column_weights(entries: vec4<u32>, bytes: vec3<u32>, column: u32) -> vec4<f32> {
     if (kind == KIND_LOSSLESS) {
-        return lossless_weights(integers(entries), bytes, column);
+        if (has_fields()) {
+            return lossless_weights(entries & vec4(~LENGTH_MASK), bytes, column);
+        }
+        return lossless_weights(fields_bits(integers(entries)), bytes, column);
     }
     return numbers(entries);
 }

@@ -22,7 +22,6 @@ struct Product {
     uint x_start;    // of the tile's first vector, in quads of columns
     uint x_stride;   // from vector to vector, in quads
     uint last;       // vector of the tile
-    uint dtype;
     uint raw_bytes;
     uint raw_units;  // of a stream's rows
 };
@@ -103,9 +102,8 @@ vec4 lossless_weights(uvec4 symbols, uint quad, uint k) {
     if (quad * HANSEL_LANES + k < streams.columns) {
         for (uint row = 0u; row < HANSEL_CODE_ROWS; row++) {
             uvec3 bytes = (words >> (8u * row)) & 255u;
-            uint bits = join_bits(symbols.x, bytes.x | (bytes.y << 8) | (bytes.z << 16),
-                product.dtype);
-            weights = vec4(weights.yzw, uintBitsToFloat(float_bits(bits, product.dtype)));
+            uint bits = join_bits(symbols.x, bytes.x | (bytes.y << 8) | (bytes.z << 16));
+            weights = vec4(weights.yzw, uintBitsToFloat(float_bits(bits)));
             symbols = symbols.yzwx;
         }
     }

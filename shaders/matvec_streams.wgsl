@@ -19,6 +19,7 @@ override dtype: u32 = 1u;     // LOSSLESS
 override raw_bytes: u32 = 3u; // LOSSLESS: of a weight
 
 struct Product {
+    lossless: Lossless,
     runs_each: u32,    // runs of columns of an invocation
     first_quad: u32,   // of rows: of this part
     sum_quads: u32,    // of the matrix
@@ -116,18 +117,53 @@ fn raw_column_3() -> vec3<u32> {
     return select(raw_2.yzw, vec3(raw_0.w, 0u, 0u), raw_bytes == 1u);
 }
 
-fn lossless_weight(symbol: i32, bytes: vec3<u32>) -> f32 {
-    let raw_bits = (bytes.x & 255u) | ((bytes.y & 255u) << 8u) | ((bytes.z & 255u) << 16u);
-    return bitcast<f32>(float_bits(join_bits(u32(symbol) & 255u, raw_bits, dtype), dtype));
+// What join_bits() and float_bits() do, in fewer steps: a weight is put together where it stands in
+// binary32, one of 16 bits in the upper half.
+
+// Raw bits of a weight that are its sign: 1 or 0.
+fn sign_bits() -> u32 {
+    return select(0u, 1u, product.lossless.sign == 0u);
 }
 
-// Weights of four rows from their symbols and raw bytes; 0 where there is no such column.
-fn lossless_weights(symbols: vec4<i32>, bytes: vec3<u32>, column: u32) -> vec4<f32> {
+// A symbol's field, and the sign of all weights.
+fn field_bits(symbol: u32) -> u32 {
+    let shift = product.lossless.raw_bits - sign_bits() + select(16u, 0u, dtype == HANSEL_F32);
+    return (field_of(symbol, product.lossless) << shift) |
+        select(0u, 0x80000000u, product.lossless.sign == 2u);
+}
+
+fn fields_bits(symbols: vec4<i32>) -> vec4<u32> {
+    let s = vec4<u32>(symbols) & vec4(255u);
+    return vec4(field_bits(s.x), field_bits(s.y), field_bits(s.z), field_bits(s.w));
+}
+
+// The raw bits, but for the sign, of row `row`, which is a constant.
+fn mantissa_bits(bytes: vec3<u32>, row: u32) -> u32 {
+    if (dtype != HANSEL_F32) {
+        let up = select(0u, bytes.x << (16u - 8u * row - sign_bits()), row < 2u);
+        let down = select(bytes.x >> (8u * row + sign_bits() - 16u), 0u, row < 2u);
+        return (up | down) & (0xFF0000u & (0xFF0000u >> sign_bits()));
+    }
+    let b = (bytes >> vec3(8u * row)) & vec3(255u);
+    return (b.x | (b.y << 8u) | (b.z << 16u)) >> sign_bits();
+}
+
+fn lossless_weight(field: u32, bytes: vec3<u32>, row: u32) -> f32 {
+    let bits = mantissa_bits(bytes, row) | field |
+        ((bytes.x << (31u - 8u * row)) & (sign_bits() << 31u));
+    if (dtype == HANSEL_F16) {
+        return bitcast<f32>(float_from_half(bits >> 16u));
+    }
+    return bitcast<f32>(bits);
+}
+
+// Weights of four rows from their fields and raw bytes; 0 where there is no such column.
+fn lossless_weights(fields: vec4<u32>, bytes: vec3<u32>, column: u32) -> vec4<f32> {
     if (column >= streams.columns) {
         return vec4(0.0);
     }
-    return vec4(lossless_weight(symbols.x, bytes), lossless_weight(symbols.y, bytes >> vec3(8u)),
-        lossless_weight(symbols.z, bytes >> vec3(16u)), lossless_weight(symbols.w, bytes >> vec3(24u)));
+    return vec4(lossless_weight(fields.x, bytes, 0u), lossless_weight(fields.y, bytes, 1u),
+        lossless_weight(fields.z, bytes, 2u), lossless_weight(fields.w, bytes, 3u));
 }
 
 fn store(v: u32, group_y: u32, quad: u32, sum: vec4<f32>) {

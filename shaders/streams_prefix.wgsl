@@ -1,11 +1,10 @@
-// streams_prefix.wgsl - reads streams of prefix codes: FORMAT.md appendix A. Goes after streams.wgsl.
+// streams_prefix.wgsl - reads streams of prefix codes: FORMAT.md appendix A. Goes after streams.wgsl, and
+// with what says how entries lie in the table: table_entry() of unpack_prefix.wgsl or matvec_prefix.wgsl.
 
 const LENGTH_MASK: u32 = 31u; // of a table entry
 
 override weights_per_code: u32 = 2u; // 1, 2 or 4
 override slot_count: u32 = 4096u;    // 1 << code_bits
-// Weights of one or two to a code as binary16 in the table: where int becomes float slowly.
-override has_halves: bool = false;
 
 @group(0) @binding(1) var<storage, read> words: array<u32>;
 @group(0) @binding(2) var<storage, read> bases: array<u32>; // of blocks
@@ -13,31 +12,14 @@ override has_halves: bool = false;
 
 var<workgroup> table: array<u32, slot_count>;
 
-fn half_entry(entry: u32) -> u32 {
-    let weights = vec2(i32(entry << 8u) >> 24u, i32(entry) >> 24u);
-    if (weights_per_code == 1u) {
-        return pack2x16float(vec2(0.0, f32(weights.y))) | (entry & LENGTH_MASK);
-    }
-    // Their lowest five bits are zeros: weights are from -64 to 64.
-    return pack2x16float(vec2<f32>(weights)) | (entry & LENGTH_MASK);
-}
-
-fn load_slot(slot: u32, entry: u32) {
-    if (has_halves) {
-        table[slot] = half_entry(entry);
-    } else {
-        table[slot] = entry;
-    }
-}
-
 fn load_table(invocation: u32) {
     for (var slot = 4u * invocation; slot < slot_count; slot += 4u * group_size) {
         let four = slots[slot / 4u];
-        load_slot(slot, four.x);
-        load_slot(slot + 1u, four.y);
+        table[slot] = table_entry(four.x);
+        table[slot + 1u] = table_entry(four.y);
         if (slot_count > 2u) {
-            load_slot(slot + 2u, four.z);
-            load_slot(slot + 3u, four.w);
+            table[slot + 2u] = table_entry(four.z);
+            table[slot + 3u] = table_entry(four.w);
         }
     }
     workgroupBarrier();

@@ -6,6 +6,10 @@ var<private> column_1: vec4<i32>;
 var<private> column_2: vec4<i32>;
 var<private> column_3: vec4<i32>;
 
+fn table_entry(entry: u32) -> u32 {
+    return entry;
+}
+
 fn next_quad() {
     let first = next_entries();
     column_0 = integers(first);

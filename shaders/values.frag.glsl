@@ -14,7 +14,6 @@ struct Values {
     uint symbols_start; // what symbols[0].x is, in quads from the tensor's first
     uint columns;
     uint mode;
-    uint dtype;         // of the tensor
     uint dst_dtype;
     uint step_bits;     // the grid step
     uint limit_bits;    // largest finite number of dst_dtype
@@ -88,11 +87,11 @@ uint weight_bits(uint symbol, uint row, uint column) {
         bits = product_bits(values.step_bits, int(symbol << 24) >> 24);
     } else {
         uint index = values.raw_offset + row * values.raw_pitch + column * values.raw_bytes;
-        bits = join(symbol, index, values.dtype);
-        if (values.dtype == values.dst_dtype) {
+        bits = join(symbol, index);
+        if (lossless.dtype == values.dst_dtype) {
             return bits; // NaNs too stay as they are
         }
-        bits = float_bits(bits, values.dtype);
+        bits = float_bits(bits);
     }
     if (values.dst_dtype == HANSEL_F32) {
         return bits;

@@ -15,13 +15,13 @@ struct Values {
     symbols_start: u32, // what symbols[0] is, in quads from the tensor's first
     columns: u32,
     mode: u32,
-    dtype: u32,         // of the tensor
     dst_dtype: u32,     // HANSEL_F32: a u32 a weight; others: two weights in a u32
-    step: f32,
     raw_bytes: u32,
     raw_offset: u32,    // byte of raw where row 0 of the tensor would begin, modulo 2^32
     raw_pitch: u32,     // bytes from row to row
+    step: f32,
     limit: f32,         // largest finite number of dst_dtype
+    lossless: Lossless,
 }
 
 @group(0) @binding(0) var<uniform> values: Values;
@@ -68,11 +68,11 @@ fn weight_bits(symbol: u32, row: u32, column: u32) -> u32 {
         bits = bitcast<u32>(clamp(value, -values.limit, values.limit));
     } else {
         let index = values.raw_offset + row * values.raw_pitch + column * values.raw_bytes;
-        bits = join(symbol, index, values.dtype);
-        if (values.dtype == values.dst_dtype) {
+        bits = join(symbol, index, values.lossless);
+        if (values.lossless.dtype == values.dst_dtype) {
             return bits; // NaNs too stay as they are
         }
-        bits = float_bits(bits, values.dtype);
+        bits = float_bits(bits, values.lossless.dtype);
     }
     if (values.dst_dtype == HANSEL_F32) {
         return bits;

@@ -18,6 +18,9 @@ async function blobOf(shape, index) {
 const gauss = (/** @type {number} */ sigma, low = -128, high = 127) => (
   /** @type {ReturnType<typeof random>} */ r) => Math.max(low, Math.min(high, Math.round(sigma * r.gauss())));
 
+/** Exponents and three bits of mantissas. @param {ReturnType<typeof random>} r */
+const logarithm = (r) => Math.max(-128, Math.round(100 + 12 * Math.log2(Math.abs(r.gauss()))));
+
 /** @type {[string, number[], ReturnType<typeof gauss>, object, string][]} */
 const CASES = [
   ['about 4 bits', [512, 1024], gauss(4), GPU, 'prefix 2'],
@@ -25,6 +28,7 @@ const CASES = [
   ['16 levels', [512, 1024], gauss(4, -8, 7), GPU, 'packed 4'],
   ['about 90 levels', [512, 1024], gauss(10), GPU, 'prefix 1'],
   ['about 90 levels on WebGL2', [512, 1024], gauss(10), WEBGL, 'packed 8'],
+  ['about 200 uneven levels', [512, 1024], logarithm, GPU, 'prefix 1'],
   ['256 levels', [512, 1024], gauss(52), GPU, 'packed 8'],
   ['a matrix that its table would outweigh', [64, 64], gauss(4), GPU, 'packed 8'],
   ['narrow rows', [4096, 31], gauss(4), GPU, 'coded'],

@@ -132,7 +132,7 @@ export function firstDifference(a, b) {
 const NAN_BITS = { F16: 0x7c00, BF16: 0x7f80 };
 
 /** @param {string} dtype @param {number} v a number, or for 16-bit floats its bits */
-const isNaNBits = (dtype, v) => (dtype === 'F32' ? Number.isNaN(v) : (v & 0x7fff) > NAN_BITS[dtype]);
+export const isNaNBits = (dtype, v) => (dtype === 'F32' ? Number.isNaN(v) : (v & 0x7fff) > NAN_BITS[dtype]);
 
 /**
  * Runs one coded file through a back end.

@@ -27,7 +27,7 @@ const CASES = [
 ];
 
 /** Relative error of the norm. @param {ArrayLike<number>} got @param {Float64Array} expected */
-function normError(got, expected) {
+export function normError(got, expected) {
   let error = 0;
   let norm = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -39,7 +39,7 @@ function normError(got, expected) {
 
 /** y = W x in float64. @param {ArrayLike<number>} w @param {number} rows @param {ArrayLike<number>} x
  * @param {number} batch @param {ArrayLike<number>} [bias] */
-function product(w, rows, x, batch, bias) {
+export function product(w, rows, x, batch, bias) {
   const columns = x.length / batch;
   const y = new Float64Array(rows * batch);
   for (let b = 0; b < batch; b++) {

@@ -8,6 +8,7 @@ import { viewOf } from '../core/vectors.js';
 import { Matrix } from './matrix.js';
 import { RangeWriter } from './parts.js';
 import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
+import { inWholeBytes } from './whole_bytes.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
 /**
@@ -46,7 +47,8 @@ async function loadCodedMatrix(gpu, model, name, options = {}) {
   await refuse(rest, 'load');
   const recoding = gpu.makeStreams && await import('./recode.js');
   await gpu.ready();
-  const payload = await model.payload(name, { signal });
+  const stored = await model.payload(name, { signal });
+  const payload = gpu.kind === 'wasm' ? stored : inWholeBytes(model.codec, stored);
   const { blob } = payload;
   const { dtype, shape, mode, step, rows, columns } = blob;
   const facts = {
@@ -60,7 +62,7 @@ async function loadCodedMatrix(gpu, model, name, options = {}) {
     return new Matrix(gpu,
       await loadStreams(gpu, model, name, payload, code, { signal, onProgress, onGpu }), facts);
   } finally {
-    await payload.chunks.return(undefined);
+    await stored.chunks.return(undefined);
   }
 }
 

@@ -2,6 +2,7 @@
  * What both GPU back ends share: how a coded tensor is cut into parts that a
  * GPU's limits allow, and how its bytes get there as they arrive.
  */
+import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { mostFitting } from '../core/ranges.js';
 import { rowQuads } from '../core/vectors.js';
@@ -172,6 +173,15 @@ export function unpad(padded, firstStep, columns, size, out) {
     step = next;
   }
 }
+
+/** struct Lossless of the shaders. @param {Blob} blob @returns {Record<string, number>} */
+export const losslessOf = ({ dtype, rawBytes, windowBase = 0, rawBits = 8 * rawBytes, sign = 0 }) => ({
+  dtype: DTYPES[/** @type {'F32'} */ (dtype)], window_base: windowBase, raw_bits: rawBits, sign,
+});
+
+/** The same as uniforms of GLSL. @param {Blob} blob @returns {Record<string, number>} */
+export const losslessUniforms = (blob) => Object.fromEntries(
+  Object.entries(losslessOf(blob)).map(([name, value]) => [`lossless.${name}`, value]));
 
 /** Largest finite number. @type {Record<string, number>} */
 export const LARGEST = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313892515355e38 };

@@ -30,8 +30,8 @@ const MOST_PADDING = 1.1;
 const PACKED_COST = 1.125;
 /** Prefix codes take about so much more, and their table. */
 const PREFIX_COST = 1.1;
-/** Levels from which on prefix codes save next to nothing. */
-const MOST_LEVELS = 200;
+/** Bits of a weight from which on prefix codes save next to nothing. */
+const MOST_BITS = 7.5;
 
 /** @type {Promise<Recoder> | undefined} */
 let recoder;
@@ -45,14 +45,18 @@ export function loadRecoder() {
   return recoder;
 }
 
+/** Bits of a weight, one to a code. @param {Code} code @param {Blob} blob */
+const meanBits = ({ codes }, { freq, slotBits }) => (
+  freq.reduce((sum, slots, level) => sum + slots * (codes[level] >>> 16), 0) / 2 ** slotBits);
+
 /**
  * How a tensor's weights are to lie in a GPU's memory.
  * @param {Form} as what is wanted @param {Blob} blob
  * @param {{bindingBytes: number, mostPrefixLevels?: number}} gpu mostPrefixLevels: from which on it
- *   multiplies bytes faster than codes
+ *   multiplies bytes faster than codes, unless it has floats to put together
  * @returns {Promise<Code | null>} null: coded, as they came
  */
-export async function pickCode(as, blob, { bindingBytes, mostPrefixLevels = MOST_LEVELS }) {
+export async function pickCode(as, blob, { bindingBytes, mostPrefixLevels = Infinity }) {
   // Without streams all weights are equal, and take no memory at all.
   if (as === 'coded' || !blob.streamCount || blob.columns > COLUMN_LIMIT) return null;
   if (as === 'packed') return (await loadRecoder()).fitPacked(blob);
@@ -67,7 +71,8 @@ export async function pickCode(as, blob, { bindingBytes, mostPrefixLevels = MOST
   const coded = 2 * blob.wordCount;
   const isPacked = blob.weights * packed.bits / 8 <= Math.max(PACKED_COST * coded,
     PREFIX_COST * coded + prefix.table.byteLength)
-    || prefix.levelCount > Math.min(mostPrefixLevels, MOST_LEVELS);
+    || (prefix.weightsPerCode === 1 && meanBits(prefix, blob) > MOST_BITS)
+    || (!blob.rawBytes && prefix.levelCount > mostPrefixLevels);
   return isPacked ? packed : prefix;
 }
 

@@ -2,10 +2,9 @@
  * Products of coded weights on WebGL2: one fragment decodes one stream, and leaves its rows' sums in
  * a texture. matvec.frag.glsl.
  */
-import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { rowQuads } from '../core/vectors.js';
-import { symbolColumns } from './parts.js';
+import { losslessUniforms, symbolColumns } from './parts.js';
 import { TILE } from './webgl_products.js';
 import { WebGlStore } from './webgl_store.js';
 
@@ -135,8 +134,7 @@ export class WebGlCodedProducts extends WebGlStore {
       ...this.blobUniforms(),
       // A tensor without streams is decoded from made-up ones.
       'blob.slot_bits': blob.streamCount ? blob.slotBits : 8, 'grid.log2': drawing.log2,
-      'product.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
-      'product.raw_bytes': blob.rawBytes, ...uniforms,
+      'product.raw_bytes': blob.rawBytes, ...losslessUniforms(blob), ...uniforms,
     });
     for (const part of blob.weights ? this.parts : []) {
       const count = blob.streamCount ? part.count : this.streams;

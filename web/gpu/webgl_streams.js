@@ -2,9 +2,9 @@
  * Coded weights on WebGL2, coded once more for a GPU's memory: prefix codes, or fields of a few bits,
  * in streams of four rows. FORMAT.md appendix A. Fragment shaders cannot make them: the CPU does.
  */
-import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { rowQuads } from '../core/vectors.js';
+import { losslessUniforms } from './parts.js';
 import { PACKED_UNIT, StreamLayout, bytesOf, sizesOf } from './stream_layout.js';
 import { TILE } from './webgl_products.js';
 import { WebGlStore } from './webgl_store.js';
@@ -244,8 +244,8 @@ export class WebGlStreams extends WebGlStore {
         'product.runs_each': runsEach, 'product.sum_quads': quads, 'product.grid_log2': log2,
         'product.x_start': xOffset + first * xStride, 'product.x_stride': xStride,
         'product.last': Math.min(tile, batch - first) - 1,
-        'product.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
         'product.raw_bytes': blob.rawBytes, 'product.raw_units': layout.rawRoom(1, blob.rawBytes) / 16,
+        ...losslessUniforms(blob),
       });
       gpu.attach(Array.from({ length: tile }, (_, i) => (
         /** @type {[WebGLTexture, number]} */ ([texture, i]))));

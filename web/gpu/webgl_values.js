@@ -1,7 +1,7 @@
 /** Decoded weights on WebGL2, read back: symbols as they are, or put together as elements of a dtype. */
 import { DTYPES } from '../core/dtypes.js';
 import { rowQuads } from '../core/vectors.js';
-import { LARGEST, unpad } from './parts.js';
+import { LARGEST, losslessUniforms, unpad } from './parts.js';
 
 /** Texels read back at a time: 16 MiB. */
 const READ_TEXELS = 1 << 20;
@@ -72,11 +72,10 @@ async function convert({ gpu, blob }, program, part, raw, step, count, dtype) {
       ...raw.streams, 'values.first_quad': step, 'values.quad_count': count,
       'values.symbols_start': part.startStep, 'values.columns': blob.columns,
       'values.mode': blob.mode === 'grid' ? 0 : 1,
-      'values.dtype': DTYPES[/** @type {'F32'} */ (blob.dtype)],
       'values.dst_dtype': DTYPES[/** @type {'F32'} */ (dtype)],
       'values.step_bits': bits[0], 'values.limit_bits': bits[1],
       'values.raw_bytes': blob.rawBytes, 'values.raw_offset': raw.offset >>> 0,
-      'values.raw_pitch': raw.pitch,
+      'values.raw_pitch': raw.pitch, ...losslessUniforms(blob),
     }, target, 0, texels);
     return await gpu.readArray(target, 0, texels);
   } finally {

@@ -2,9 +2,8 @@
  * Coded weights on WebGPU: in storage buffers as they lie in the file. Compute shaders decode them
  * there, to memory or as products go.
  */
-import { DTYPES } from '../core/dtypes.js';
 import { rowQuads } from '../core/vectors.js';
-import { allEqual, checkCountable, corrupt, cutParts, streamStep } from './parts.js';
+import { allEqual, checkCountable, corrupt, cutParts, losslessOf, streamStep } from './parts.js';
 import { GROUP_COLUMNS, GROUP_SIZE, TILE } from './webgpu_products.js';
 import { WebGpuStore } from './webgpu_store.js';
 import { readWeights } from './webgpu_values.js';
@@ -266,9 +265,9 @@ export class WebGpuCoded extends WebGpuStore {
     const pipeline = /** @type {GPUComputePipeline} */ (this.pipelines.get(`${kind} ${tile}`));
     for (const part of this.parts) {
       for (let first = 0; first < batch; first += tile) {
-        const product = this.uniform([first, batch, xOffset / 4, xStride / 4, isWhole ? yOffset : 0,
-          isWhole ? yStride : rows * pieces, DTYPES[/** @type {'F32'} */ (blob.dtype)],
-          this.#rawStart(part), part.startWeight, blob.rawBytes, isWhole && bias ? 1 : 0, scale]);
+        const product = this.uniform([...Object.values(losslessOf(blob)), first, batch, xOffset / 4,
+          xStride / 4, isWhole ? yOffset : 0, isWhole ? yStride : rows * pieces, this.#rawStart(part),
+          part.startWeight, blob.rawBytes, isWhole && bias ? 1 : 0, scale]);
         gpu.record(pass, pipeline, [this.uniform(this.#blobUniform(part)), part.words,
           part.cursors, this.#table, product, integer ? none : x, integer ? x : none,
           part.raw ?? none, bias ?? none, sums], this.#streamCount(part));

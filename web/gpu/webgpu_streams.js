@@ -5,6 +5,7 @@
 import { DTYPES } from '../core/dtypes.js';
 import { HanselError } from '../core/errors.js';
 import { rowQuads } from '../core/vectors.js';
+import { losslessOf } from './parts.js';
 import { PACKED_UNIT, StreamLayout, bytesOf, sizesOf } from './stream_layout.js';
 import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
 import { WebGpuStore } from './webgpu_store.js';
@@ -296,8 +297,8 @@ export class WebGpuStreams extends WebGpuStore {
     for (let first = 0; first < batch; first += tile) {
       const count = Math.min(tile, batch - first);
       for (const part of this.parts) {
-        const product = this.uniform([runsEach, part.firstRow / 4, quads, first, batch, xOffset / 4,
-          xStride / 4, rawUnits]);
+        const product = this.uniform([...Object.values(losslessOf(blob)), runsEach, part.firstRow / 4,
+          quads, first, batch, xOffset / 4, xStride / 4, rawUnits]);
         gpu.recordGrid(pass, pipeline, [this.uniform([...this.#streamsUniform(part.rows)]),
           part.words, part.bases, this.#table ?? undefined, product, integer ? none : x,
           integer ? x : none, part.raw ?? none, sums],

@@ -1,7 +1,7 @@
 /** Decoded weights on WebGPU, read back: symbols as they are, or put together as elements of a dtype. */
 import { DTYPES } from '../core/dtypes.js';
 import { rowQuads } from '../core/vectors.js';
-import { LARGEST, unpad } from './parts.js';
+import { LARGEST, losslessOf, unpad } from './parts.js';
 import { GROUP_COLUMNS, GROUP_SIZE } from './webgpu_products.js';
 
 /** Bytes read back at a time. */
@@ -56,11 +56,11 @@ async function convert(store, pipeline, part, step, count, dtype) {
   const raw = store.rawPlane(part);
   const uniform = new DataView(new ArrayBuffer(64));
   [step, count, GROUP_COLUMNS, part.startStep, blob.columns,
-    blob.mode === 'grid' ? 0 : 1, DTYPES[/** @type {'F32'} */ (blob.dtype)],
-    DTYPES[/** @type {'F32'} */ (dtype)], 0, blob.rawBytes, raw.offset, raw.pitch,
+    blob.mode === 'grid' ? 0 : 1, DTYPES[/** @type {'F32'} */ (dtype)], blob.rawBytes, raw.offset,
+    raw.pitch, 0, 0, ...Object.values(losslessOf(blob)),
   ].forEach((value, i) => uniform.setUint32(4 * i, value, true));
-  uniform.setFloat32(32, blob.step, true);
-  uniform.setFloat32(48, LARGEST[/** @type {'F32'} */ (dtype)], true);
+  uniform.setFloat32(40, blob.step, true);
+  uniform.setFloat32(44, LARGEST[/** @type {'F32'} */ (dtype)], true);
   const bytes = count * (dtype === 'F32' ? 16 : 8);
   const scratch = [
     gpu.filled(new Uint8Array(uniform.buffer), GPUBufferUsage.UNIFORM, 'values'),
