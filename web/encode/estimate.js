@@ -3,12 +3,14 @@
  * quantized with a dozen steps, and everything between them is interpolated. Once that is done,
  * an answer takes microseconds: enough for a slider.
  */
+import { DTYPES } from '../core/dtypes.js';
 import { Encoder, SLICE } from '../core/encoder.js';
 import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { chooseMode, inputsOf } from './encode.js';
+import { planFields } from './fields.js';
 
 /** Weights of a tensor that are looked at, at most: bits are then known to a thousandth. */
 const SAMPLE = 4 * SLICE;
@@ -69,9 +71,12 @@ export async function estimate(model, {
   const codec = await Encoder.create();
   /** @type {Map<string, Survey>} */
   const surveys = new Map();
+  const plans = await planFields(
+    inputs.filter((input) => chooseMode(input, { include, exclude }).mode === 'lossless'), signal);
   for (const [i, input] of inputs.entries()) {
     try {
-      surveys.set(input.name, await survey(codec, input, { include, exclude, sample, signal }));
+      surveys.set(input.name, await survey(codec, input, plans.get(input.name),
+        { include, exclude, sample, signal }));
     } catch (error) {
       throw locate(error, input.name);
     }
@@ -82,12 +87,12 @@ export async function estimate(model, {
 }
 
 /**
- * @param {Encoder} codec @param {Input} input
+ * @param {Encoder} codec @param {Input} input @param {import('./fields.js').Plan | undefined} plan
  * @param {{include?: RegExp | string, exclude?: RegExp | string, sample: number,
  *   signal?: AbortSignal}} options
  * @returns {Promise<Survey>}
  */
-async function survey(codec, input, { signal, sample, ...options }) {
+async function survey(codec, input, plan, { signal, sample, ...options }) {
   const { dtype, shape, name } = input;
   const weights = elementCount(shape, name);
   const rawBits = dtypeBits(dtype);
@@ -96,7 +101,12 @@ async function survey(codec, input, { signal, sample, ...options }) {
   const found = {
     dtype, weights, rawBytes, lossy: 'pass-through', losslessBits: rawBits, curve: [], energy: 0,
   };
-  if (chooseMode(input, options).mode === 'pass-through' || !weights || shape.length > 8) return found;
+  if (chooseMode(input, options).mode === 'pass-through' || !weights) return found;
+  if (plan) {
+    found.lossy = 'lossless';
+    found.losslessBits = Math.min(rawBits, plan.cost / weights);
+  }
+  if (plan || !(dtype in DTYPES) || shape.length > 8) return found;
   const slices = await readSlices(input, weights, rawBits / 8, sample, signal);
   const share = weights / slices.reduce((sum, slice) => sum + slice.length * 8 / rawBits, 0);
   const measure = async (/** @type {number} */ step) => {

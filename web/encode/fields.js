@@ -303,7 +303,7 @@ const PACKED = [4, 2].map((width) => ({ blockBytes: 1, choices: [[[packedField(w
 function chooseFields(estimator, { dtype, shape }) {
   const { size } = estimator;
   const asIs = { cost: 8 * size, fields: [], isClose: false };
-  if (dtype.startsWith('F8')) return { cost: asIs.cost, fields: SIGN_APART, isClose: true };
+  if (dtype in DTYPES && dtype !== 'U8') return { cost: asIs.cost, fields: SIGN_APART, isClose: true };
   const ways = PACKED.map((layout) => estimator.choose(layout));
   if (dtype === 'U8') {
     asIs.cost = Math.min(asIs.cost, estimator.cost(packedField(8)));

@@ -175,7 +175,7 @@ export function unpad(padded, firstStep, columns, size, out) {
 }
 
 /** struct Lossless of the shaders. @param {Blob} blob @returns {Record<string, number>} */
-export const losslessOf = ({ dtype, rawBytes, windowBase = 0, rawBits = 8 * rawBytes, sign = 0 }) => ({
+export const losslessOf = ({ dtype, windowBase, rawBits, sign }) => ({
   dtype: DTYPES[/** @type {'F32'} */ (dtype)], window_base: windowBase, raw_bits: rawBits, sign,
 });
 

@@ -57,7 +57,7 @@ export class WasmCoded extends Store {
     const { blob, codec } = this;
     const isSymbols = target === 'symbols';
     /** The coded plane alone, as bytes. @type {Blob} */
-    const plane = { ...blob, mode: 'lossless', dtype: 'U8', rawBytes: 0 };
+    const plane = { ...blob, mode: 'lossless', dtype: 'U8', rawBytes: 0, rawBits: 0 };
     out.set(await readWeights({
       codec, blob: isSymbols ? plane : blob, cursors: this.#cursors,
       read: (from, to) => this.#bytes(from, to),
@@ -67,16 +67,18 @@ export class WasmCoded extends Store {
   /** @type {import('./matrix.js').Multiply} */
   async multiply(x, batch, bias, integer) {
     const { blob, codec } = this;
-    const { rows, rawStart, rawBytes } = blob;
+    const { rows, rawStart, rawBytes, rawBits } = blob;
     const cursors = this.#cursors;
     const vectors = x instanceof Uint16Array ? widened(x) : x;
     const { buffer } = allocate(4 * rows * batch, this.name);
     const y = integer ? new Int32Array(buffer) : new Float32Array(buffer);
     for (const { first, last, start, end } of streamRanges(codec, blob, BATCH)) {
       await takeTurn();
+      const bit = start * rawBits;
+      const raw = this.#bytes(rawStart + Math.floor(bit / 8), rawStart + Math.ceil(end * rawBits / 8));
       multiplyStreams(codec, blob, cursors.slice(first, last + 1), first,
         this.#bytes(2 * cursors[first], 2 * cursors[last]), start, end - start,
-        this.#bytes(rawStart + start * rawBytes, rawStart + end * rawBytes), vectors, batch, y);
+        rawBytes ? codec.expandRaw(blob, raw, bit % 8, end - start) : raw, vectors, batch, y);
     }
     return scaled(y, blob.mode === 'grid' ? blob.step : 1, bias).buffer;
   }

@@ -40,7 +40,7 @@ async function* wholeBytes(codec, { blob, chunks }) {
  */
 export function inWholeBytes(codec, payload) {
   const { blob } = payload;
-  if (!(blob.version >= 4)) return payload;
+  if (blob.version < 4) return payload;
   const up = (/** @type {number} */ bytes) => bytes + padding(bytes).length;
   const rawStart = up(2 * blob.wordCount);
   const blobBytes = blob.headBytes + rawStart + up(blob.weights * blob.rawBytes);
