@@ -45,7 +45,7 @@ describe('assets', function () {
       }
       await writeFile(join(dir, 'worker.js'), 'of an older version');
     }
-    assert.match((await hansel('assets', dir)).stderr, /: 6 files/);
+    assert.match((await hansel('assets', dir)).stderr, /: 7 files/);
   });
 
   it('cannot be copied into a file', async () => {

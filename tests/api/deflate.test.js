@@ -54,7 +54,7 @@ describe('deflate', function () {
     const hash = createHash('sha256');
     for (const bytes of [new Uint8Array(0), utf8('Hansel, Hansel, Gretel'), make(1e5, (i) => i * i / 77 % 251),
       make(1e5, (i) => Math.imul(i, i ^ 0x9e3779b9) >>> 13)]) hash.update(deflate(bytes));
-    assert.equal(hash.digest('hex'), 'X');
+    assert.equal(hash.digest('hex'), 'be6e6a20cf36d4d226383ef3909fcb7adec4e98674c7cf29134843eefa60eaf5');
   });
 });
 

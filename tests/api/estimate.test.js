@@ -46,7 +46,9 @@ describe('estimate', function () {
       for (const [name, { mode, step, bits }] of coded.tensors) {
         const own = said.tensors.get(name);
         assert.equal(own.mode, mode, name);
-        near(own.bits, bits, 0.012, `${name} bits`);
+        // What is passed through may be deflated.
+        if (mode === 'pass-through') assert.ok(bits <= own.bits, name);
+        else near(own.bits, bits, 0.012, `${name} bits`);
         if (mode !== 'grid') continue;
         near(own.step, step, 0.02, `${name} step`);
         const [x, y] = await Promise.all([coded, model].map((m) => m.decode(name, { dtype: 'F32' })));
@@ -79,7 +81,7 @@ describe('estimate', function () {
       const { tensors } = await open(file);
       const said = made.at(aim);
       for (const [name, { mode }] of tensors) assert.equal(said.tensors.get(name).mode, mode, `${name} ${JSON.stringify(aim)}`);
-      assert.ok(Math.abs(said.bytes - file.length) < 400, `${said.bytes} ${file.length}`);
+      assert.ok(Math.abs(said.bytes - file.length) < 100, `${said.bytes} ${file.length}`);
     }
   });
 

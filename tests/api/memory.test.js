@@ -48,7 +48,8 @@ describe('memory', function () {
       const MIB = 2 ** 20;
       console.log(`      ${(peak / MIB).toFixed(1)} MiB at most; coded ${(coded / MIB).toFixed(1)}, `
         + `decoded ${(decoded / MIB).toFixed(1)}`);
-      assert.ok(peak >= decoded && peak <= coded + decoded + 2 * CHUNK, `${peak} bytes`);
+      // A few pages of WebAssembly, of 64 KiB each, come on top.
+      assert.ok(peak >= decoded && peak <= coded + decoded + 2 * CHUNK + 2 ** 18, `${peak} bytes, ${peak - coded - decoded - 2 * CHUNK} too many`);
     });
   }
 });

@@ -18,8 +18,10 @@ const SAMPLE = 4 * SLICE;
 const RATIO = Math.SQRT2;
 /** Finest first: from 256 levels to hardly one. */
 const STEPS = 17;
-/** Bytes that a coded tensor adds to a file's header. */
-const ENTRY_BYTES = 180;
+/** Bytes of a file's header and of a tensor's record, and what deflating leaves of a header. */
+const HEADER_BYTES = 130;
+const ENTRY_BYTES = 10;
+const DEFLATED = 0.15;
 
 /** @typedef {import('./encode.js').Input} Input */
 /** @typedef {import('./encode.js').EncodeOptions} EncodeOptions */
@@ -234,7 +236,7 @@ export class Estimate {
     }
     /** @type {Map<string, Estimated>} */
     const tensors = new Map();
-    const sum = { bytes: this.headerBytes, rawBytes: this.headerBytes, coded: 0, weights: 0, squares: 0, energy: 0 };
+    const sum = { bytes: HEADER_BYTES + DEFLATED * this.headerBytes, rawBytes: this.headerBytes, coded: 0, weights: 0, squares: 0, energy: 0 };
     for (const [name, found] of this.surveys) {
       const { weights, rawBytes, energy } = found;
       const own = estimateTensor(found, { bits, error });

@@ -309,9 +309,22 @@ export class Model {
    */
   async verify(name, { signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'verify');
-    const isWhole = this.tensor(name).mode !== 'pass-through' && this.place(name).crc !== null;
-    if (isWhole) await drain((await this.#codedReader(name, { signal })).chunks());
-    await drain((await this.#reader(name, { isBrief: true, signal, onProgress })).slices());
+    const { parts, crc } = this.place(name);
+    const isBlob = this.tensor(name).mode !== 'pass-through' && (parts ?? [0]).length === 1;
+    const checkBytes = async () => {
+      const reader = await this.#codedReader(name, { signal });
+      if (crc === null) await reader.readHead(); // which has the checksum of the rest
+      await drain(reader.chunks());
+    };
+    if (isBlob && crc !== null) await checkBytes();
+    try {
+      await drain((await this.#reader(name, { isBrief: true, signal, onProgress })).slices());
+    } catch (error) {
+      // Bytes that are damaged are told as such.
+      const { code } = /** @type {HanselError} */ (error);
+      if (isBlob && /_(CORRUPT|RESERVED)$/.test(code)) await checkBytes();
+      throw error;
+    }
   }
 
   /** Closes the files. Reading afterwards is HANSEL_ERR_SOURCE. */
