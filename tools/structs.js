@@ -15,7 +15,7 @@ const STRUCTS = {
     'payload_crc', 'dtype', 'mode', 'rank', 'raw_bytes', 'slot_bits', 'origin', 'alphabet_size',
     'tail_bits', 'tail_steps', 'length_bits', 'pieces', 'rows_per_stream', 'stream_count',
     'weights_per_symbol', 'freq', 'raw_start', 'directory_offset', 'version', 'raw_bits',
-    'mantissa_bits', 'window_base', 'sign', 'level_count', 'rice_bits', 'logs'],
+    'mantissa_bits', 'window_base', 'sign', 'level_count', 'log_bits', 'rice_bits', 'logs'],
   stats: ['sum_squares', 'sum_error', 'max_error', 'low', 'high', 'saturated'],
   options: ['step', 'target', 'goal', 'lossless', 'clamp', 'stream_length', 'slot_bits',
     'weights_per_symbol'],

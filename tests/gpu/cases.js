@@ -115,9 +115,17 @@ async function moveOrigin(file, origin) {
   const model = await open(moved);
   const { start } = model.place('w');
   const view = new DataView(moved.buffer, start);
-  view.setUint8(37, origin);
-  view.setUint32(12, 0, true);
-  view.setUint32(12, model.codec.crc32c(moved.subarray(start, start + view.getUint32(8, true))), true);
+  const { mode, shape } = model.tensor('w');
+  let at = 18; // FORMAT.md section 11
+  const skipNumber = () => {
+    while (view.getUint8(at++) > 127);
+  };
+  shape.forEach(skipNumber);
+  if (mode === 'grid') at += 4;
+  skipNumber();
+  view.setUint8(at, origin);
+  view.setUint32(8, 0, true);
+  view.setUint32(8, model.codec.crc32c(moved.subarray(start, start + view.getUint16(5, true))), true);
   return moved;
 }
 

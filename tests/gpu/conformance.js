@@ -3,7 +3,9 @@
  * Each check takes a back end, and returns what is wrong, and how much it looked at.
  */
 import { checkCorrupt, checkStray } from './corrupt_cases.js';
-import { checkDecodedForms, checkMultipliedForms, checkWords } from './forms_cases.js';
+import {
+  checkDecodedForms, checkMultipliedForms, checkWindowForms, checkWords,
+} from './forms_cases.js';
 import { checkLifetime } from './lifetime_cases.js';
 import { BAD_PLAIN, badPlain, checkLoad, checkPlain } from './plain_cases.js';
 import {
@@ -28,6 +30,7 @@ function differences(found, expected) {
  */
 export const SUITE = {
   'decodes every case and vector like the wasm': { least: 300, leastOnGpu: 900, check: checkDecodedForms },
+  'puts lossless floats together in every window': { least: 100, leastOnGpu: 300, check: checkWindowForms },
   'multiplies': { least: 200, leastOnGpu: 600, check: checkMultipliedForms },
   'says what form it has, and codes the same words everywhere': { least: 600, check: checkWords },
   'multiplies vectors in F16 as those in F32': {

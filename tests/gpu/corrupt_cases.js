@@ -1,14 +1,13 @@
 /** Streams that are corrupt under right checksums: no product may come of them, on any device. */
 import { Encoder } from '../../web/core/encoder.js';
+import { BLOB_LOGS, BLOB_LOG_BITS, BLOB_RICE_BITS } from '../../web/core/structs.js';
 import { encode, open } from '../../web/hansel.js';
 import { firstDifference, forAll, random } from './cases.js';
 import { readFile } from './files.js';
 import { waysOf } from './forms_cases.js';
 import { readVectors, wrapBlob } from './vectors.js';
 
-const [HEAD_CRC, PAYLOAD_CRC] = [12, 24]; // src/format.h
-/** Where those of a matrix begin. */
-const FREQUENCIES = 56 + 2 * 8;
+const [HEAD_BYTES, HEAD_CRC, PAYLOAD_CRC] = [5, 8, 12]; // src/format.h
 
 /** Shapes of one and several pieces, of many rows to a stream, folded, with a tail and without. @type {any[]} */
 const TENSORS = [
@@ -40,15 +39,25 @@ async function corruptBlobs(codec) {
   for (const { name, file, status } of (await readVectors()).bad) {
     if (status === 'HANSEL_ERR_CORRUPT') found.push({ name, bytes: await readFile(`tests/vectors/${file}`) });
   }
-  const r = random(99);
+  const r = random(98);
   for (const { shape, sigma, options } of TENSORS) {
     const data = new Int8Array(shape[0] * shape[1]).map(() => Math.round(sigma * r.gauss()));
     const clamped = options.weightsPerSymbol ? data.map((q) => Math.max(-1, Math.min(1, q))) : data;
     const { bytes } = await blobOf(await encode({ w: { dtype: 'I8', shape, data: clamped } }, options));
-    const { headBytes, wordCount } = codec.readHead(bytes);
+    const blob = /** @type {import('../../web/core/codec.js').Blob} */ (codec.readHead(bytes));
+    const { headBytes, wordCount } = blob;
+    const cursors = codec.readCursors(blob, bytes.slice(0, headBytes));
     for (let k = 0; k < 3; k++) {
-      const bad = bytes.slice();
-      bad[headBytes + Math.floor(r.next() * 2 * wordCount)] ^= 1 << Math.floor(8 * r.next());
+      let bad = bytes;
+      for (let isSound = true; isSound;) { // a tail's digits are as good as others
+        bad = bytes.slice();
+        bad[headBytes + Math.floor(r.next() * 2 * wordCount)] ^= 1 << Math.floor(8 * r.next());
+        try {
+          codec.decodeStreams(blob, cursors, 0, bad.subarray(headBytes, headBytes + 2 * wordCount), blob.weights);
+        } catch {
+          isSound = false;
+        }
+      }
       repair(codec, bad, headBytes);
       found.push({ name: `${shape} of ${JSON.stringify(options)}, damage ${k}`, bytes: bad });
     }
@@ -58,7 +67,8 @@ async function corruptBlobs(codec) {
 
 /**
  * A tensor whose tails hold a level that the head says never comes: a decoder takes it, since it has no need
- * of a frequency there. Of levels 0 to 4, the last two come in tails only; one gets the other's slots.
+ * of a frequency there. Of levels 0 to 4, the last two come in tails only, equally often; one gets twice
+ * the weight, which are the other's slots.
  * @param {Encoder} codec
  */
 async function strayBlob(codec) {
@@ -66,16 +76,29 @@ async function strayBlob(codec) {
     (_, i) => (i % 512 === 511 ? 3 + (i >> 9) % 2 : (i * i) % 7 % 3));
   const { bytes } = await blobOf(await encode({ w: { dtype: 'I8', shape: [300, 512], data } },
     { streamLength: 512, weightsPerSymbol: 1 }));
-  const { slotBits, headBytes } = codec.readHead(bytes);
-  const view = new DataView(bytes.buffer, bytes.byteOffset + FREQUENCIES);
-  let all = view.getBigUint64(0, true);
-  const shift = BigInt(3 * slotBits);
-  const both = all >> shift;
-  const mask = (1n << BigInt(slotBits)) - 1n;
-  all += (both >> BigInt(slotBits) & mask) << shift;
-  view.setBigUint64(0, all & ~(mask << BigInt(4 * slotBits)), true);
-  repair(codec, bytes, headBytes);
-  return { bytes, data };
+  const blob = /** @type {import('../../web/core/codec.js').Blob} */ (codec.readHead(bytes));
+  const { struct, headBytes, directoryOffset, streamCount, lengthBits } = blob;
+  const view = new DataView(struct.buffer, struct.byteOffset);
+  const [rice, unit] = [view.getUint32(BLOB_RICE_BITS, true), 2 ** view.getUint32(BLOB_LOG_BITS, true)];
+  /** FORMAT.md section 12. @param {number[]} logs */
+  const packed = (logs) => {
+    const bits = logs.flatMap((log, i) => {
+      const d = log - (logs[i - 1] ?? 0);
+      const z = d < 0 ? -2 * d - 1 : 2 * d;
+      return [...Array(z >> rice).fill(1), 0, ...Array.from({ length: rice }, (_, k) => z >> k & 1)];
+    });
+    return Array.from({ length: Math.ceil(bits.length / 8) }, (_, i) => (
+      bits.slice(8 * i, 8 * i + 8).reduce((sum, bit, k) => sum + (bit << k), 0)));
+  };
+  const logs = [...struct.subarray(BLOB_LOGS, BLOB_LOGS + 5)];
+  const changed = [...logs.slice(0, 3), logs[3] + unit, 0];
+  const head = [...bytes.subarray(0, directoryOffset - packed(logs).length), ...packed(changed),
+    ...bytes.subarray(directoryOffset, directoryOffset + Math.ceil(streamCount * lengthBits / 8))];
+  if (head.length % 2) head.push(0);
+  head[HEAD_BYTES] = head.length;
+  const stray = Uint8Array.from([...head, ...bytes.subarray(headBytes)]);
+  repair(codec, stray, head.length);
+  return { bytes: stray, data };
 }
 
 /**

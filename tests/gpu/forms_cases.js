@@ -3,6 +3,7 @@ import { open } from '../../web/hansel.js';
 import { caseFile, cases, checkCases, firstDifference, forAll } from './cases.js';
 import { checkProducts } from './products_cases.js';
 import { checkVectors, vectorFiles } from './vectors.js';
+import { checkWindows } from './windows_cases.js';
 
 /** @typedef {{as: string, recode?: string}} Way */
 
@@ -40,6 +41,10 @@ async function inEveryForm(gpu, checks, filter = () => true) {
 /** Symbols and values of all cases and vectors. @param {any} gpu */
 export const checkDecodedForms = (gpu) => inEveryForm(gpu, [checkCases, checkVectors],
   // The words that the CPU makes are the GPU's: checkWords().
+  ({ recode }) => recode !== 'gpu');
+
+/** Lossless floats in all windows. @param {any} gpu */
+export const checkWindowForms = (gpu) => inEveryForm(gpu, [checkWindows],
   ({ recode }) => recode !== 'gpu');
 
 /** Products of all forms. @param {any} gpu */

@@ -3,6 +3,9 @@ import { Encoder } from '../../web/core/encoder.js';
 import { encode, open } from '../../web/hansel.js';
 import { wrapBlob } from './vectors.js';
 
+/** @param {number} n @returns {number[]} seven bits a byte, the lowest first */
+const number = (n) => (n < 128 ? [n] : [n % 128 + 128, ...number(Math.floor(n / 128))]);
+
 /**
  * A tensor w of equal I8 weights, 7, of any shape.
  * @param {[number, number]} shape @returns {Promise<Uint8Array>}
@@ -11,11 +14,16 @@ export async function equalFile(shape) {
   const small = await encode({ w: { dtype: 'I8', shape: [2, 3], data: new Int8Array(6).fill(7) } },
     { always: true });
   const { start, end } = (await open(small)).place('w');
-  const blob = small.slice(start, end);
-  const view = new DataView(blob.buffer);
-  shape.forEach((size, i) => view.setBigUint64(56 + 8 * i, BigInt(size), true)); // FORMAT.md 2
-  view.setUint32(12, 0, true);
+  const own = small.subarray(start, end);
   const codec = await Encoder.create();
-  view.setUint32(12, codec.crc32c(blob.subarray(0, view.getUint32(8, true))), true);
+  const { directoryOffset } = /** @type {import('../../web/core/codec.js').Blob} */ (codec.readHead(own));
+  // FORMAT.md section 11: the shape has two numbers of a byte each.
+  const bytes = [...own.subarray(0, 18), ...shape.flatMap(number), ...own.subarray(20, directoryOffset)];
+  if (bytes.length % 2) bytes.push(0);
+  const blob = Uint8Array.from(bytes);
+  const view = new DataView(blob.buffer);
+  view.setUint16(5, blob.length, true);
+  view.setUint32(8, 0, true);
+  view.setUint32(8, codec.crc32c(blob), true);
   return wrapBlob(codec, blob, { dtype: 'I8', shape, mode: 'lossless', step: 0 });
 }

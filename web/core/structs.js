@@ -51,6 +51,7 @@ export const BLOB_MANTISSA_BITS = 712;
 export const BLOB_WINDOW_BASE = 716;
 export const BLOB_SIGN = 720;
 export const BLOB_LEVEL_COUNT = 724;
+export const BLOB_LOG_BITS = 728;
 export const BLOB_RICE_BITS = 732;
 export const BLOB_LOGS = 736;
 export const SIZEOF_STATS = 40;

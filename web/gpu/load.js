@@ -115,7 +115,7 @@ async function loadAsIs(gpu, model, name, { blob, cursors, chunks }, { signal, o
 export async function loadPlain(gpu, model, name, options = {}) {
   const { signal, onProgress, layout, as, recode, ...rest } = options; // as, recode: of coded ones
   await refuse(rest, 'load');
-  const { dtype, shape, mode, bytes: total } = model.tensor(name);
+  const { dtype, shape, mode } = model.tensor(name);
   if (mode !== 'pass-through') {
     throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is coded: load() takes it', {
       expected: 'a tensor that was passed through', got: mode, where: name,
@@ -140,7 +140,7 @@ export async function loadPlain(gpu, model, name, options = {}) {
         upload.push(bytes);
       });
       done += bytes.length;
-      onProgress?.({ done, total, tensor: name });
+      onProgress?.({ done, total: rows * rowBytes, tensor: name });
     }
     await gpu.guard(() => store.checkAlive());
     return plainMatrix(gpu, store, { name, dtype, shape, rows, columns, scale: 1, model });
