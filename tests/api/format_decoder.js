@@ -38,7 +38,8 @@ export function crc32c(bytes) {
   return ~crc >>> 0;
 }
 
-/** count bits from a bit on, the lowest of a byte first. @param {Uint8Array} bytes @param {number} bit @param {number} count */
+/** count bits from a bit on, the lowest of a byte first.
+ * @param {Uint8Array} bytes @param {number} bit @param {number} count */
 function readBits(bytes, bit, count) {
   let value = 0;
   for (let k = 0; k < count; k++, bit++) value += (bytes[Math.floor(bit / 8)] >> bit % 8 & 1) * 2 ** k;
@@ -58,7 +59,7 @@ export function normalize(weights, p) {
   const count = weights.filter((w) => w > 0).length;
   check(count >= 2 && count <= 2 ** p, 'TABLE', `${count} frequencies`);
   /** @param {number} w @param {bigint} m */
-  const share = (w, m) => (w === 0 ? 0 : Math.max(1, Number(BigInt(w) * m >> 32n)));
+  const share = (w, m) => (w === 0 ? 0 : Math.max(1, Number(BigInt(w) * m + 2n ** 31n >> 32n)));
   /** @param {bigint} m */
   const sum = (m) => weights.reduce((total, w) => total + share(w, m), 0);
   // The sum grows with m: it is small enough at low, and too large at high.
@@ -271,7 +272,10 @@ function decodeStream(head, s, words, table, symbols) {
   const width = 4 * perSymbol;
   const steps = streamRuns(head, s).flatMap(({ row, start, end }) => Array.from(
     { length: Math.ceil((end - start) / width) },
-    (_, k) => ({ row, first: start + k * width, lanes: [0, 1, 2, 3].filter((l) => start + k * width + l < end), end })));
+    (_, k) => ({
+      row, first: start + k * width, end,
+      lanes: [0, 1, 2, 3].filter((l) => start + k * width + l < end),
+    })));
   /** @param {typeof steps[0]} step @param {number} lane @param {number} index */
   const emit = ({ row, first, end }, lane, index) => {
     for (let k = 0; k < perSymbol; k++) {
@@ -321,7 +325,8 @@ function gridBits(step, byte, { exponent = 0, mantissa = 0, largest = 0 }) {
   return (q < 0 ? 2 ** (exponent + mantissa) : 0) + (e - lowest) * 2 ** mantissa + even;
 }
 
-/** The bits of a lossless float, section 5. @param {ReturnType<typeof readHead>} head @param {number} symbol @param {number} raw */
+/** The bits of a lossless float, section 5.
+ * @param {ReturnType<typeof readHead>} head @param {number} symbol @param {number} raw */
 function losslessBits({ dtype, windowBase, rawBits, sign }, symbol, raw) {
   const top = 2 ** (8 * dtype.bytes - 1);
   const word = (symbol === 0 ? 0 : windowBase + symbol) * 2 ** rawBits + raw;

@@ -236,7 +236,10 @@ export class Estimate {
     }
     /** @type {Map<string, Estimated>} */
     const tensors = new Map();
-    const sum = { bytes: HEADER_BYTES + DEFLATED * this.headerBytes, rawBytes: this.headerBytes, coded: 0, weights: 0, squares: 0, energy: 0 };
+    const sum = {
+      bytes: HEADER_BYTES + DEFLATED * this.headerBytes, rawBytes: this.headerBytes, coded: 0,
+      weights: 0, squares: 0, energy: 0,
+    };
     for (const [name, found] of this.surveys) {
       const { weights, rawBytes, energy } = found;
       const own = estimateTensor(found, { bits, error });
