@@ -176,6 +176,7 @@ demo: build ## samples, codes, verifies and measures a matrix; serves the demo p
 
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 VECTORS = tests/vectors
+SEEDS = $(addprefix $(VECTORS)/,ok bad version_4/ok version_4/bad)
 
 NATIVE_TEST = $(wildcard tests/core/native*.c)
 MAKE_VECTORS = $(wildcard tests/core/vectors*.c)
@@ -223,7 +224,7 @@ FUZZ = build/fuzz -timeout=10 -rss_limit_mb=2048 -max_len=16384 -artifact_prefix
 fuzz: build/fuzz ## fuzzes all decoders, one against the other, for FUZZ_SECONDS, 60
 	@mkdir -p build/corpus
 	$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
-	    build/corpus $(VECTORS)/ok $(VECTORS)/bad
+	    build/corpus $(SEEDS)
 
 MOCHA = npx --no-install mocha
 
@@ -246,7 +247,7 @@ test: build lint build/native_test build/native_test_asan build/cpp_test build/e
 	grep -F -f build/example.txt src/example.c
 	! $(CC) -ffast-math -fsyntax-only src/values.c 2>/dev/null
 	@rm -rf build/corpus_test && mkdir -p build/corpus_test
-	$(FUZZ) -runs=16000 -seed=1 build/corpus_test $(VECTORS)/ok $(VECTORS)/bad \
+	$(FUZZ) -runs=16000 -seed=1 build/corpus_test $(SEEDS) \
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
 	$(MOCHA) --parallel --jobs 2 --ignore tests/gpu/short.test.js \
