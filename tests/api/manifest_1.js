@@ -1,4 +1,4 @@
-/** Writes manifests of version 1, which the package only reads: FORMAT.md section 7.1. */
+/** Writes manifests of version 1, which the package only reads: FORMAT.md section 7.5. */
 import { formatCrc } from '../../web/file/header_crc.js';
 
 const OPENING = '{"version":1,"header_crc32c":"';

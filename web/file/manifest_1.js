@@ -1,4 +1,4 @@
-/** Version 1 of the manifest: JSON in the header's JSON (FORMAT.md section 7.1). */
+/** Version 1 of the manifest: JSON in the header's JSON (FORMAT.md section 7.5). */
 import { HanselError } from '../core/errors.js';
 import { MANIFEST_KEY, checkHeaderCrc, malformed, prefixOf } from './header_crc.js';
 import { parseJson, quote } from './json.js';

@@ -1,4 +1,4 @@
-/** Version 2 of the manifest: bytes in base 85 (FORMAT.md section 7.2), as releases before 4 wrote. */
+/** Version 2 of the manifest: bytes in base 85 (FORMAT.md section 7.4), as releases 1.0 and 1.1 wrote. */
 import { DTYPE_NAMES, MODES, dtypeBytes } from '../core/dtypes.js';
 import { MANIFEST_KEY, checkHeaderCrc, malformed, prefixOf } from './header_crc.js';
 

@@ -5,6 +5,7 @@
 import { HanselError, checkAborted } from '../core/errors.js';
 import { refuse } from '../core/options.js';
 import { viewOf } from '../core/vectors.js';
+import { isSeveral } from '../model/tensor.js';
 import { Matrix } from './matrix.js';
 import { RangeWriter } from './parts.js';
 import { KINDS, RowUpload, checkDtype } from './plain_rows.js';
@@ -17,7 +18,8 @@ import { inWholeBytes } from './whole_bytes.js';
  * @property {(progress: {done: number, total: number, tensor: string}) => void} [onProgress] in bytes
  * @property {import('./recode.js').Form} [as] how coded weights are to lie in a GPU's memory: 'prefix',
  *   codes that are multiplied quickly, or 'packed' in 1, 2, 4 or 8 bits, quicker still, both made as they are
- *   loaded; or 'coded' as they came, which is the smallest and slowest. 'auto', the default, takes what
+ *   loaded; or 'coded' as they came, which is the smallest and slowest. Tensors of several matrices (classes
+ *   of rows, planes) are decoded by the CPU and lie plain. 'auto', the default, takes what
  *   suits weights and device; the CPU keeps them coded. The matrix' `form` says what came of it
  * @property {'auto' | 'gpu' | 'cpu'} [recode] who makes them: by default the GPU, where it is one and has
  *   WebGPU
@@ -31,15 +33,20 @@ import { inWholeBytes } from './whole_bytes.js';
  * @param {LoadOptions} [options]
  * @returns {Promise<Matrix>}
  * @throws {HanselError} HANSEL_ERR_TENSOR, _LIMIT, _MEMORY, _LOST, _GPU, and as Model.slices();
- *   HANSEL_ERR_DTYPE for a tensor that is neither coded nor F32, F16, BF16 or I8
+ *   HANSEL_ERR_DTYPE for a tensor that is neither coded as one matrix nor F32, F16, BF16 or I8
  */
 export async function loadMatrix(gpu, model, name, options = {}) {
-  const isPlain = model.tensor(name).mode === 'pass-through';
+  const isPlain = isWhole(model, name);
   const { as = 'auto', recode = 'auto' } = options;
   checkOne(as, ['auto', 'prefix', 'packed', 'coded'], 'no such form of weights', name);
   checkOne(recode, ['auto', 'gpu', 'cpu'], 'nobody of that name codes weights', name);
   return (isPlain ? loadPlain : loadCodedMatrix)(gpu, model, name, options);
 }
+
+/** Whether it is loaded decoded: what passed through, and tensors of several matrices.
+ * @param {Model} model @param {string} name */
+const isWhole = (model, name) => (
+  model.tensor(name).mode === 'pass-through' || isSeveral(model.place(name)));
 
 /** @type {typeof loadMatrix} */
 async function loadCodedMatrix(gpu, model, name, options = {}) {
@@ -102,7 +109,8 @@ async function loadAsIs(gpu, model, name, { blob, cursors, chunks }, { signal, o
 }
 
 /**
- * Loads a tensor that was passed through, as load() does, with a layout of your choice.
+ * Loads a tensor that was passed through, or is coded as several matrices, as load() does, with a layout of
+ * your choice.
  * @param {any} gpu @param {Model} model retained by the matrix, for verify() @param {string} name
  * @param {LoadOptions} [options]
  * @returns {Promise<Matrix>}
@@ -116,7 +124,7 @@ export async function loadPlain(gpu, model, name, options = {}) {
   const { signal, onProgress, layout, as, recode, ...rest } = options; // as, recode: of coded ones
   await refuse(rest, 'load');
   const { dtype, shape, mode } = model.tensor(name);
-  if (mode !== 'pass-through') {
+  if (!isWhole(model, name)) {
     throw new HanselError('HANSEL_ERR_DTYPE', 'the tensor is coded: load() takes it', {
       expected: 'a tensor that was passed through', got: mode, where: name,
     });
