@@ -1,4 +1,4 @@
-/** Whole files of quantized weights: none larger than the smallest that gzip -9, zstd -19, xz -9e or brotli -11 makes. */
+/** Whole files of quantized weights: none larger than what the best of gzip, zstd, xz and brotli makes of it. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { encode, open } from '../../web/hansel.js';
