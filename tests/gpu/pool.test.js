@@ -69,7 +69,7 @@ describe('threads in Chromium', function () {
             stopped: stopped.code, file: await code(tensors).then((f) => f.length),
           };
         }, {
-          url: page.put('file', file), bad: page.put('bad', await damaged(file, 'I8', 300)),
+          url: page.put('file', file), bad: page.put('bad', await damaged(file, 'I8', 30)),
           shape: SHAPE, wanted: workers,
         }, { allow: /Content Security Policy|worker-src/ });
         assert.ok(found.results.every(Boolean), found.results.join());

@@ -47,7 +47,7 @@ describe('products', function () {
   });
 
   it('splits: parts of a matrix give the same', async () => {
-    pass(await withBindings(gpu, 20000, () => checkProducts(gpu)), 'Dawn, 20,000-byte bindings');
+    pass(await withBindings(gpu, 80000, () => checkProducts(gpu)), 'Dawn, 80,000-byte bindings');
   });
 
   it('a chain of 24 layers, 4096 wide, without readback, equals the CPU\'s', async () => {
