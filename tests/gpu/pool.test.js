@@ -75,7 +75,7 @@ describe('threads in Chromium', function () {
         assert.ok(found.results.every(Boolean), found.results.join());
         assert.equal(found.isolated, isolated);
         assert.equal(found.code, 'HANSEL_ERR_CORRUPT');
-        assert.equal(found.position, 300);
+        assert.equal(found.position, 30);
         assert.equal(found.stopped, 'HANSEL_ERR_ABORTED');
         assert.equal(page.playwright.workers().length, workers);
       } finally {
