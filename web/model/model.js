@@ -184,7 +184,7 @@ export class Model {
   /**
    * A tensor piece by piece, first to last, checked as it goes: an error may come after good
    * slices. Of lossless floats, whose coded and raw planes lie one behind the other, a byte a
-   * weight is held from the first slice on.
+   * weight is held from the first slice on; of planes and classes (FORMAT.md 7), all of it.
    * @param {string} name @param {ReadOptions} [options]
    * @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>} row-major, start in weights;
    *   bytes are little-endian elements of the dtype, whole ones, and the caller's
@@ -244,9 +244,10 @@ export class Model {
 
   /**
    * Some rows of a tensor, which all dimensions but the last count, such as those of an
-   * embedding table. Reads and decodes only the streams that hold them; a coded tensor's head is
-   * read once and kept. Checksums cover whole tensors and are not checked; a damaged stream is
-   * found where it does not end as it must.
+   * embedding table. Reads and decodes only the streams that hold them, or of planes and classes
+   * (FORMAT.md 7) the whole tensor; a coded tensor's head is read once and kept. Checksums cover
+   * whole tensors and are not checked, but of planes and classes; a damaged stream is found where
+   * it does not end as it must.
    * @template {Dtype} [D=Dtype]
    * @param {string} name @param {number} first @param {number} count
    * @param {{dtype?: D, signal?: AbortSignal}} [options] dtype as in decode()
@@ -275,7 +276,8 @@ export class Model {
   async symbols(name, { signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'symbols');
     const { mode, dtype, weights } = this.tensor(name);
-    if (mode === 'pass-through' && dtypeBits(dtype) !== 8) this.#target(name, 'I8'); // throws
+    const isWhole = mode === 'pass-through' || this.place(name).record?.kind === 4; // as they are
+    if (isWhole && dtypeBits(dtype) !== 8) this.#target(name, 'I8'); // throws
     const out = allocate(weights, name);
     await drain((await this.#reader(name, { dtype: 'I8', out, signal, onProgress })).slices());
     return new Int8Array(out.buffer);
@@ -309,8 +311,9 @@ export class Model {
    */
   async verify(name, { signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'verify');
-    const { parts, crc } = this.place(name);
-    const isBlob = this.tensor(name).mode !== 'pass-through' && (parts ?? [0]).length === 1;
+    const place = this.place(name);
+    const { crc } = place;
+    const isBlob = this.tensor(name).mode !== 'pass-through' && !isSeveral(place);
     const checkBytes = async () => {
       const reader = await this.#codedReader(name, { signal });
       if (crc === null) await reader.readHead(); // which has the checksum of the rest

@@ -72,7 +72,7 @@ export class SeveralReader {
   async* #slices() {
     const { name, tensor, dtype, wanted: { out, isBrief, signal } } = this;
     if (isBrief) {
-      await this.#decode(null);
+      await this.#decode(null, tensor.dtype);
       return;
     }
     const { weights } = tensor;
@@ -80,7 +80,7 @@ export class SeveralReader {
     const own = dtype === 'I8' ? 'I8' : tensor.dtype;
     const [from, to] = [dtypeBits(own) / 8, dtypeBits(dtype) / 8];
     const all = out && own === dtype ? out : allocate(weights * from, name);
-    await this.#decode(all);
+    await this.#decode(all, own);
     const { convert } = await import('../core/convert.js');
     for (let start = 0; start < weights; start += SLICE) {
       await takeTurn();
@@ -92,9 +92,13 @@ export class SeveralReader {
     }
   }
 
-  /** Decodes and checks all. @param {Uint8Array | null} out receives it, if that is wanted */
-  async #decode(out) {
-    const { tensor: { dtype, weights, shape }, dtype: wanted, place: { record } } = this;
+  /**
+   * Decodes and checks all.
+   * @param {Uint8Array | null} out receives it, if that is wanted
+   * @param {string} wanted the tensor's own dtype, or 'I8'
+   */
+  async #decode(out, wanted) {
+    const { tensor: { dtype, weights, shape }, place: { record } } = this;
     if (record?.kind === PLANES) {
       out?.fill(0);
       for (const plane of record.planes) await this.#decodePlane(plane, record.blockBytes, out);
@@ -102,8 +106,7 @@ export class SeveralReader {
       const { matrix } = /** @type {import('../file/records.js').Lossless} */ (record);
       const expected = { dtype, weights, rows: elementCount(shape.slice(0, -1)) };
       for await (const { start, bytes } of this.#elements(matrix, expected, wanted, out)) {
-        if (!out) void start;
-        else if (bytes.buffer !== out.buffer) out.set(bytes, start * dtypeBytes(wanted));
+        if (out && bytes.buffer !== out.buffer) out.set(bytes, start * dtypeBytes(wanted));
       }
     }
     this.wanted.onProgress?.({ done: weights, total: weights, tensor: this.name });
