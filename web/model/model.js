@@ -323,9 +323,7 @@ export class Model {
     try {
       await drain((await this.#reader(name, { isBrief: true, signal, onProgress })).slices());
     } catch (error) {
-      // Bytes that are damaged are told as such.
-      const { code } = /** @type {HanselError} */ (error);
-      if (isBlob && /_(CORRUPT|RESERVED)$/.test(code)) await checkBytes();
+      if (isBlob) await checkBytes(); // damaged bytes are told as such
       throw error;
     }
   }
