@@ -2,13 +2,22 @@
 import assert from 'node:assert/strict';
 import { encode, open } from '../../web/hansel.js';
 import {
-  count, encodeWithReports, f32, gaussian, readAll, relativeError, same,
+  as, count, encodeWithReports, f32, gaussian, readAll, relativeError, same,
 } from './tensors.js';
 
 describe('aims', function () {
   this.timeout(60000);
   const shape = [512, 1024];
   const data = gaussian(count(shape), { seed: 11, sigma: 0.02 });
+
+  for (const dtype of ['F32', 'F16', 'BF16']) {
+    it(`lossless ${dtype}: the entropy is that of symbols and raw bits`, async () => {
+      const w = f32(shape, data);
+      const model = await open(await encode({ w: dtype === 'F32' ? w : as(dtype, w) }));
+      const { entropyBits, bits } = model.tensor('w');
+      assert.ok(entropyBits <= bits && entropyBits > 0.98 * bits, `${entropyBits} of ${bits}`);
+    });
+  }
 
   for (const bits of [2, 3, 4, 5, 6]) {
     it(`bits: ${bits} is met, closely`, async () => {

@@ -104,7 +104,7 @@ export async function codeLossless(matrices, most, spool) {
       await spool.keep(head);
       sizes.push(blob.blobBytes);
       const isMap = parts.length > 1 && i === 0;
-      if (!isMap) bits += (entropy + 8 * blob.rawBytes) * encoder.weights;
+      if (!isMap) bits += (entropy + blob.rawBits) * encoder.weights;
     }
     coded.push({ sizes, entropy: weights ? bits / weights : 0, weights, plane });
   }
