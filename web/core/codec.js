@@ -241,12 +241,13 @@ export class Codec {
   }
 
   /**
-   * joinPacked(), and the raw bytes' checksum.
-   * @param {Blob} blob @param {Uint8Array} symbols @param {Uint8Array} raw
+   * joinPacked(), and the checksum of the raw bytes that no range before had.
+   * @param {Blob} blob @param {Uint8Array} symbols @param {Uint8Array} raw @param {number} firstBit
    * @param {Uint8Array} [into] @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
    */
-  joinRange(blob, symbols, raw, into) {
-    return { bytes: this.joinPacked(blob, symbols, raw, 0, into), crc: this.crc32c(raw) };
+  joinRange(blob, symbols, raw, firstBit, into) {
+    const bytes = this.joinPacked(blob, symbols, raw, firstBit, into);
+    return { bytes, crc: this.crc32c(firstBit ? raw.subarray(1) : raw) };
   }
 
   /**
@@ -266,20 +267,6 @@ export class Codec {
       wasm.call.hansel_expand_raw(whole, struct, wasm.put(raw), firstBit, count);
       wasm.call.hansel_join(values, struct, wasm.put(symbols), whole, count);
       return wasm.get(values, bytes, into);
-    });
-  }
-
-  /**
-   * @param {Blob} blob @param {Uint8Array} raw a part of the raw plane
-   * @param {number} firstBit that counts, 0 to 7 @param {number} count weights
-   * @returns {Uint8Array<ArrayBuffer>} rawBytes for each, as hansel_expand_raw()
-   */
-  expandRaw(blob, raw, firstBit, count) {
-    const { wasm } = this;
-    return wasm.scoped(() => {
-      const whole = wasm.alloc(count * blob.rawBytes);
-      wasm.call.hansel_expand_raw(whole, wasm.put(blob.struct), wasm.put(raw), firstBit, count);
-      return wasm.get(whole, count * blob.rawBytes);
     });
   }
 }

@@ -23,6 +23,19 @@ export function scaled(y, scale, bias) {
 }
 
 /**
+ * @param {Codec} codec @param {Blob} blob @param {Uint8Array} raw a part of the raw plane
+ * @param {number} firstBit that counts, 0 to 7 @param {number} count weights
+ * @returns {Uint8Array<ArrayBuffer>} rawBytes for each, as hansel_expand_raw()
+ */
+export function expandRaw({ wasm }, blob, raw, firstBit, count) {
+  return wasm.scoped(() => {
+    const whole = wasm.alloc(count * blob.rawBytes);
+    wasm.call.hansel_expand_raw(whole, wasm.put(blob.struct), wasm.put(raw), firstBit, count);
+    return wasm.get(whole, count * blob.rawBytes);
+  });
+}
+
+/**
  * Adds the share of some streams to y = W x: src/matvec.c.
  * @param {Codec} codec a decoder
  * @param {Blob} blob @param {Uint32Array} cursors as for decodeStreams @param {number} first

@@ -1,10 +1,10 @@
 /** Coded weights on the CPU: they stay as they are, and are decoded a slice at a time. */
 import { allocate } from '../core/memory.js';
-import { BATCH, multiplyStreams, scaled } from '../core/multiply.js';
+import { BATCH, expandRaw, multiplyStreams, scaled } from '../core/multiply.js';
 import { streamRanges } from '../core/ranges.js';
 import { takeTurn } from '../core/turn.js';
 import { widened } from '../core/vectors.js';
-import { readWeights } from '../model/rows.js';
+import { rawRange, readWeights } from '../model/rows.js';
 import { Store } from './store.js';
 
 /** @typedef {import('../core/codec.js').Blob} Blob */
@@ -67,18 +67,18 @@ export class WasmCoded extends Store {
   /** @type {import('./matrix.js').Multiply} */
   async multiply(x, batch, bias, integer) {
     const { blob, codec } = this;
-    const { rows, rawStart, rawBytes, rawBits } = blob;
+    const { rows } = blob;
     const cursors = this.#cursors;
     const vectors = x instanceof Uint16Array ? widened(x) : x;
     const { buffer } = allocate(4 * rows * batch, this.name);
     const y = integer ? new Int32Array(buffer) : new Float32Array(buffer);
     for (const { first, last, start, end } of streamRanges(codec, blob, BATCH)) {
       await takeTurn();
-      const bit = start * rawBits;
-      const raw = this.#bytes(rawStart + Math.floor(bit / 8), rawStart + Math.ceil(end * rawBits / 8));
+      const { from, to, firstBit } = rawRange(blob, start, end);
+      const raw = this.#bytes(from, to);
       multiplyStreams(codec, blob, cursors.slice(first, last + 1), first,
         this.#bytes(2 * cursors[first], 2 * cursors[last]), start, end - start,
-        rawBytes ? codec.expandRaw(blob, raw, bit % 8, end - start) : raw, vectors, batch, y);
+        blob.rawBytes ? expandRaw(codec, blob, raw, firstBit, end - start) : raw, vectors, batch, y);
     }
     return scaled(y, blob.mode === 'grid' ? blob.step : 1, bias).buffer;
   }

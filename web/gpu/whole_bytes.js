@@ -2,6 +2,7 @@
  * Payloads of version 4 laid out as those of versions 1 to 3, which is how GPUs hold them: words, raw
  * bits in whole bytes a weight, each with zeros to a multiple of 16 bytes.
  */
+import { expandRaw } from '../core/multiply.js';
 import { ByteReader } from '../file/byte_reader.js';
 import { drain } from '../model/tensor_reader.js';
 
@@ -28,7 +29,7 @@ async function* wholeBytes(codec, { blob, chunks }) {
   yield padding(2 * wordCount);
   for (let left = rawBytes ? weights : 0; left > 0; left -= BATCH) {
     const count = Math.min(left, BATCH);
-    yield codec.expandRaw(blob, await bytes.take(Math.ceil(count * rawBits / 8)), 0, count);
+    yield expandRaw(codec, blob, await bytes.take(Math.ceil(count * rawBits / 8)), 0, count);
   }
   yield padding(weights * rawBytes);
   await drain(chunks); // the checksum is checked behind the last

@@ -35,6 +35,18 @@ export function checkRows(first, count, rows, where) {
 }
 
 /**
+ * Where weights' raw bits are.
+ * @param {Blob} blob @param {number} start weight @param {number} end behind the last
+ * @returns {{from: number, to: number, firstBit: number}} bytes of the payload, and the bit of the first
+ */
+export function rawRange({ rawStart, rawBits }, start, end) {
+  const bit = start * rawBits;
+  return {
+    from: rawStart + Math.floor(bit / 8), to: rawStart + Math.ceil(end * rawBits / 8), firstBit: bit % 8,
+  };
+}
+
+/**
  * @param {object} coded a coded tensor
  * @param {import('../core/codec.js').Codec} coded.codec
  * @param {Blob} coded.blob
@@ -47,7 +59,7 @@ export function checkRows(first, count, rows, where) {
  * @throws {HanselError} HANSEL_ERR_CORRUPT
  */
 export async function readWeights({ codec, blob, cursors, read }, from, to, dtype) {
-  const { rawBits, rawStart, dtype: own } = blob;
+  const { dtype: own } = blob;
   const isGrid = blob.mode === 'grid';
   const size = dtypeBytes(dtype);
   const out = allocate((to - from) * size, 'rows');
@@ -58,9 +70,8 @@ export async function readWeights({ codec, blob, cursors, read }, from, to, dtyp
     let bytes = codec.decodeStreams(blob, some, first, words, end - start,
       isGrid && dtype !== 'I8' ? dtype : undefined);
     if (blob.rawBytes) {
-      const bit = start * rawBits;
-      bytes = codec.joinPacked(blob, bytes, await read(rawStart + Math.floor(bit / 8),
-        rawStart + Math.ceil(end * rawBits / 8)), bit % 8);
+      const { from: low, to: high, firstBit } = rawRange(blob, start, end);
+      bytes = codec.joinPacked(blob, bytes, await read(low, high), firstBit);
     }
     const elements = isGrid ? bytes : convert(bytes, own, dtype);
     const [low, high] = [Math.max(start, from), Math.min(end, to)];

@@ -252,17 +252,25 @@ export class TensorReader {
     }
   }
 
-  /** The raw plane, cut where bytes end. @param {Blob} blob @param {Uint8Array} plane the coded
+  /** The raw plane, cut where streams end. @param {Blob} blob @param {Uint8Array} plane the coded
    * one @returns {AsyncGenerator<Task>} */
   async* #raw(blob, plane) {
-    const most = Math.ceil((this.wanted.slice ?? SLICE) / 8) * 8;
-    for (let start = 0; start < plane.length; start += most) {
-      const symbols = plane.subarray(start, start + most);
-      const count = symbols.length;
-      const coded = await this.#bytes.take(Math.ceil(count * blob.rawBits / 8));
-      const left = count * blob.rawBits % 8;
-      if (left && coded[coded.length - 1] >> left) reserved(coded[coded.length - 1]);
-      yield { start, count, coded, args: [blob, symbols, coded] };
+    const { rawBits } = blob;
+    let last = new Uint8Array(0); // the byte that this range shares with the one before
+    for (const { start, end } of streamRanges(this.codec, blob, this.wanted.slice ?? SLICE)) {
+      const firstBit = start * rawBits % 8;
+      const coded = await this.#bytes.take(
+        Math.ceil(end * rawBits / 8) - Math.ceil(start * rawBits / 8));
+      let raw = coded;
+      if (firstBit) {
+        raw = new Uint8Array(1 + coded.length);
+        raw.set(last);
+        raw.set(coded, 1);
+      }
+      last = raw.slice(-1);
+      const left = end === plane.length && end * rawBits % 8;
+      if (left && last[0] >> left) reserved(last[0]);
+      yield { start, count: end - start, coded, args: [blob, plane.subarray(start, end), raw, firstBit] };
     }
   }
 
