@@ -1,12 +1,10 @@
 /** Files of a few hundred bytes that claim a tensor of any size: sound in all that open() reads. */
 import { Codec } from '../../web/core/codec.js';
+import { varint } from '../../web/file/write_directory.js';
 import { encode, open } from '../../web/hansel.js';
 import { wrapping } from '../gpu/vectors.js';
 
 const [HEAD_BYTES, HEAD_CRC, FIELDS] = [5, 8, 18]; // src/format.h
-
-/** @param {number} n @returns {number[]} seven bits a byte, the lowest first */
-const number = (n) => (n < 128 ? [n] : [n % 128 + 128, ...number(Math.floor(n / 128))]);
 
 /**
  * @param {[number, number]} shape the columns a multiple of 4 @param {boolean} isEqual all weights
@@ -20,8 +18,8 @@ export async function claim([rows, columns], isEqual) {
     { always: true }));
   const { blob, head: own } = await small.headOf('w');
   if (isEqual !== (blob.streamCount === 0)) throw new Error(`${blob.streamCount} streams`);
-  const rest = own.subarray(FIELDS + blob.shape.flatMap(number).length, blob.directoryOffset);
-  const fields = [...own.subarray(0, FIELDS), ...number(rows), ...number(columns), ...rest];
+  const rest = own.subarray(FIELDS + blob.shape.flatMap(varint).length, blob.directoryOffset);
+  const fields = [...own.subarray(0, FIELDS), ...varint(rows), ...varint(columns), ...rest];
   if (fields.length % 2) fields.push(0);
   const head = Uint8Array.from(fields);
   const view = new DataView(head.buffer);

@@ -1,10 +1,8 @@
 /** Files of a few hundred bytes that say they are very large; in a page or in Node. */
 import { Encoder } from '../../web/core/encoder.js';
+import { varint } from '../../web/file/write_directory.js';
 import { encode, open } from '../../web/hansel.js';
 import { wrapBlob } from './vectors.js';
-
-/** @param {number} n @returns {number[]} seven bits a byte, the lowest first */
-const number = (n) => (n < 128 ? [n] : [n % 128 + 128, ...number(Math.floor(n / 128))]);
 
 /**
  * A tensor w of equal I8 weights, 7, of any shape.
@@ -18,7 +16,7 @@ export async function equalFile(shape) {
   const codec = await Encoder.create();
   const { directoryOffset } = /** @type {import('../../web/core/codec.js').Blob} */ (codec.readHead(own));
   // FORMAT.md section 11: the shape has two numbers of a byte each.
-  const bytes = [...own.subarray(0, 18), ...shape.flatMap(number), ...own.subarray(20, directoryOffset)];
+  const bytes = [...own.subarray(0, 18), ...shape.flatMap(varint), ...own.subarray(20, directoryOffset)];
   if (bytes.length % 2) bytes.push(0);
   const blob = Uint8Array.from(bytes);
   const view = new DataView(blob.buffer);

@@ -1,14 +1,12 @@
 /** Blobs of version 4 in windows that the encoder might not choose: those of bytes, in another head. */
 import { Encoder } from '../../web/core/encoder.js';
 import { DTYPES } from '../../web/core/dtypes.js';
+import { varint } from '../../web/file/write_directory.js';
 import { codeTensor } from '../api/code_tensor.js';
 import { wrapBlob } from './vectors.js';
 
 const [HEAD_BYTES, HEAD_CRC, PAYLOAD_CRC, KIND, RANK, SHAPE] = [4, 8, 12, 16, 17, 18]; // src/format.h
 const [VERSION, LOSSLESS] = [4, 16];
-
-/** @param {number} value @returns {number[]} FORMAT.md section 7 */
-const number = (value) => (value < 128 ? [value] : [value % 128 + 128, ...number(Math.floor(value / 128))]);
 
 /** Numbers of so many bits, the lowest first. @param {Uint32Array} values @param {number} bits */
 function packed(values, bits) {
@@ -33,9 +31,9 @@ export async function windowFile({ dtype, shape, mantissaBits, sign, windowBase 
     { streamLength: 256, weightsPerSymbol: 1 }, true);
   const { head, parts } = /** @type {NonNullable<typeof coded>} */ (coded);
   const blob = /** @type {import('../../web/core/codec.js').Blob} */ (codec.readHead(head));
-  const shapeEnd = SHAPE + shape.flatMap(number).length;
+  const shapeEnd = SHAPE + shape.flatMap(varint).length;
   const end = blob.directoryOffset + Math.ceil(blob.streamCount * blob.lengthBits / 8);
-  const fields = [...head.subarray(0, shapeEnd), mantissaBits + 16 * sign, ...number(windowBase),
+  const fields = [...head.subarray(0, shapeEnd), mantissaBits + 16 * sign, ...varint(windowBase),
     ...head.subarray(shapeEnd, end)];
   if (fields.length % 2) fields.push(0);
   const words = parts.flatMap((part) => [...part]);
