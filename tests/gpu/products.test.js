@@ -167,8 +167,9 @@ describe('products', function () {
         const r = seeded(79);
         const results = [];
         for (const part of [
-          { shape: [301, 1001] }, { shape: [7, 15001], options: { streamLength: 512 } },
-          { dtype: 'F32', shape: [100, 333], options: { lossless: true } },
+          { shape: [301, 1001], options: { streamLength: 4096 } },
+          { shape: [7, 15001], options: { streamLength: 512 } },
+          { dtype: 'F32', shape: [100, 333], options: { lossless: true, streamLength: 4096 } },
           { dtype: 'BF16', shape: [3, 15000], options: { lossless: true, streamLength: 512 } },
         ]) {
           const model = await openModel(await makeCase({

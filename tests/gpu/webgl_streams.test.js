@@ -89,7 +89,7 @@ describe('streams on WebGL2 with small textures', () => {
       const { makeCase } = await import('/tests/gpu/cases.js');
       const gpu = await webgl({ limits });
       const model = await open(await makeCase({
-        dtype: 'I8', distribution: 'gauss', sigma: 4, shape: [300, 260], seed: 6, options: {},
+        dtype: 'I8', distribution: 'gauss', sigma: 4, shape: [300, 260], seed: 6, options: { streamLength: 4096 },
       }));
       const codes = [];
       for (const as of ['prefix', 'packed', 'plain']) {

@@ -11,8 +11,8 @@ const BATCH = 1 << 18;
 
 /** @typedef {Awaited<ReturnType<import('../model/model.js').Model['payload']>>} Payload */
 
-/** @param {number} bytes @returns {Uint8Array} zeros that follow so many */
-const padding = (bytes) => new Uint8Array(-bytes & 15);
+/** @param {number} bytes @returns {number} zeros that follow so many */
+const padding = (bytes) => -bytes & 15;
 
 /**
  * @param {import('../core/codec.js').Codec} codec @param {Payload} payload of version 4
@@ -26,12 +26,12 @@ async function* wholeBytes(codec, { blob, chunks }) {
     left -= some.length;
     yield some;
   }
-  yield padding(2 * wordCount);
+  if (padding(2 * wordCount)) yield new Uint8Array(padding(2 * wordCount));
   for (let left = rawBytes ? weights : 0; left > 0; left -= BATCH) {
     const count = Math.min(left, BATCH);
     yield expandRaw(codec, blob, await bytes.take(Math.ceil(count * rawBits / 8)), 0, count);
   }
-  yield padding(weights * rawBytes);
+  if (padding(weights * rawBytes)) yield new Uint8Array(padding(weights * rawBytes));
   await drain(chunks); // the checksum is checked behind the last
 }
 
@@ -42,7 +42,7 @@ async function* wholeBytes(codec, { blob, chunks }) {
 export function inWholeBytes(codec, payload) {
   const { blob } = payload;
   if (blob.version < 4) return payload;
-  const up = (/** @type {number} */ bytes) => bytes + padding(bytes).length;
+  const up = (/** @type {number} */ bytes) => bytes + padding(bytes);
   const rawStart = up(2 * blob.wordCount);
   const blobBytes = blob.headBytes + rawStart + up(blob.weights * blob.rawBytes);
   return { ...payload, blob: { ...blob, rawStart, blobBytes }, chunks: wholeBytes(codec, payload) };
