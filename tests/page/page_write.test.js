@@ -55,10 +55,12 @@ describe('demo page, writing', function () {
     assert.deepEqual(models.map(({ bits }) => bits), [32, 8, 5, 4, 3, 2.5]);
     assert.ok(Math.abs(models[0].loss - reference.eval_nats_per_char) < 1e-3);
     for (const [i, { bits, loss, bytes }] of models.entries()) {
+      assert.ok(loss, `${bits} bits have no loss: run tools/models.js with --loss`);
       await visitor.p.click(`label:has(input[name=bits][value="${bits}"])`);
       assert.equal(await visitor.text('#write-loss'), loss.toFixed(4));
       assert.match(await visitor.text('#write-size'), /^[\d.]+ [kM]B$/);
-      if (i) assert.ok(bytes < models[i - 1].bytes && loss > models[i - 1].loss, `${bits}`);
+      // At 5 bits and more the losses differ by less than rounding happens to gain.
+      if (i) assert.ok(bytes < models[i - 1].bytes && loss > models[i - 1].loss - 1e-4, `${bits}`);
     }
     await visitor.p.click('#write-go');
     await visitor.p.waitForFunction(() => document.getElementById('written').textContent.length > 35);

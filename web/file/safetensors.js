@@ -99,7 +99,7 @@ export async function readHeader(source, { signal } = {}) {
   const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
   if (length > HEADER_CAP) {
     throw new HanselError(CODE, 'header too long', {
-      expected: `at most ${HEADER_CAP} bytes`, got: view.getBigUint64(0, true),
+      expected: `at most ${HEADER_CAP} bytes`, got: `${view.getBigUint64(0, true)}`,
     });
   }
   const dataStart = 8 + length;

@@ -105,7 +105,16 @@ function select(name) {
   }, { source: session.source, remedy });
 }
 
-/** @param {string} name @param {AbortSignal} signal */
+/** Null of tensors that are several matrices. @param {Model} model @param {string} name @param {AbortSignal} signal */
+const headOf = (model, name, signal) => model.head(name, { signal }).catch((error) => {
+  if (error.code === 'HANSEL_ERR_DTYPE') return null;
+  throw error;
+});
+
+/**
+ * @param {string} name @param {AbortSignal} signal
+ * @returns {Promise<boolean>} whether it is one that back ends decode, side by side
+ */
 async function showTensor(name, signal) {
   const own = /** @type {Session} */ (session);
   own.name = name;
@@ -115,14 +124,14 @@ async function showTensor(name, signal) {
   resetCheck();
   const tensor = own.model.tensor(name);
   const isCoded = tensor.mode !== 'pass-through';
-  const head = isCoded && tensor.weights ? await own.model.head(name, { signal }) : null;
+  const head = isCoded && tensor.weights ? await headOf(own.model, name, signal) : null;
   showFacts(name, tensor, head);
   byId('heatmap-box').hidden = byId('check').hidden = !head;
   const model = await local(own, signal);
   if (!head) {
     status(`Reading ${name}…`);
     await drawHistogram(await sharesOfPlain(model, name, signal));
-    return;
+    return false;
   }
   status(`Decoding ${name}…`);
   const symbols = await model.symbols(name, { signal, onProgress: (p) => progress(0.2 * p.done / p.total) });
@@ -135,6 +144,7 @@ async function showTensor(name, signal) {
   progress(0.3);
   if (tensor.weights <= AUTO_WEIGHTS) await checkTensor(name, signal);
   else byId('check-note').textContent = 'A large tensor: press Check to decode it on every back end.';
+  return true;
 }
 
 /** @param {string} name @param {AbortSignal} signal */
@@ -155,17 +165,19 @@ async function checkTensor(name, signal) {
 /** Checks all coded tensors, one after the other. @param {AbortSignal} signal */
 async function checkAll(signal) {
   const own = /** @type {Session} */ (session);
-  const names = [...own.model.tensors].filter(([, { mode, weights }]) => mode !== 'pass-through' && weights).map(([name]) => name);
+  const all = [...own.model.tensors].filter(([, { mode, weights }]) => mode !== 'pass-through' && weights).map(([name]) => name);
+  const names = [];
   const bad = [];
-  for (const [i, name] of names.entries()) {
-    progress(i / names.length);
-    await showTensor(name, signal);
+  for (const [i, name] of all.entries()) {
+    progress(i / all.length);
+    if (!await showTensor(name, signal)) continue;
+    names.push(name);
     if (own.model.tensor(name).weights > AUTO_WEIGHTS) await checkTensor(name, signal);
     if (byId('check-rows').querySelector('.differs')) bad.push(name);
   }
   if (names.length === 1 && !bad.length) return `${names[0]} is bit-exact on every back end that is here.`;
   return bad.length ? `${bad.length} of ${names.length} tensors differ: ${bad.join(', ')}.`
-    : `All ${names.length} coded tensors are bit-exact on every back end that is here.`;
+    : `All ${names.length} tensors that are coded as one matrix are bit-exact on every back end that is here.`;
 }
 
 /** Says which back ends there are. */

@@ -88,7 +88,7 @@ const PARTS = [['payload', 'streams'], ['raw', 'raw plane'], ['directory', 'stre
 /** @param {import('../../model/head.js').Head | null} head @param {Tensor} tensor */
 function showBytes(head, tensor) {
   const parts = head ? PARTS.map(([key, label]) => ({ key, label, size: head.bytes[key] })).filter(({ size }) => size)
-    : [{ key: 'payload', label: 'not coded', size: tensor.bytes }];
+    : [{ key: 'payload', label: tensor.mode === 'pass-through' ? 'not coded' : 'several matrices', size: tensor.bytes }];
   byId('bytes-bar').replaceChildren(...parts.map(({ key, size }) => h('span', {
     class: `part part-${key}`, style: `flex-grow:${size / Math.max(tensor.bytes, 1)}`,
   })));
