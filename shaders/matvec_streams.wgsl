@@ -17,6 +17,8 @@ override kind: u32 = 0u;
 override tile: u32 = 1u;      // vectors at a time: 1, 4 or 8
 override dtype: u32 = 1u;     // LOSSLESS
 override raw_bytes: u32 = 3u; // LOSSLESS: of a weight
+override has_sign: bool = true;  // LOSSLESS: among the raw bits
+override has_zero: bool = true;  // LOSSLESS: some symbol is 0
 
 struct Product {
     lossless: Lossless,
@@ -122,13 +124,14 @@ fn raw_column_3() -> vec3<u32> {
 
 // Raw bits of a weight that are its sign: 1 or 0.
 fn sign_bits() -> u32 {
-    return select(0u, 1u, product.lossless.sign == 0u);
+    return select(0u, 1u, has_sign);
 }
 
 // A symbol's field, and the sign of all weights.
 fn field_bits(symbol: u32) -> u32 {
     let shift = product.lossless.raw_bits - sign_bits() + select(16u, 0u, dtype == HANSEL_F32);
-    return (field_of(symbol, product.lossless) << shift) |
+    let field = select(product.lossless.window_base + symbol, field_of(symbol, product.lossless), has_zero);
+    return (field << shift) |
         select(0u, 0x80000000u, product.lossless.sign == 2u);
 }
 

@@ -292,7 +292,7 @@ static hansel_status read_model(hansel_blob *blob, cursor *c, hansel_fault *faul
         return HANSEL_ERR_HEADER;
     blob->pieces = cut & 1 ? cut >> 1 : 1;
     blob->rows_per_stream = cut & 1 ? 1 : cut >> 1;
-    if (!hansel_count_streams(blob))
+    if (cut == 3 || !hansel_count_streams(blob))
         return hansel_fail(fault, HANSEL_ERR_HEADER, offset + 2, 1, cut);
     if (!take(&blob->length_base, c, 0, 0, 0xFFFFFFFFu, fault) ||
         !take(&blob->length_bits, c, 1, 0, HANSEL_MAX_LENGTH_BITS, fault))
@@ -329,7 +329,7 @@ static hansel_status read_levels(hansel_blob *blob, cursor *c, hansel_fault *fau
 static hansel_status read_new(hansel_blob *blob, const uint8_t *head, hansel_fault *fault) {
     cursor c = {head, HANSEL_MIN_HEAD_BYTES, blob->head_bytes, 0};
     uint32_t byte, low;
-    uint64_t i, end;
+    uint64_t i, end, used;
     hansel_status status = HANSEL_OK;
     blob->payload_crc = hansel_load32(head + HANSEL_OFFSET_4_PAYLOAD_CRC);
     if (!take(&byte, &c, 1, 1, 255, fault)) return HANSEL_ERR_HEADER;
@@ -368,10 +368,13 @@ static hansel_status read_new(hansel_blob *blob, const uint8_t *head, hansel_fau
     if (status == HANSEL_OK) status = read_levels(blob, &c, fault);
     if (status != HANSEL_OK) return status;
     blob->directory_offset = c.at;
-    end = c.at + hansel_packed_bytes(blob->stream_count, blob->length_bits);
+    used = (uint64_t)blob->stream_count * blob->length_bits;
+    end = c.at + (used + 7) / 8;
     if (end + (end & 1) != blob->head_bytes)
         return hansel_fail(fault, HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_4_HEAD_BYTES, end + (end & 1),
                            blob->head_bytes);
+    if (used & 7 && head[end - 1] >> (used & 7))
+        return hansel_fail(fault, HANSEL_ERR_RESERVED, end - 1, 0, head[end - 1]);
     if (end & 1 && head[end]) return hansel_fail(fault, HANSEL_ERR_RESERVED, end, 0, head[end]);
     status = sum_lengths(blob, head, c.at, fault);
     hansel_place_raw_plane(blob);

@@ -169,6 +169,7 @@ static void write_bad_fields(const bytes *base) {
         {"tail-too-long", TAIL_STEPS, 1, 6, HANSEL_ERR_HEADER, TAIL_STEPS},
         {"cut-0", CUT, 1, 0, HANSEL_ERR_HEADER, CUT},
         {"cut-0-pieces", CUT, 1, 1, HANSEL_ERR_HEADER, CUT},
+        {"cut-1-piece", CUT, 1, 3, HANSEL_ERR_HEADER, CUT},
         {"cut-rows-4", CUT, 1, 8, HANSEL_ERR_HEADER, CUT},
         {"cut-pieces-32", CUT, 1, 65, HANSEL_ERR_HEADER, CUT},
         {"cut-other", CUT, 1, 21, HANSEL_ERR_DIRECTORY, 255},
@@ -187,6 +188,7 @@ static void write_bad_fields(const bytes *base) {
     static const uint8_t many[] = {255, 255, 255, 255, 3};
     static const uint8_t l257[] = {129, 130, 0};
     hansel_blob blob;
+    uint32_t last;
     read(&blob, base, "base");
     BAD_EACH(base, fields);
     bad_splice("shape-48-bits", base, ROWS, 1, two_48, sizeof two_48, HANSEL_ERR_HEADER, ROWS);
@@ -206,6 +208,10 @@ static void write_bad_fields(const bytes *base) {
               ANY_POSITION);
     bad_field("length-base-less", base, LENGTH_BASE, 1, blob.length_base - 1u, HANSEL_ERR_TRAILING,
               ANY_POSITION);
+    last = blob.directory_offset + (uint32_t)(blob.stream_count * blob.length_bits / 8);
+    if (blob.stream_count * blob.length_bits % 8 == 0) die("base", "no bits are left over");
+    bad_field("directory-left-over", base, last, 1, base->at[last] | 128u, HANSEL_ERR_RESERVED,
+              last);
     bad_field("head-bytes-more", base, HANSEL_OFFSET_4_HEAD_BYTES, 3, blob.head_bytes + 2,
               HANSEL_ERR_DIRECTORY, HANSEL_OFFSET_4_HEAD_BYTES);
     bad_field("head-bytes-cuts-directory", base, HANSEL_OFFSET_4_HEAD_BYTES, 3, blob.head_bytes - 2,

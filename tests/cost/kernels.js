@@ -70,17 +70,29 @@ function prefix(weightsPerCode, what = '', constants = {}) {
   };
 }
 
-/** @type {Kernel[]} */
-const packed = [8, 4, 2, 1].map((bits) => ({
-  name: `packed ${bits}`,
+/**
+ * @param {number} bits @param {string} [what] in its name @param {Record<string, number>} [constants]
+ * @returns {Kernel}
+ */
+const packed = (bits, what = '', constants = {}) => ({
+  name: `packed ${bits}${what && `, ${what}`}`,
   program: 'matvec_packed',
-  constants: { group_size: STREAM_GROUP, bits, has_byte_fields: 1 },
+  constants: { group_size: STREAM_GROUP, bits, has_byte_fields: 1, ...constants },
   weights: 128 / bits, // a unit of four words
   does: { madds: 128 / bits },
-  target: PACKED_TARGET,
+  target: what ? undefined : PACKED_TARGET,
   group: STREAM_GROUP,
   each: PACKED_RUN,
-}));
+});
+
+/**
+ * Of lossless floats, as trained ones are: none of symbol 0, signs among the raw bits.
+ * @type {[string, Record<string, number>][]}
+ */
+const LOSSLESS_KINDS = [
+  ['lossless BF16', { kind: LOSSLESS, dtype: BF16, raw_bytes: 1, has_zero: 0 }],
+  ['lossless F32', { kind: LOSSLESS, dtype: F32, raw_bytes: 3, has_zero: 0 }],
+];
 
 /** Passes of load() and decode(). @type {Kernel[]} */
 const passes = [
@@ -114,8 +126,9 @@ export const KERNELS = [
   prefix(2, 'x int8', { kind: I8 }),
   prefix(2, 'batch of 4', { tile: 4 }),
   prefix(2, 'batch of 8', { tile: 8 }),
-  prefix(1, 'lossless BF16', { kind: LOSSLESS, has_halves: 0, dtype: BF16, raw_bytes: 1 }),
-  prefix(1, 'lossless F32', { kind: LOSSLESS, has_halves: 0, dtype: F32, raw_bytes: 3 }),
-  ...packed,
+  ...[1, 2].flatMap((weights) => LOSSLESS_KINDS.map(([what, constants]) => (
+    prefix(weights, what, { has_halves: 0, ...constants })))),
+  ...[8, 4, 2, 1].map((bits) => packed(bits)),
+  ...LOSSLESS_KINDS.map(([what, constants]) => packed(8, what, constants)),
   ...passes,
 ];

@@ -30,6 +30,10 @@ const HALF_LIMIT = 64;
 /** @typedef {import('./stream_layout.js').StreamPart & {words: GPUBuffer, bases: GPUBuffer,
  *   raw: GPUBuffer | null, symbols: GPUBuffer | null, rawRows: GPUBuffer | null}} Part */
 
+/** Whether some symbol is 0, which needs care: FORMAT.md section 5. @param {Blob} blob */
+const hasZero = ({ streamCount, freq, origin }) => (
+  !streamCount || freq.some((f, index) => f > 0 && (origin + index) % 256 === 0));
+
 export class WebGpuStreams extends WebGpuStore {
   /** @type {Part[]} */
   parts = [];
@@ -254,6 +258,7 @@ export class WebGpuStreams extends WebGpuStore {
       const constants = {
         group_size: this.#groupSize, kind, tile, ...(kind === KIND.lossless ? {
           dtype: DTYPES[/** @type {'F32'} */ (blob.dtype)], raw_bytes: blob.rawBytes,
+          has_sign: blob.sign ? 0 : 1, has_zero: hasZero(blob) ? 1 : 0,
         } : {}),
       };
       this.pipelines.set(`${kind} ${tile}`, await (isPrefix
