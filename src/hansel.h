@@ -200,8 +200,8 @@ typedef struct hansel_options {
     uint32_t lossless;           /* boolean, goes before step and target; I8, U8 and F8 know no
                                   * other way */
     uint32_t clamp;              /* boolean: weights beyond the grid become its ends */
-    uint32_t stream_length;      /* symbols; 0 chooses: 1024 to 4096 by size; 16384 without loss
-                                  * and for small tensors */
+    uint32_t stream_length;      /* symbols; 0 chooses: 1024 to 4096 by size, 4096 to 16384 for
+                                  * small tensors, 16384 without loss */
     uint32_t slot_bits;          /* 8..12; 0 chooses */
     uint32_t weights_per_symbol; /* 1, 2 or 4, or fewer if there are too many levels; 0 chooses */
 } hansel_options;

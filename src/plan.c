@@ -52,13 +52,16 @@ static uint64_t nearest_ratio(uint64_t a, uint64_t b) { return (a + b / 2) / b; 
  * Longer streams are smaller, shorter ones are more: a GPU wants thousands at a time.
  * 4096 symbols cost +0.4 % at 4 bits, 1024 cost +1.4 % (docs/BENCHMARKS.md has the
  * curve), so a matrix is cut into 2048 streams as long as they stay between the two.
- * What is coded without loss is for storage: there size comes first. So it does where there is too
- * little to keep a GPU busy.
+ * What is coded without loss is for storage: there size comes first. Where there is too little to
+ * keep a GPU busy, eight streams are as many as a CPU decodes at a time.
  */
 static uint32_t default_stream_length(const hansel_blob *blob) {
-    uint64_t length = blob->weights / blob->weights_per_symbol / 2048;
-    if (blob->mode == HANSEL_LOSSLESS || blob->weights <= 262144) return 16384;
-    return length < 1024 ? 1024 : length > 4096 ? 4096 : (uint32_t)length;
+    const int is_large = blob->weights > 262144;
+    const uint64_t symbols = blob->weights / blob->weights_per_symbol;
+    const uint64_t least = is_large ? 1024 : 4096, most = is_large ? 4096 : 16384;
+    const uint64_t length = symbols / (is_large ? 2048 : 8);
+    if (blob->mode == HANSEL_LOSSLESS) return 16384;
+    return (uint32_t)(length < least ? least : length > most ? most : length);
 }
 
 /* Streams of about stream_length symbols: pieces of a row, or whole rows. */
@@ -72,6 +75,8 @@ static void partition(hansel_blob *blob, uint32_t stream_length) {
     if (pieces > most) pieces = most;
     rows = nearest_ratio(weights, blob->columns);
     if (rows > blob->rows) rows = blob->rows;
+    /* The last stream no shorter than need be: what is decoded side by side ends with the first. */
+    if (rows > 1) rows = (blob->rows - 1) / ((blob->rows - 1) / rows + 1) + 1;
     blob->pieces = pieces > 1 ? (uint32_t)pieces : 1;
     blob->rows_per_stream = pieces > 1 || rows < 1 ? 1 : (uint32_t)rows;
 }

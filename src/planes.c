@@ -6,6 +6,8 @@
 
 /* ---- fields of blocks ------------------------------------------------------------ */
 
+#define EIGHT 0x0101010101010101u /* bytes at a time */
+
 /* Items that lie equally far apart, so many bits from one to the next. */
 static inline void get_run(uint8_t *dst, const uint8_t *src, uint32_t bit, size_t stride,
                            size_t count, uint32_t width) {
@@ -17,7 +19,11 @@ static inline void get_run(uint8_t *dst, const uint8_t *src, uint32_t bit, size_
     } else if (stride == 8 && width == 8) {
         memcpy(dst, src, count);
     } else if (stride % 8 == 0) {
-        for (i = 0; i < count; i++) dst[i] = (uint8_t)(src[i * (stride / 8)] >> shift & mask);
+        i = 0;
+        if (stride == 8)
+            for (; i + 8 <= count; i += 8)
+                hansel_store64(dst + i, hansel_load64(src + i) >> shift & mask * EIGHT);
+        for (; i < count; i++) dst[i] = (uint8_t)(src[i * (stride / 8)] >> shift & mask);
     } else if (stride == 4 && width == 4 && shift == 0) {
         for (i = 0; i < count / 2; i++) {
             dst[2 * i] = src[i] & 15;
@@ -41,7 +47,11 @@ static inline void put_run(uint8_t *dst, const uint8_t *src, uint32_t bit, size_
     } else if (stride == 8 && width == 8) {
         memcpy(dst, src, count);
     } else if (stride % 8 == 0) {
-        for (i = 0; i < count; i++) dst[i * (stride / 8)] |= (uint8_t)(src[i] << shift);
+        i = 0;
+        if (stride == 8) /* nothing crosses to the next byte: put_field() has seen to that */
+            for (; i + 8 <= count; i += 8)
+                hansel_store64(dst + i, hansel_load64(dst + i) | hansel_load64(src + i) << shift);
+        for (; i < count; i++) dst[i * (stride / 8)] |= (uint8_t)(src[i] << shift);
     } else if (stride == 4 && width == 4 && shift == 0) {
         for (i = 0; i < count / 2; i++) dst[i] |= (uint8_t)(src[2 * i] | src[2 * i + 1] << 4);
         if (count & 1) dst[count / 2] |= src[count - 1];
@@ -86,10 +96,12 @@ uint32_t hansel_put_field(void *dst, const hansel_field *field, const void *src,
                           size_t count) {
     size_t stride = stride_of(field), bytes = field->width > 8 ? field->width / 8 : 1, size, i;
     const uint8_t *from = src;
-    uint8_t *block = dst, all = 0;
+    uint8_t *block = dst;
+    uint64_t all = 0;
     if (field->width < 8) {
-        for (i = 0; i < count; i++) all |= from[i];
-        if (all >> field->width) return 0;
+        for (i = 0; i + 8 <= count; i += 8) all |= hansel_load64(from + i);
+        for (; i < count; i++) all |= from[i];
+        if (all & ~(((1u << field->width) - 1) * EIGHT)) return 0;
     }
     for (; count; count -= size, from += size * bytes) {
         uint32_t bit = field->bit_offset + first * field->item_bits;

@@ -49,29 +49,34 @@ HANSEL_SMALL void hansel_window_choose(hansel_blob *blob, const uint32_t *counts
     hansel_count_raw_bits(blob);
 }
 
+/* Eight fields of width <= 8 bits each, the lowest first, to eight bytes: fours, pairs, each. */
+static inline uint64_t spread(uint64_t x, uint32_t width) {
+    const uint64_t one = (1u << width) - 1, two = one << width | one, four = two << 2 * width | two;
+    const uint64_t pairs = two << 32 | two, each = one * 0x0001000100010001u;
+    x = (x & four) | (x >> 4 * width & four) << 32;
+    x = (x & pairs) | (x >> 2 * width & pairs) << 16;
+    return (x & each) | (x >> width & each) << 8;
+}
+
 void hansel_expand_raw(uint8_t *dst, const hansel_blob *blob, const uint8_t *raw,
                        uint32_t first_bit, size_t count) {
-    uint64_t held = 0;
-    uint32_t bits = 0, width = blob->raw_bits, mask = (1u << width) - 1;
-    size_t i;
-    if (width == 8 * blob->raw_bytes) {
-        memcpy(dst, raw + (first_bit >> 3), count * blob->raw_bytes);
-        return;
+    const uint32_t width = blob->raw_bits, size = blob->raw_bytes, mask = (1u << width) - 1;
+    const uint64_t end = (first_bit + (uint64_t)count * width + 7) / 8;
+    uint64_t bit = first_bit;
+    size_t i = 0, k;
+    /* As long as a load stays within raw, and what is stored within dst: there are bits behind. */
+    if (size == 1) {
+        for (; (bit >> 3) + 8 < end; i += 8, bit += 8 * width)
+            hansel_store64(dst + i, spread(hansel_load64(raw + (bit >> 3)) >> (bit & 7), width));
+    } else {
+        for (; (bit >> 3) + 4 < end; i++, bit += width)
+            hansel_store32(dst + 3 * i, hansel_load32(raw + (bit >> 3)) >> (bit & 7) & mask);
     }
-    if (width && first_bit) {
-        held = *raw++ >> first_bit;
-        bits = 8 - first_bit;
-    }
-    for (i = 0; i < count; i++) {
-        for (; bits < width; bits += 8) held |= (uint64_t)*raw++ << bits;
-        if (blob->raw_bytes == 1) {
-            dst[i] = (uint8_t)(held & mask);
-        } else {
-            hansel_store16(dst + 3 * i, (uint32_t)held & mask);
-            dst[3 * i + 2] = (uint8_t)((held & mask) >> 16);
-        }
-        held >>= width;
-        bits -= width;
+    for (; i < count; i++, bit += width) {
+        uint32_t rest = 0;
+        for (k = end; k-- > bit >> 3;) rest = rest << 8 | raw[k];
+        rest = rest >> (bit & 7) & mask;
+        for (k = 0; k < size; k++, rest >>= 8) dst[size * i + k] = (uint8_t)rest;
     }
 }
 

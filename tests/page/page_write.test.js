@@ -60,7 +60,7 @@ describe('demo page, writing', function () {
       assert.equal(await visitor.text('#write-loss'), loss.toFixed(4));
       assert.match(await visitor.text('#write-size'), /^[\d.]+ [kM]B$/);
       // At 5 bits and more the losses differ by less than rounding happens to gain.
-      if (i) assert.ok(bytes < models[i - 1].bytes && loss > models[i - 1].loss - 1e-4, `${bits}`);
+      if (i) assert.ok(bytes < models[i - 1].bytes && loss > models[i - 1].loss - 1e-3, `${bits}`);
     }
     await visitor.p.click('#write-go');
     await visitor.p.waitForFunction(() => document.getElementById('written').textContent.length > 35);

@@ -147,7 +147,7 @@ export class SeveralReader {
   async* #elements({ blobs }, expected, dtype, out, isBrief) {
     const { weights } = expected;
     if (blobs.length === 1) {
-      yield* (await this.#blob(blobs[0], expected, { dtype, isBrief })).slices();
+      yield* (await this.#blob(blobs[0], expected, { dtype, isBrief, lends: true })).slices();
       return;
     }
     const map = await this.#readMap(blobs[0], blobs.length - 1, expected);
@@ -158,7 +158,8 @@ export class SeveralReader {
       let rows = 0;
       for (const own of map) rows += Number(own === k);
       const shape = [rows, columns];
-      const reader = await this.#blob(size, { ...expected, shape, weights: rows * columns }, { dtype, isBrief });
+      const reader = await this.#blob(size, { ...expected, shape, weights: rows * columns },
+        { dtype, isBrief, lends: true });
       let row = -1;
       let left = 0; // bytes of that row which are still to come
       for await (const { bytes } of reader.slices()) {

@@ -32,6 +32,7 @@ const MIN_THREADED = 1 << 20;
  * @property {string} [dtype] of the slices, one that the tensor can be decoded to; its own when
  *   left out. 'I8' gives the coded symbols, and of a raw plane nothing but the check
  * @property {Uint8Array} [out] receives the whole tensor; slices are then nobody's
+ * @property {boolean} [lends] without out: a slice lasts until the next is asked for
  * @property {number} [slice] weights of a coded tensor's slice, unless one stream has more
  * @property {boolean} [isBrief] leaves out what needs no check: weights that are all equal, of
  *   which a small file can claim very many
@@ -80,6 +81,8 @@ export class TensorReader {
   #crc = 0;
   /** @type {ReadHead | undefined} */
   #head;
+  /** Holds the slice that is lent. */
+  #lent = new Uint8Array(0);
 
   /**
    * Reads nothing yet.
@@ -229,7 +232,7 @@ export class TensorReader {
   async* #run(method, tasks, size, out) {
     const pool = this.#pool;
     const slices = mapOrdered(tasks, pool.width, async ({ start, count, coded, args }) => {
-      const into = out?.subarray(size * start, size * (start + count));
+      const into = out ? out.subarray(size * start, size * (start + count)) : this.#lend(size * count);
       const slice = await pool.run(method, args, into);
       trace('decoded', { tensor: this.name, start, count, bytes: coded.length });
       return { ...slice, size: coded.length };
@@ -238,6 +241,13 @@ export class TensorReader {
       this.#crc = pool.codec.crc32cCombine(this.#crc, crc, coded);
       yield bytes;
     }
+  }
+
+  /** @param {number} bytes @returns {Uint8Array | undefined} room for a slice, the same each time */
+  #lend(bytes) {
+    if (!this.wanted.lends || this.#pool.width > 1) return undefined; // several are made at a time
+    if (this.#lent.length < bytes) this.#lent = allocate(bytes, this.name);
+    return this.#lent.subarray(0, bytes);
   }
 
   /** Ranges of streams. @param {ReadHead} head @param {string} [dtype] as for Codec.decodeStreams()
