@@ -14,7 +14,7 @@ export async function inflate(bytes, most) {
   try {
     // Node's streams take half a millisecond, whatever they are given.
     const { process } = /** @type {any} */ (globalThis);
-    const zlib = process?.getBuiltinModule?.('node:zlib');
+    const zlib = process?.getBuiltinModule?.('zlib');
     return zlib ? inflateAtOnce(zlib, bytes, most) : await inflatePieces(bytes, most);
   } catch (cause) {
     throw new HanselError('HANSEL_ERR_CORRUPT', 'deflated bytes are damaged', {
