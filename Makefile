@@ -145,7 +145,8 @@ build/$(MODEL).safetensors: $(MODEL_DIR)/model.hansel.safetensors dist/hansel_si
 	@mkdir -p build
 	node web/cli.js decode $< -o $@ --force --quiet
 
-$(MODELS): dist/demo/models/$(MODEL)/%.hansel.safetensors: build/$(MODEL).safetensors
+$(MODELS): dist/demo/models/$(MODEL)/%.hansel.safetensors: build/$(MODEL).safetensors \
+    dist/hansel_simd.wasm $(wildcard web/encode/*.js)
 	@mkdir -p $(@D)
 	node web/cli.js encode $< -o $@ --bits $* --force --quiet
 

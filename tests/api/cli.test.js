@@ -390,11 +390,18 @@ describe('hansel', function () {
     const written = JSON.parse(readFileSync(join(cwd, names[3]), 'utf8'));
     assert.equal(written.metadata.other, 'kept');
     assert.deepEqual(Object.keys(written.weight_map).sort(), Object.keys(map).sort());
-    for (const [i, tensors] of shards.entries()) {
-      const expected = Buffer.from(await encode(tensors,
-        { bits: 5, metadata: [['format', 'pt']] }));
-      assert.ok(readFileSync(join(cwd, names[i])).equals(expected), names[i]);
+    // The rate is of all shards together, as if they were one file.
+    const whole = await open(await encode(Object.assign({}, ...shards), { bits: 5 }));
+    const shared = await open(join(cwd, names[3]));
+    const grids = [...shared.tensors].filter(([, { mode }]) => mode === 'grid');
+    assert.equal(grids.length, 3);
+    for (const [name, { step }] of grids) assert.equal(step, whole.tensor(name).step);
+    await shared.close();
+    const each = await good(['encode', 'm.safetensors.index.json', '--bits', '5', '--each', '--force', '--json'], { cwd });
+    for (const { mode, bits_per_weight: bits } of Object.values(JSON.parse(each.stdout).tensors)) {
+      assert.ok(mode !== 'grid' || bits <= 5);
     }
+    await good(['encode', 'm.safetensors.index.json', '--bits', '5', '--force'], { cwd });
     for (const from of [names[3], `${url}${names[3]}`]) {
       assert.match((await good(['verify', from], { cwd })).stderr, /4 tensors verified/);
       assert.match((await good(['verify', from, '--against', 'm.safetensors.index.json'],

@@ -28,7 +28,7 @@ describe('the trained model', function () {
     const last = new Map();
     let lastSize = Infinity;
     for (const bits of [8, 5, 4, 3]) {
-      const file = await encode(tensors, { bits });
+      const file = await encode(tensors, { bits, each: true });
       const { model, result } = await readAll(file);
       const errors = [];
       for (const [name, { data, shape }] of Object.entries(tensors)) {

@@ -22,10 +22,12 @@ import { storedBits, toGroups } from './round_to_nearest.js';
 
 const FOLDER = new URL('../../web/demo/models/licence-llama/', import.meta.url);
 const WINDOW = 128;
-const RATES = [8, 6, 5, 4.5, 4, 3.5, 3, 2.8, 2.5, 2.4, 2];
+const RATES = [8, 6, 5, 4.5, 4, 3.75, 3.5, 3, 2.72, 2.5, 2];
+/** Of those whose tensors all take the same. */
+const EACH = [6, 5, 4, 3.5, 3, 2.8, 2.5, 2];
 const GROUPS = [[8, 32], [4, 32], [4, 64], [3, 32]];
 
-/** @typedef {{what: string, family: 'F32' | 'groups' | 'Hansel', bits: number, bytes: number,
+/** @typedef {{what: string, family: 'F32' | 'groups' | 'each' | 'Hansel', bits: number, bytes: number,
  *   loss: number, divergence: number}} Result bits per weight and bytes: of all coded matrices */
 /** @typedef {{count: number, windows: number, weights: number, results: Result[]}} Results */
 
@@ -128,12 +130,14 @@ async function runAll(quick) {
       await add(`int${bits}, group ${size}`, 'groups', storedBits(bits, size),
         await encode(rounded, { lossless: true, always: true }));
     }
-    for (const rate of RATES) {
-      const file = await encode(tensors, { bits: rate });
+    const code = async (/** @type {number} */ rate, /** @type {boolean} */ each) => {
+      const file = await encode(tensors, { bits: rate, each });
       const coded = [...(await open(file)).tensors.values()].filter(({ shape }) => isMatrix(shape));
       const bytes = coded.reduce((sum, tensor) => sum + tensor.bytes, 0);
-      await add(`Hansel, --bits ${rate}`, 'Hansel', 8 * bytes / weights, file);
-    }
+      await add(`Hansel, --bits ${rate}${each ? ' --each' : ''}`, each ? 'each' : 'Hansel', 8 * bytes / weights, file);
+    };
+    for (const rate of EACH) await code(rate, true);
+    for (const rate of RATES) await code(rate, false);
   } finally {
     await scorers.close();
   }

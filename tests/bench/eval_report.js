@@ -26,7 +26,7 @@ const LEFT = 78;
 const RIGHT = 20;
 const TOP = 48;
 const BOTTOM = 56;
-const COLOURS = { Hansel: '#c2410c', groups: '#1d4ed8' };
+const COLOURS = { Hansel: '#c2410c', each: '#78716c', groups: '#1d4ed8' };
 
 /**
  * KL divergence (logarithmic) against bits per weight, on white, so that it is read in dark pages, too.
@@ -59,12 +59,16 @@ export function curve({ results }) {
   out.push(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, 'bits per weight, everything included',
     'text-anchor="middle"'),
   `<text transform="translate(18 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">KL divergence from F32, nats</text>`);
-  const hansel = points.filter(({ family }) => family === 'Hansel').sort((a, b) => a.bits - b.bits);
-  out.push(`<path d="M${hansel.map(({ bits, divergence }) => `${x(bits).toFixed(1)} ${y(divergence).toFixed(1)}`)
-    .join('L')}" fill="none" stroke="${COLOURS.Hansel}" stroke-width="2"/>`);
+  const line = (/** @type {'Hansel' | 'each'} */ of) => {
+    const own = points.filter(({ family }) => family === of).sort((a, b) => a.bits - b.bits);
+    out.push(`<path d="M${own.map(({ bits, divergence }) => `${x(bits).toFixed(1)} ${y(divergence).toFixed(1)}`)
+      .join('L')}" fill="none" stroke="${COLOURS[of]}" stroke-width="2"/>`);
+    return own[Math.floor(own.length / 3)];
+  };
+  const [alike, middle] = [line('each'), line('Hansel')];
   for (const [i, { family, bits, divergence, what }] of points.entries()) {
     const colour = COLOURS[/** @type {'Hansel'} */ (family)];
-    out.push(family === 'Hansel'
+    out.push(family !== 'groups'
       ? `<circle cx="${x(bits).toFixed(1)}" cy="${y(divergence).toFixed(1)}" r="4" fill="${colour}"/>`
       : `<rect x="${(x(bits) - 5).toFixed(1)}" y="${(y(divergence) - 5).toFixed(1)}" width="10" height="10" fill="${colour}"/>`);
     if (family === 'groups') {
@@ -73,7 +77,7 @@ export function curve({ results }) {
         `fill="${colour}"${bits > most - 1 ? ' text-anchor="end"' : ''}`));
     }
   }
-  const middle = hansel[Math.floor(hansel.length / 3)];
-  out.push(text(x(middle.bits) - 12, y(middle.divergence) + 16, 'Hansel', `fill="${COLOURS.Hansel}" text-anchor="end"`));
+  out.push(text(x(middle.bits) - 12, y(middle.divergence) + 16, 'Hansel', `fill="${COLOURS.Hansel}" text-anchor="end"`),
+    text(x(alike.bits) + 10, y(alike.divergence) - 8, 'Hansel, all tensors the same bits', `fill="${COLOURS.each}"`));
   return `${[...out, '</svg>'].join('\n')}\n`;
 }

@@ -3,13 +3,14 @@ import { basename, dirname, join } from 'node:path';
 import { convert } from '../core/convert.js';
 import { isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { encodeTo, inputsOf, plainHeader } from '../encode/encode.js';
+import { encodeTo, inputsOf, overRate, plainHeader, planSteps } from '../encode/encode.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { readIndex } from '../file/shards.js';
 import { openSource } from '../file/source.js';
 import { buildHeader } from '../file/write_header.js';
 import { open } from '../model/model.js';
 import { codedFile } from './coded_file.js';
+import { keepSmall } from '../encode/rate.js';
 import { OutputFile, checkFree } from './node_file.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
 
@@ -40,10 +41,11 @@ async function openPlain(path, { signal }) {
  * Codes one file into another.
  * @param {string} from @param {string} to
  * @param {import('../encode/encode.js').EncodeOptions & Common} options
+ * @param {Map<string, number>} [steps] of a rate that is shared with other files
  * @returns {Promise<{output: OutputFile, reports: Map<string, Report>, rawBytes: number,
  *   bytes: number}>} output is written, but not committed
  */
-async function encodeFile(from, to, options) {
+async function encodeFile(from, to, options, steps) {
   const { force, ...coding } = options;
   const { signal } = options;
   const { model, inputs } = await openPlain(from, options);
@@ -52,7 +54,7 @@ async function encodeFile(from, to, options) {
     const file = codedFile(/** @type {import('node:fs/promises').FileHandle} */ (output.handle),
       to, signal);
     const { header, reports, bytes } = await encodeTo(inputs,
-      { ...coding, metadata: model.metadata }, file, plainHeader(model));
+      { ...coding, metadata: model.metadata }, file, plainHeader(model), steps);
     await file.finish(header);
     return { output, reports, rawBytes: model.bytes, bytes };
   } catch (error) {
@@ -107,8 +109,30 @@ export async function encodeCommand(from, to, options) {
     return { ...result, files: [to] };
   }
   await checkFree(to, options.force);
-  const { files, weightMap, metadata } = await readShards(from, signal);
-  await (await open(from, { signal })).close(); // the shards match
+  const shards = await readShards(from, signal);
+  const model = await open(from, { signal }); // the shards match
+  try {
+    for (let wanted = Number(options.bits); ;) {
+      const { force, ...coding } = options;
+      const steps = await planSteps(options.bits === undefined ? [] : keepSmall(inputsOf(model)), coding, wanted);
+      const result = await encodeShards(shards, to, options, steps);
+      if ('files' in result) return result;
+      wanted -= result.less;
+    }
+  } finally {
+    await model.close();
+  }
+}
+
+/**
+ * Codes shards and their index, or nothing if they take more than they may.
+ * @param {Awaited<ReturnType<typeof readShards>>} shards @param {string} to
+ * @param {import('../encode/encode.js').EncodeOptions & Common} options
+ * @param {Map<string, number>} steps
+ * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}
+ *   | {less: number}>} less: bits to want less
+ */
+async function encodeShards({ files, weightMap, metadata }, to, options, steps) {
   const stem = basename(to).replace(/\.safetensors\.index\.json$|\.json$/, '');
   const number = (/** @type {number} */ n) => String(n).padStart(5, '0');
   /** @type {OutputFile[]} */
@@ -120,7 +144,7 @@ export async function encodeCommand(from, to, options) {
     for (const [shard, file] of files) {
       const name = `${stem}-${number(names.size + 1)}-of-${number(files.size)}.safetensors`;
       const path = join(dirname(to), name);
-      const { output, reports, rawBytes, bytes } = await encodeFile(file, path, options);
+      const { output, reports, rawBytes, bytes } = await encodeFile(file, path, options, steps);
       outputs.push(output);
       names.set(shard, name);
       for (const [tensor, report] of reports) {
@@ -135,6 +159,8 @@ export async function encodeCommand(from, to, options) {
       total.bytes += bytes;
       total.files.push(path);
     }
+    const less = overRate(total.reports, steps, Number(options.bits));
+    if (less) return { less };
     const output = await OutputFile.create(to, options.force);
     outputs.push(output);
     const map = [...weightMap].map(([tensor, shard]) => [tensor, names.get(shard)]);

@@ -2,8 +2,9 @@
 export const HELP = `hansel - entropy-coded neural-network weights in safetensors files
 
   hansel encode IN [-o OUT] [--step D | --bits B | --error E | --lossless]
-         [--saturate] [--include RE] [--exclude RE] [--stream-length S]
-         [--precision P] [--threads N] [--force] [--quiet] [--json]
+         [--each] [--tensor NAME=AIM]... [--saturate] [--include RE]
+         [--exclude RE] [--stream-length S] [--precision P] [--threads N]
+         [--force] [--quiet] [--json]
   hansel decode IN [-o OUT] [--dtype T] [--max-size M] [--threads N]
          [--force] [--quiet] [--json]
   hansel info   IN... [--json]
@@ -19,10 +20,14 @@ an http(s) URL, or - for standard input (either takes -o); OUT a file, or - for
 standard output.
 
   --step D           grid step, the same for all tensors (1/52 is understood)
-  --bits B           coded bits per weight to stay below: finest step that does
+  --bits B           coded bits per weight to stay below, all tensors together:
+                     those get more where it does most good
+  --each             with --bits: each tensor stays below them
   --error E          relative RMS error to stay below: coarsest step that does
   --lossless         no loss; the default
   --saturate         with --step: clamp, and count, what 256 levels do not hold
+  --tensor NAME=AIM  of that tensor alone, or of all whose names NAME (a regular
+                     expression) fits: 4, step:1/52, error:0.1, lossless, keep
   --include RE       code only tensors whose name matches (a regular expression)
   --exclude RE       pass through tensors whose name matches
   --stream-length S  symbols per stream, about (default: 1024 to 4096, by size)

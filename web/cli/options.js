@@ -12,7 +12,7 @@ export const usage = (message, got) => new HanselError('HANSEL_ERR_USAGE',
  * @type {Record<string, Record<string, 's' | 'b' | 'm'>>} */
 const OPTIONS = {
   encode: {
-    output: 's', step: 's', bits: 's', error: 's', lossless: 'b', saturate: 'b', include: 's',
+    output: 's', step: 's', bits: 's', each: 'b', error: 's', tensor: 'm', lossless: 'b', saturate: 'b', include: 's',
     exclude: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b',
     json: 'b',
   },
@@ -108,4 +108,21 @@ export function pattern(text, name) {
   } catch {
     throw usage(`--${name} is not a regular expression`, text);
   }
+}
+
+/**
+ * Aims of tensors of their own: NAME=4 (bits), NAME=step:1/52, NAME=error:0.1, NAME=lossless, NAME=keep.
+ * @param {string[]} [texts]
+ * @returns {[string, import('../encode/encode.js').OwnAim][] | undefined}
+ */
+export function tensorAims(texts) {
+  return texts?.map((text) => {
+    const [, name = '', kind, value = ''] = /^(.+)=(?:(step|error|bits):)?([^=]*)$/.exec(text) ?? [];
+    pattern(name, 'tensor');
+    const is = value === 'lossless' || value === 'keep' ? value : undefined;
+    if (!name || (is && kind) || !(is || /^[\d.]/.test(value))) {
+      throw usage('--tensor must be NAME=BITS, NAME=step:D, NAME=error:E, NAME=lossless or NAME=keep', text);
+    }
+    return [name, is ? { [is]: true } : { [kind ?? 'bits']: number(value, 'tensor') }];
+  });
 }

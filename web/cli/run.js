@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { HanselError } from '../core/errors.js';
 import { spoolStdin } from './node_file.js';
-import { number, pattern, size, threadsOf, usage, whole } from './options.js';
+import { number, pattern, size, tensorAims, threadsOf, usage, whole } from './options.js';
 import {
   complain, errorJson, print, printJson, progressBar, say, table, visible,
 } from './terminal.js';
@@ -56,14 +56,16 @@ const COMMANDS = {
     const aims = ['step', 'bits', 'error', 'lossless'].filter((name) => values[name] !== undefined);
     if (aims.length > 1) throw usage('one of --step, --bits, --error, --lossless', aims.join(', '));
     if (values.saturate && values.step === undefined) throw usage('--saturate needs --step');
+    if (values.each && values.bits === undefined) throw usage('--each needs --bits');
     const to = outputOf(values, from, () => from.replace(/\.safetensors(\.index\.json)?$|$/,
       (ending) => `.hansel${ending || '.safetensors'}`));
     if (isIndex(from) && !isIndex(to)) {
       throw usage('the output of an index is an index: OUT.safetensors.index.json', to);
     }
     const options = {
-      step: number(values.step, 'step'), bits: number(values.bits, 'bits'),
+      step: number(values.step, 'step'), bits: number(values.bits, 'bits'), each: values.each,
       error: number(values.error, 'error'), lossless: values.lossless, saturate: values.saturate,
+      tensors: tensorAims(values.tensor),
       include: pattern(values.include, 'include'), exclude: pattern(values.exclude, 'exclude'),
       streamLength: whole(values['stream-length'], 'stream-length', 4, 2 ** 31 - 1),
       precision: whole(values.precision, 'precision', 8, 12),

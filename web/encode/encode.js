@@ -6,20 +6,19 @@ import { DTYPES } from '../core/dtypes.js';
 import { Encoder } from '../core/encoder.js';
 import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
-import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
 import { deflate } from '../file/deflate.js';
 import { DEFLATED, ENTROPY_UNIT, GRID, LOSSLESS, PLANES, STORED } from '../file/records.js';
 import { byteSize, dtypeBits, elementCount } from '../file/safetensors.js';
 import { varint, writeDirectory } from '../file/write_directory.js';
 import { buildHeader } from '../file/write_header.js';
-import { checkThreads, createPool } from '../workers/pool.js';
+import { createPool } from '../workers/pool.js';
 import { planFields } from './fields.js';
 import { codeLossless, planLossless } from './lossless.js';
+import { checkOptions, chooseMode, optionsOf } from './asked.js';
+import { keepSmall, shareRate } from './rate.js';
 import { TensorEncoder } from './tensor_encoder.js';
 
-/** Small tensors of one dimension are norms and biases: sensitive, and not worth it. */
-const MIN_VECTOR = 65536;
 /** Tensors of fewer weights are coded by the calling thread. */
 const MIN_THREADED = 1 << 19;
 /** What is not coded is deflated if it has at most so many bytes, and that saves so many. */
@@ -30,10 +29,14 @@ const MAX_COMPARED = 1 << 16;
 /**
  * @typedef {object} EncodeOptions
  * @property {number} [step] grid step, the same for all float tensors
- * @property {number} [bits] wanted coded bits per weight: the finest step that costs no more
+ * @property {number} [bits] wanted coded bits per weight, of all tensors together: shared out so that they do
+ *   most good (web/encode/rate.js)
+ * @property {boolean} [each] with bits: each tensor takes no more, by the finest step that does
  * @property {number} [error] wanted relative RMS error: the coarsest step that errs no more
  * @property {boolean} [lossless] code floats without loss; the default when none of these is given
  * @property {boolean} [saturate] with step: let weights beyond the 256 levels become the nearest
+ * @property {[RegExp | string, OwnAim][]} [tensors] aims of tensors of their own, by names or patterns of whole
+ *   names; the last that fits counts, before include and exclude, and takes no part in `bits`
  * @property {RegExp | string} [include] code only tensors whose name it matches
  * @property {RegExp | string} [exclude] pass through tensors whose name it matches
  * @property {number} [streamLength] symbols per stream to aim at; default 1024 to
@@ -48,6 +51,11 @@ const MAX_COMPARED = 1 << 16;
  * @property {Iterable<[string, string]>} [metadata] strings for the file's `__metadata__`
  * @property {AbortSignal} [signal]
  * @property {(progress: EncodeProgress) => void} [onProgress]
+ */
+/**
+ * @typedef {object} OwnAim one of these
+ * @property {number} [bits] @property {number} [step] @property {number} [error]
+ * @property {boolean} [lossless] @property {boolean} [keep] passed through
  */
 /** @typedef {{done: number, total: number, tensor: string, phase: 'fit' | 'code'}} EncodeProgress */
 /** @typedef {import('../file/records.js').TensorRecord} TensorRecord */
@@ -69,6 +77,7 @@ const MAX_COMPARED = 1 << 16;
  * @property {() => Promise<void> | void} clear forgets what was written since keep()
  * @property {(head?: Uint8Array) => Promise<void> | void} keep what was written since the last time,
  *   behind a head
+ * @property {() => Promise<void> | void} restart forgets everything
  */
 /**
  * What became of a tensor.
@@ -101,87 +110,23 @@ export function memorySpool() {
       for (const part of parts) chunks.push(part);
       parts = [];
     },
+    restart: () => { chunks.length = parts.length = 0; },
   };
-}
-
-/** @param {EncodeOptions} options @throws {HanselError} HANSEL_ERR_ARGUMENT */
-async function checkOptions(options) {
-  const bad = (/** @type {string} */ what, /** @type {string} */ expected,
-    /** @type {unknown} */ got) => new HanselError('HANSEL_ERR_ARGUMENT', what, { expected, got });
-  const {
-    step, bits, error, lossless, saturate, include, exclude, streamLength, precision, weightsPerSymbol,
-    always, threads, metadata = [], signal, onProgress, ...rest
-  } = options;
-  await refuse(rest, 'encode');
-  const given = [step, bits, error, lossless || undefined].filter((x) => x !== undefined);
-  if (given.length > 1) throw bad('more than one aim', 'one of step, bits, error, lossless', given.length);
-  for (const [name, value] of Object.entries({ step, bits, error })) {
-    if (value !== undefined && !(Number.isFinite(value) && value > 0)) {
-      throw bad(`impossible ${name}`, 'a positive number', value);
-    }
-  }
-  if (step !== undefined && !(Math.fround(step) >= 2 ** -126 && Math.fround(step) <= 3.4e38)) {
-    throw bad('impossible step', 'a normal binary32 number', step);
-  }
-  if (saturate && step === undefined) throw bad('saturate needs a step', 'step', undefined);
-  const whole = (/** @type {number | undefined} */ n, /** @type {number} */ low,
-    /** @type {number} */ high) => n === undefined || (Number.isInteger(n) && n >= low && n <= high);
-  if (!whole(streamLength, 4, 2 ** 31 - 1)) {
-    throw bad('impossible stream length', 'a whole number from 4', streamLength);
-  }
-  checkThreads(threads);
-  if (![undefined, 1, 2, 4].includes(weightsPerSymbol)) {
-    throw bad('impossible weightsPerSymbol', '1, 2 or 4', weightsPerSymbol);
-  }
-  if (!whole(precision, 8, 12)) throw bad('impossible precision', '8 to 12', precision);
-  for (const pattern of [include, exclude]) {
-    try {
-      matches(pattern, '');
-    } catch {
-      throw bad('not a pattern', 'a regular expression', pattern);
-    }
-  }
-  if (!(Object(metadata) === metadata && Symbol.iterator in metadata)) {
-    throw bad('impossible metadata', 'a Map or pairs of strings', metadata);
-  }
-}
-
-/** @param {RegExp | string | undefined} pattern @param {string} name */
-const matches = (pattern, name) => pattern !== undefined && new RegExp(pattern).test(name);
-
-/**
- * How a tensor is to be coded, or why not.
- * @param {Input} input @param {EncodeOptions} options
- * @returns {{mode: 'grid' | 'lossless' | 'pass-through', reason: string}}
- */
-export function chooseMode({ name, dtype, shape }, options) {
-  const pass = (/** @type {string} */ reason) => (
-    { mode: /** @type {const} */ ('pass-through'), reason });
-  const included = matches(options.include, name);
-  if (options.include !== undefined && !included) return pass('not included');
-  if (matches(options.exclude, name)) return pass('excluded');
-  const isFloat = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
-  const aim = options.step ?? options.bits ?? options.error;
-  if (aim === undefined || !isFloat) return { mode: 'lossless', reason: '' };
-  const isVector = shape.filter((n) => n !== 1).length < 2;
-  if (isVector && options.step === undefined && !included && elementCount(shape) < MIN_VECTOR) {
-    return pass('a short vector');
-  }
-  return { mode: 'grid', reason: '' };
 }
 
 /**
  * Codes a tensor as the options say, or tells why not.
- * @param {Making} make @param {Input} input @param {EncodeOptions} options
+ * @param {Making} make @param {Input} input @param {EncodeOptions} all
  * @param {Spool} spool receives and keeps its bytes
  * @param {Others} others
  * @returns {Promise<{report: Report, record: TensorRecord | null}>} no record: pass it through
  */
-async function encodeTensor(make, input, options, spool, others) {
+async function encodeTensor(make, input, all, spool, others) {
   const { name, dtype, shape } = input;
+  const options = optionsOf(name, all);
   const weights = elementCount(shape, name);
   const rawBytes = byteSize(dtype, shape, name);
-  let { mode, reason } = chooseMode(input, options);
+  let { mode, reason } = chooseMode(input, all);
   /** @type {Report} */
   const report = {
     dtype, shape, mode: 'pass-through', reason, step: 0, weights,
@@ -257,15 +202,17 @@ async function least({ dtype, read }, rawBytes) {
  * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} options
  * @param {Spool} spool an empty one
  * @param {Uint8Array} [plainHeader] the plain file's; by default one is made
+ * @param {Map<string, number>} [steps] of a rate that is shared with other files
  * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
  *   bytes of the whole file
  * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
  */
-export async function encodeTo(inputs, options, spool, plainHeader) {
+export async function encodeTo(inputs, options, spool, plainHeader, steps) {
   await checkOptions(options);
-  const codec = await Encoder.create();
-  const pools = [createPool(codec), createPool(codec, options.threads)];
-  const all = [...inputs];
+  const pools = await openPools(options);
+  const { codec } = pools[0];
+  const isShared = options.bits !== undefined && !options.each && !steps;
+  const all = isShared ? keepSmall([...inputs]) : [...inputs];
   const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
   const byName = new Map(all.map((input) => [input.name, input]));
   for (const input of all) {
@@ -274,6 +221,76 @@ export async function encodeTo(inputs, options, spool, plainHeader) {
   }
   const whole = all.filter((input) => chooseMode(input, options).mode === 'lossless');
   const others = { inputs: byName, plans: await planFields(whole, options.signal) };
+  const work = { all, others, total, pools, codec, spool };
+  let wanted = Number(options.bits);
+  let found = steps ?? await planSteps(all, options, wanted, pools);
+  let coded = await codeAll(work, options, found);
+  for (let less; !steps && (less = overRate(coded.reports, found, Number(options.bits)));) {
+    await spool.restart();
+    found = await planSteps(all, options, wanted -= less, pools);
+    coded = await codeAll(work, options, found);
+  }
+  const { reports, records } = coded;
+  const made = plainHeader ?? buildHeader(
+    [...reports].map(([name, { dtype, shape, rawBytes }]) => [name, { dtype, shape, bytes: rawBytes }]),
+    [...options.metadata ?? []].filter(([key]) => key !== 'hansel'));
+  const { start, bytes } = writeDirectory(made, records, (some) => codec.crc32c(some));
+  return { header: start, bytes, reports };
+}
+
+/**
+ * @typedef {object} Work
+ * @property {Input[]} all @property {Others} others
+ * @property {number} total of weights
+ * @property {import('../workers/pool.js').Pool<Encoder>[]} pools of small tensors, and of large ones
+ * @property {Encoder} codec @property {Spool} spool
+ */
+/** @typedef {{reports: Map<string, Report>, records: Map<string, TensorRecord>}} Coded */
+
+/**
+ * Steps of tensors that share a rate (rate.js).
+ * @param {Input[]} all tensors of the model @param {EncodeOptions} options @param {number} wanted bits
+ * @param {import('../workers/pool.js').Pool<Encoder>[]} [pools]
+ * @returns {Promise<Map<string, number>>} without those that are coded on their own
+ */
+export async function planSteps(all, options, wanted, pools) {
+  const { each, bits, signal, onProgress } = options;
+  if (bits === undefined || each) return new Map();
+  const found = pools ?? await openPools(options);
+  const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
+  const shared = all.filter((input) => chooseMode(input, options).mode === 'grid'
+    && !optionsOf(input.name, options).isOwn);
+  return shareRate(shared, wanted, (input, step) => {
+    onProgress?.({ done: 0, total, tensor: input.name, phase: 'fit' });
+    return making(found, { ...options, bits: undefined, step }, () => {})(input);
+  }, signal);
+}
+
+/**
+ * What less to want next time: what steps cost is estimated, and what was promised is not.
+ * @param {Map<string, Report>} reports @param {Map<string, number>} steps @param {number} bits promised
+ * @returns {number} 0 if the promise is kept
+ */
+export function overRate(reports, steps, bits) {
+  const coded = [...steps.keys()].map((name) => /** @type {Report} */ (reports.get(name)))
+    .filter(({ mode }) => mode === 'grid');
+  const sum = (/** @type {'bytes' | 'weights'} */ key) => coded.reduce((all, report) => all + report[key], 0);
+  const over = coded.length ? 8 * sum('bytes') / sum('weights') - bits : 0;
+  return over > 0 ? 1.05 * over + 1e-4 : 0;
+}
+
+/** @param {EncodeOptions} options of small tensors, and of large ones */
+async function openPools({ threads }) {
+  const codec = await Encoder.create();
+  return [createPool(codec), createPool(codec, threads)];
+}
+
+/**
+ * Codes all tensors once.
+ * @param {Work} work @param {EncodeOptions} options @param {Map<string, number>} steps of some
+ * @returns {Promise<Coded>}
+ */
+async function codeAll({ all, others, total, pools, codec, spool }, options, steps) {
   /** @type {Map<string, Report>} */
   const reports = new Map();
   /** @type {Map<string, TensorRecord>} */
@@ -285,8 +302,10 @@ export async function encodeTo(inputs, options, spool, plainHeader) {
     const weights = elementCount(input.shape, name);
     const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ share) => options
       .onProgress?.({ done: done + Math.round(weights * share), total, tensor: name, phase });
+    const step = steps.get(name);
+    const own = step ? { ...options, bits: undefined, step } : optionsOf(name, options);
     try {
-      const { report, record } = await encodeTensor(making(pools, options, progress), input, options,
+      const { report, record } = await encodeTensor(making(pools, own, progress), input, options,
         spool, others);
       reports.set(name, report);
       records.set(name, record ?? await pass(input, report, spool, codec, options.signal));
@@ -297,11 +316,7 @@ export async function encodeTo(inputs, options, spool, plainHeader) {
     done += weights;
     progress('code', 0);
   }
-  const made = plainHeader ?? buildHeader(
-    [...reports].map(([name, { dtype, shape, rawBytes }]) => [name, { dtype, shape, bytes: rawBytes }]),
-    [...options.metadata ?? []].filter(([key]) => key !== 'hansel'));
-  const { start, bytes } = writeDirectory(made, records, (some) => codec.crc32c(some));
-  return { header: start, bytes, reports };
+  return { reports, records };
 }
 
 /**

@@ -9,8 +9,10 @@ import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { refuse } from '../core/options.js';
 import { takeTurn } from '../core/turn.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
-import { chooseMode, inputsOf } from './encode.js';
+import { inputsOf } from './encode.js';
 import { planFields } from './fields.js';
+import { chooseMode } from './asked.js';
+import { isShared, scaleOf, searchCoarseness, shares, stepOf } from './rate.js';
 
 /** Weights of a tensor that are looked at, at most: bits are then known to a thousandth. */
 const SAMPLE = 4 * SLICE;
@@ -28,16 +30,19 @@ const DEFLATED = 0.15;
 /** @typedef {{step: number, bits: number, error: number}} Point bits per weight, relative RMS error */
 /**
  * @typedef {object} Survey what is known of a tensor
+ * @property {string} name @property {number[]} shape
  * @property {string} dtype @property {number} weights
  * @property {number} rawBytes
  * @property {'grid' | 'lossless' | 'pass-through'} lossy what bits or error make of it
  * @property {number} losslessBits per weight; what it has now if lossless coding does not pay
  * @property {Point[]} curve finest step first; empty unless lossy is 'grid'
+ * @property {number} low its smallest weight @property {number} high its largest
  * @property {number} energy sum of squares of all its weights
  */
 /**
  * @typedef {object} Aim one of these, as for encode()
  * @property {number} [bits] @property {number} [error] @property {boolean} [lossless]
+ * @property {boolean} [each] with bits
  */
 /**
  * @typedef {object} Estimated
@@ -101,7 +106,8 @@ async function survey(codec, input, plan, { signal, sample, ...options }) {
   const rawBytes = weights * rawBits / 8;
   /** @type {Survey} */
   const found = {
-    dtype, weights, rawBytes, lossy: 'pass-through', losslessBits: rawBits, curve: [], energy: 0,
+    name, shape, dtype, weights, rawBytes, lossy: 'pass-through', losslessBits: rawBits, curve: [],
+    low: 0, high: 0, energy: 0,
   };
   if (chooseMode(input, options).mode === 'pass-through' || !weights) return found;
   if (plan) {
@@ -133,13 +139,13 @@ async function survey(codec, input, plan, { signal, sample, ...options }) {
   found.losslessBits = Math.min(rawBits, (await measure(0)).bits);
   found.lossy = chooseMode(input, { ...options, bits: 8 }).mode;
   if (found.lossy !== 'grid') return found;
-  let [low, high] = [0, 0];
   for (const slice of slices) {
     const part = codec.scan(dtype, slice);
-    [low, high] = [Math.min(low, part.low), Math.max(high, part.high)];
+    found.low = Math.min(found.low, part.low);
+    found.high = Math.max(found.high, part.high);
     found.energy += part.sumSquares * share;
   }
-  const finest = Math.max(-low / 128, high / 127, 2 ** -120);
+  const finest = Math.max(-found.low / 128, found.high / 127, 2 ** -120);
   for (let i = 0; i < STEPS; i++) {
     const step = Math.fround(Math.min(finest * RATIO ** i, 3e38));
     const { bits, squares } = await measure(step);
@@ -191,16 +197,16 @@ function stretch(counts, weights) {
 
 /**
  * Between the points of a curve, where one of its quantities has a value.
- * @param {Point[]} curve @param {'bits' | 'error'} key @param {number} value
+ * @param {Point[]} curve @param {'bits' | 'error' | 'step'} key @param {number} value
  * @returns {Point | null} null if no step does
  */
 function interpolate(curve, key, value) {
-  // Both fall or rise all along the curve, but for ties.
-  const past = curve.findIndex((p) => (key === 'bits' ? p.bits <= value : p.error > value));
-  if (past === 0) return key === 'bits' ? curve[0] : null;
+  // All fall or rise all along the curve, but for ties.
+  const past = curve.findIndex((p) => (key === 'bits' ? p.bits <= value : p[key] > value));
+  if (past === 0) return key === 'error' ? null : curve[0];
   if (past < 0) return key === 'bits' ? null : curve[curve.length - 1];
   const [a, b] = [curve[past - 1], curve[past]];
-  const of = (/** @type {Point} */ p) => (key === 'bits' ? p.bits : Math.log(Math.max(p.error, 1e-30)));
+  const of = (/** @type {Point} */ p) => (key === 'bits' ? p.bits : Math.log(Math.max(p[key], 1e-30)));
   const goal = key === 'bits' ? value : Math.log(value);
   const t = of(a) === of(b) ? 0 : (goal - of(a)) / (of(b) - of(a));
   const between = (/** @type {number} */ x, /** @type {number} */ y) => x * (y / x) ** t;
@@ -227,7 +233,7 @@ export class Estimate {
    *   weight of the coded tensors; relative RMS error of the quantized ones
    * @throws {HanselError} HANSEL_ERR_ARGUMENT
    */
-  at({ bits, error, lossless }) {
+  at({ bits, error, lossless, each }) {
     const given = [bits, error, lossless || undefined].filter((x) => x !== undefined);
     if (given.length !== 1 || (!lossless && !(Number(given[0]) > 0))) {
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'no aim, or more than one', {
@@ -240,9 +246,10 @@ export class Estimate {
       bytes: HEADER_BYTES + DEFLATED * this.headerBytes, rawBytes: this.headerBytes, coded: 0,
       weights: 0, squares: 0, energy: 0,
     };
+    const steps = bits === undefined || each ? new Map() : shareEstimated([...this.surveys.values()], bits);
     for (const [name, found] of this.surveys) {
       const { weights, rawBytes, energy } = found;
-      const own = estimateTensor(found, { bits, error });
+      const own = estimateTensor(found, { bits, error, step: steps.get(name) });
       tensors.set(name, own);
       sum.rawBytes += rawBytes;
       sum.bytes += own.bytes;
@@ -261,8 +268,30 @@ export class Estimate {
   }
 }
 
-/** @param {Survey} found @param {Aim} aim @returns {Estimated} */
-function estimateTensor({ lossy, curve, losslessBits, weights, rawBytes }, { bits, error }) {
+/**
+ * What shareRate() would find.
+ * @param {Survey[]} surveys @param {number} bits @returns {Map<string, number>} steps by name
+ */
+function shareEstimated(surveys, bits) {
+  const shared = surveys.filter(({ lossy, weights }) => lossy === 'grid' && isShared(weights, bits));
+  const known = shares(shared);
+  const all = shared.map(({ name, curve, low, high, energy, weights }) => (
+    { name, curve, scale: scaleOf({ low, high, sumSquares: energy }, weights, Number(known.get(name))) }))
+    .filter(({ scale }) => scale.sigma > 0);
+  if (!all.length) return new Map();
+  const weights = all.reduce((sum, { scale }) => sum + scale.weights, 0);
+  const search = searchCoarseness(all.map(({ scale }) => scale), bits);
+  let { value, done } = search.next();
+  while (!done) {
+    const coarseness = value;
+    ({ value, done } = search.next(all.reduce((sum, { curve, scale }) => sum + scale.weights
+      * /** @type {Point} */ (interpolate(curve, 'step', stepOf(scale, coarseness))).bits, 0) / weights));
+  }
+  return new Map(value === Infinity ? [] : all.map(({ name, scale }) => [name, stepOf(scale, value)]));
+}
+
+/** @param {Survey} found @param {Aim & {step?: number}} aim @returns {Estimated} */
+function estimateTensor({ lossy, curve, losslessBits, weights, rawBytes }, { bits, error, step }) {
   const raw = weights ? 8 * rawBytes / weights : 0;
   const whole = (/** @type {Estimated['mode']} */ mode, /** @type {number} */ cost, step = 0, lost = 0) => (
     cost < raw ? { mode, step, bits: cost, bytes: cost * weights / 8, error: lost }
@@ -270,8 +299,8 @@ function estimateTensor({ lossy, curve, losslessBits, weights, rawBytes }, { bit
   const isLossy = bits !== undefined || error !== undefined;
   if (isLossy && lossy === 'pass-through') return whole('pass-through', raw);
   if (!isLossy || lossy === 'lossless') return whole('lossless', losslessBits);
-  const point = bits === undefined ? interpolate(curve, 'error', Number(error))
-    : interpolate(curve, 'bits', bits);
+  const point = step ? interpolate(curve, 'step', step)
+    : bits === undefined ? interpolate(curve, 'error', Number(error)) : interpolate(curve, 'bits', bits);
   if (point) return whole('grid', point.bits, point.step, point.error);
   return bits === undefined ? whole('lossless', losslessBits) : whole('pass-through', raw);
 }

@@ -108,14 +108,15 @@ export class TensorEncoder {
   async #untilCode(state) {
     while (state && state.work !== 'code') {
       const { work, blob } = state;
-      const found = work === 'scan' ? await this.#scan() : work === 'window' ? await this.#window()
+      const found = work === 'scan' ? await this.scan() : work === 'window' ? await this.#window()
         : work === 'measure' ? await this.#measure(blob) : await this.#fold(blob);
       state = this.codec.next(state, found);
     }
     return state;
   }
 
-  async #scan() {
+  /** Range and energy of all weights. */
+  async scan() {
     const sum = { low: 0, high: 0, sumSquares: 0 };
     for await (const part of this.#overSlices('scan', this.input.dtype)) {
       sum.low = Math.min(sum.low, part.low);

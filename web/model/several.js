@@ -33,6 +33,10 @@ export class SeveralReader {
   #model;
   #bytes;
   #at;
+  #lent = new Uint8Array(0);
+  /** Room for a slice, the same each time; threads make several at a time.
+   * @type {Reading['lend']} */
+  #lend;
 
   /**
    * Reads nothing yet.
@@ -42,6 +46,10 @@ export class SeveralReader {
   constructor(model, name, wanted) {
     const [tensor, place] = [model.tensor(name), model.place(name)];
     this.#model = model;
+    this.#lend = model.pools[1].width > 1 ? undefined : (bytes) => {
+      if (this.#lent.length < bytes) this.#lent = allocate(bytes, name);
+      return this.#lent.subarray(0, bytes);
+    };
     this.codec = model.codec;
     this.name = name;
     this.tensor = tensor;
@@ -147,7 +155,7 @@ export class SeveralReader {
   async* #elements({ blobs }, expected, dtype, out, isBrief) {
     const { weights } = expected;
     if (blobs.length === 1) {
-      yield* (await this.#blob(blobs[0], expected, { dtype, isBrief, lends: true })).slices();
+      yield* (await this.#blob(blobs[0], expected, { dtype, isBrief, lend: this.#lend })).slices();
       return;
     }
     const map = await this.#readMap(blobs[0], blobs.length - 1, expected);
@@ -159,7 +167,7 @@ export class SeveralReader {
       for (const own of map) rows += Number(own === k);
       const shape = [rows, columns];
       const reader = await this.#blob(size, { ...expected, shape, weights: rows * columns },
-        { dtype, isBrief, lends: true });
+        { dtype, isBrief, lend: this.#lend });
       let row = -1;
       let left = 0; // bytes of that row which are still to come
       for await (const { bytes } of reader.slices()) {

@@ -32,7 +32,8 @@ const MIN_THREADED = 1 << 20;
  * @property {string} [dtype] of the slices, one that the tensor can be decoded to; its own when
  *   left out. 'I8' gives the coded symbols, and of a raw plane nothing but the check
  * @property {Uint8Array} [out] receives the whole tensor; slices are then nobody's
- * @property {boolean} [lends] without out: a slice lasts until the next is asked for
+ * @property {(bytes: number) => Uint8Array} [lend] without out, and on one thread: room for a slice, which then
+ *   lasts until the next is asked for
  * @property {number} [slice] weights of a coded tensor's slice, unless one stream has more
  * @property {boolean} [isBrief] leaves out what needs no check: weights that are all equal, of
  *   which a small file can claim very many
@@ -81,9 +82,6 @@ export class TensorReader {
   #crc = 0;
   /** @type {ReadHead | undefined} */
   #head;
-  /** Holds the slice that is lent. */
-  #lent = new Uint8Array(0);
-
   /**
    * Reads nothing yet.
    * @param {{codec: Codec, pools: import('../workers/pool.js').Pool[]}} model pools: what decodes
@@ -232,7 +230,7 @@ export class TensorReader {
   async* #run(method, tasks, size, out) {
     const pool = this.#pool;
     const slices = mapOrdered(tasks, pool.width, async ({ start, count, coded, args }) => {
-      const into = out ? out.subarray(size * start, size * (start + count)) : this.#lend(size * count);
+      const into = out?.subarray(size * start, size * (start + count)) ?? this.wanted.lend?.(size * count);
       const slice = await pool.run(method, args, into);
       trace('decoded', { tensor: this.name, start, count, bytes: coded.length });
       return { ...slice, size: coded.length };
@@ -241,13 +239,6 @@ export class TensorReader {
       this.#crc = pool.codec.crc32cCombine(this.#crc, crc, coded);
       yield bytes;
     }
-  }
-
-  /** @param {number} bytes @returns {Uint8Array | undefined} room for a slice, the same each time */
-  #lend(bytes) {
-    if (!this.wanted.lends || this.#pool.width > 1) return undefined; // several are made at a time
-    if (this.#lent.length < bytes) this.#lent = allocate(bytes, this.name);
-    return this.#lent.subarray(0, bytes);
   }
 
   /** Ranges of streams. @param {ReadHead} head @param {string} [dtype] as for Codec.decodeStreams()
