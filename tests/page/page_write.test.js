@@ -59,8 +59,9 @@ describe('demo page, writing', function () {
       await visitor.p.click(`label:has(input[name=bits][value="${bits}"])`);
       assert.equal(await visitor.text('#write-loss'), loss.toFixed(4));
       assert.match(await visitor.text('#write-size'), /^[\d.]+ [kM]B$/);
-      // At 5 bits and more the losses differ by less than rounding happens to gain.
-      if (i) assert.ok(bytes < models[i - 1].bytes && loss > models[i - 1].loss - 1e-3, `${bits}`);
+      if (i) assert.ok(bytes < models[i - 1].bytes, `${bits}`);
+      // At 4 bits and more rounding does as much good as harm.
+      assert.ok(bits < 4 ? loss > models[i - 1].loss : Math.abs(loss - models[0].loss) < 3e-3, `${bits}`);
     }
     await visitor.p.click('#write-go');
     await visitor.p.waitForFunction(() => document.getElementById('written').textContent.length > 35);

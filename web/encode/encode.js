@@ -199,7 +199,7 @@ async function least({ dtype, read }, rawBytes) {
 /**
  * Codes tensors into a file: returns how it begins; the rest is in the spool.
  *
- * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} options
+ * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} asked
  * @param {Spool} spool an empty one
  * @param {Uint8Array} [plainHeader] the plain file's; by default one is made
  * @param {Map<string, number>} [steps] of a rate that is shared with other files
@@ -207,8 +207,13 @@ async function least({ dtype, read }, rawBytes) {
  *   bytes of the whole file
  * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
  */
-export async function encodeTo(inputs, options, spool, plainHeader, steps) {
-  await checkOptions(options);
+export async function encodeTo(inputs, asked, spool, plainHeader, steps) {
+  await checkOptions(asked);
+  let most = 0; // what is coded anew is no step back
+  const options = { ...asked, onProgress: asked.onProgress && ((/** @type {EncodeProgress} */ progress) => {
+    most = Math.max(most, progress.done);
+    asked.onProgress?.({ ...progress, done: most });
+  }) };
   const pools = await openPools(options);
   const { codec } = pools[0];
   const isShared = options.bits !== undefined && !options.each && !steps;

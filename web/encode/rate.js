@@ -14,9 +14,9 @@ const LEAST_BYTES = 48;
 const CLOSE = 0.001;
 const ROUNDS = 12;
 /** Bytes of tensors that are kept in memory, so that they are read once. */
-const KEEP_BYTES = 256 << 20;
+const KEEP_BYTES = 64 << 20;
 /** Tensors of more weights are known by so many, in so many slices; their rate is in doubt by so much. */
-const [WHOLE, SAMPLE, SLICES, DOUBT] = [1 << 20, 1 << 18, 8, 0.001];
+const [WHOLE, SAMPLE, SLICES, DOUBT] = [1 << 20, 1 << 18, 8, 0.002];
 
 /** Names of what turns words into numbers, and back. Positions are none. */
 const WORDS = new RegExp('(^|[._])(embed_tokens|tok_embeddings|token_embd|word_embeddings?|wte|embed_in|embed_out'
