@@ -30,7 +30,7 @@ standard output.
                      expression) fits: 4, step:1/52, error:0.1, lossless, keep
   --include RE       code only tensors whose name matches (a regular expression)
   --exclude RE       pass through tensors whose name matches
-  --stream-length S  symbols per stream, about (default: 1024 to 4096, by size)
+  --stream-length S  symbols per stream, about (default: 1024 to 16384)
   --precision P      bits of probability, 8 to 12 (default: the cheapest)
   --threads N        threads at work (default: all cores); same bytes always
   --dtype T          decode to F32, F16, BF16, or I8: the grid indices
