@@ -4,13 +4,13 @@ import { convert } from '../core/convert.js';
 import { isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { encodeTo, inputsOf, overRate, plainHeader, planSteps } from '../encode/encode.js';
+import { keepSmall } from '../encode/rate.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { readIndex } from '../file/shards.js';
 import { openSource } from '../file/source.js';
 import { buildHeader } from '../file/write_header.js';
 import { open } from '../model/model.js';
 import { codedFile } from './coded_file.js';
-import { keepSmall } from '../encode/rate.js';
 import { OutputFile, checkFree } from './node_file.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
 

@@ -228,12 +228,13 @@ export async function encodeTo(inputs, asked, spool, plainHeader, steps) {
   const others = { inputs: byName, plans: await planFields(whole, options.signal) };
   const work = { all, others, total, pools, codec, spool };
   let wanted = Number(options.bits);
-  let found = steps ?? await planSteps(all, options, wanted, pools);
-  let coded = await codeAll(work, options, found);
-  for (let less; !steps && (less = overRate(coded.reports, found, Number(options.bits)));) {
-    await spool.restart();
-    found = await planSteps(all, options, wanted -= less, pools);
+  let coded;
+  for (;; await spool.restart()) {
+    const found = steps ?? await planSteps(all, options, wanted, pools);
     coded = await codeAll(work, options, found);
+    const less = steps ? 0 : overRate(coded.reports, found, Number(options.bits));
+    if (!less) break;
+    wanted -= less;
   }
   const { reports, records } = coded;
   const made = plainHeader ?? buildHeader(
@@ -267,7 +268,8 @@ export async function planSteps(all, options, wanted, pools) {
     && !optionsOf(input.name, options).isOwn);
   return shareRate(shared, wanted, (input, step) => {
     onProgress?.({ done: 0, total, tensor: input.name, phase: 'fit' });
-    return making(found, { ...options, bits: undefined, step }, () => {})(input);
+    const { streamLength = input.streamLength } = options;
+    return making(found, { ...options, bits: undefined, step, streamLength }, () => {})(input);
   }, signal);
 }
 

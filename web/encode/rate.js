@@ -154,7 +154,7 @@ export function keepSmall(inputs) {
 
 /**
  * Slices of a tensor, spread over it, as a tensor.
- * @param {Input} input @param {number} weights @returns {Promise<Input>}
+ * @param {Input} input @param {number} weights @returns {Promise<Input & {streamLength: number}>}
  */
 async function sampled(input, weights) {
   const size = dtypeBytes(input.dtype);
@@ -164,14 +164,17 @@ async function sampled(input, weights) {
     const start = Math.floor((weights - each) * i / (SLICES - 1));
     bytes.set(await input.read(start * size, (start + each) * size), i * each * size);
   }
-  return { ...input, shape: [SLICES, each], read: async (start, end) => bytes.subarray(start, end) };
+  // Streams as long as the whole tensor's, by plan.c: shorter ones cost more.
+  const streamLength = Math.min(Math.max(Math.floor(weights / 2048), 1024), 4096);
+  return { ...input, shape: [SLICES, each], streamLength, read: async (start, end) => bytes.subarray(start, end) };
 }
 
 /**
  * The steps that share out a rate.
  * @param {Input[]} inputs those that are to lie on a grid
  * @param {number} bits a weight, of all of them together, all that is in their blobs counted
- * @param {(input: Input, step: number) => import('./tensor_encoder.js').TensorEncoder} make
+ * @param {(input: Input & {streamLength?: number}, step: number) =>
+ *   import('./tensor_encoder.js').TensorEncoder} make
  * @param {AbortSignal} [signal]
  * @returns {Promise<Map<string, number>>} without those that have no step: all weights 0, or too few
  * @throws {HanselError} as TensorEncoder.plan()

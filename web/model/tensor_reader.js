@@ -82,6 +82,7 @@ export class TensorReader {
   #crc = 0;
   /** @type {ReadHead | undefined} */
   #head;
+
   /**
    * Reads nothing yet.
    * @param {{codec: Codec, pools: import('../workers/pool.js').Pool[]}} model pools: what decodes
