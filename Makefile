@@ -8,7 +8,7 @@ WARNINGS = -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -
 STRICT = -ffp-contract=off
 EMCC = emcc
 
-CORE = partition crc32c head levels values frequencies window search plan fold encode encoder \
+CORE = partition crc32c head levels values frequencies window search plan fold encode encoder feedback \
        encode_blob write_head \
        hansel variant decode decode_blob decode_group decode_wasm decode_sse_neon decode_avx2 matvec prefix planes
 SOURCES = $(CORE:%=src/%.c)
@@ -21,7 +21,8 @@ DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams 
                  crc32c_combine
 VALUE_EXPORTS = dequantize expand_raw join matvec matvec_i8 widen
 ENCODE_EXPORTS = encoder_begin encoder_next scan window_count quantize split pack_raw histogram \
-                 fold encode_bound encode_streams write_head
+                 fold encode_bound encode_streams write_head \
+                 feedback_floats feedback_work feedback_begin feedback_factor feedback_rows
 # For GPUs: weights to what their memory holds. web/core/recoder.js calls it.
 RECODE_EXPORTS = prefix_fit prefix_table prefix_bound prefix_block pack_fit pack_block
 # Tensors as several matrices: web/core/planes.js.
@@ -36,6 +37,7 @@ WASM_OPT_scalar_crc32c = -O2
 WASM_OPT_decode = -O3
 WASM_OPT_simd_decode = -Oz
 WASM_OPT_decode_wasm = -O3
+WASM_OPT_feedback = -O2 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_fold = -O2
 WASM_OPT_encode = -O3 -fno-vectorize -fno-slp-vectorize
 WASM_OPT_matvec = -O3 -fno-vectorize

@@ -31,6 +31,7 @@ const char *hansel_status_name(hansel_status status) {
         NAME(HANSEL_ERR_NOT_FINITE),
         NAME(HANSEL_ERR_RANGE),
         NAME(HANSEL_ERR_CAPACITY),
+        NAME(HANSEL_ERR_HESSIAN),
     };
 #undef NAME
     return (size_t)status < sizeof names / sizeof *names ? names[status] : "";

@@ -68,7 +68,8 @@ typedef enum hansel_status {
     HANSEL_ERR_CORRUPT = 11,    /* a stream does not end as it must */
     HANSEL_ERR_NOT_FINITE = 12, /* NaN or infinity among weights to be quantized */
     HANSEL_ERR_RANGE = 13,      /* a grid index outside -128..127, saturation not allowed */
-    HANSEL_ERR_CAPACITY = 14    /* dst too small */
+    HANSEL_ERR_CAPACITY = 14,   /* dst too small */
+    HANSEL_ERR_HESSIAN = 15     /* a Hessian that is not finite or not positive semidefinite */
 } hansel_status;
 
 /* "HANSEL_ERR_TRUNCATED" and so on; "" for a number that is no status. */

@@ -9,6 +9,7 @@
  *             hansel_fit  hansel_plan  hansel_fold  hansel_encode_streams  hansel_finish
  *             hansel_write_head; hansel_search_* finds the step for a rate or an error;
  *             hansel_encoder_begin and _next say which of these comes next, and decide
+ *   feedback  hansel_feedback_begin  hansel_feedback_factor  hansel_feedback_rows
  *   multiply  hansel_matvec  hansel_matvec_i8
  */
 #ifndef HANSEL_SLICES_H
@@ -474,6 +475,76 @@ hansel_status hansel_encoder_begin(hansel_encoder *e, uint32_t dtype, uint32_t r
  * impossible lengths; after an error *e is of no more use.
  */
 hansel_status hansel_encoder_next(hansel_encoder *e, const uint32_t *numbers);
+
+/* ---- error feedback -------------------------------------------------------- */
+
+/*
+ * Rounds weights so that later columns make up for what earlier ones lose, by H = mean of x x^T
+ * over the inputs x of y = W x: symmetric, positive semidefinite, columns x columns. What comes out
+ * are grid indices; step times them, as weights, are what the encoder codes without further loss.
+ *
+ *     begin    checks, sorts and damps H
+ *     factor   panel by panel, from the last to the first: H = M D M^T
+ *     rows     any rows of a matrix, in any order, by any thread
+ *
+ * Time: columns^3 / 6 multiply-adds for H, columns / 2 a weight. Memory that a caller lends is
+ * aligned to 16 bytes.
+ */
+#define HANSEL_FEEDBACK_WIDTH 64u   /* columns of a panel */
+#define HANSEL_FEEDBACK_MOST 32768u /* columns: M takes 2 GiB */
+#define HANSEL_FEEDBACK_DAMPING 0.1 /* of H's mean diagonal, added to it */
+
+typedef struct hansel_feedback {
+    double mean;    /* of H's damped diagonal */
+    double damping; /* what was added */
+    uint32_t columns;
+    uint32_t reserved;
+} hansel_feedback;
+
+/* How many floats M takes; how many hansel_feedback_rows() needs to work with. */
+uint64_t hansel_feedback_floats(uint32_t columns);
+uint64_t hansel_feedback_work(uint32_t columns, uint32_t rows);
+
+/*
+ * hansel_feedback_begin() - starts with H.
+ *
+ *   factor   receives hansel_feedback_floats(columns) numbers
+ *   order    receives `columns` numbers: columns by falling diagonal
+ *   h        H's upper triangle by rows, columns * (columns + 1) / 2 numbers
+ *   columns  1 to HANSEL_FEEDBACK_MOST
+ *
+ * Returns HANSEL_OK; HANSEL_ERR_HESSIAN where H is not finite or its diagonal is negative, with
+ * fault->expected the row and fault->position the column; HANSEL_ERR_ARGUMENT.
+ */
+hansel_status hansel_feedback_begin(hansel_feedback *f, float *factor, uint32_t *order,
+                                    const float *h, uint32_t columns, hansel_fault *fault);
+
+/*
+ * hansel_feedback_factor() - the next panel; panels go down from (columns - 1) / 64 to 0.
+ *
+ *   pivots  receives D: panels * 64 numbers in all, of which `columns` count
+ *
+ * Returns HANSEL_OK, or HANSEL_ERR_HESSIAN where H is not positive semidefinite, faults as above.
+ */
+hansel_status hansel_feedback_factor(const hansel_feedback *f, float *factor, float *pivots,
+                                     const uint32_t *order, uint32_t panel, hansel_fault *fault);
+
+/*
+ * hansel_feedback_rows() - rounds some rows.
+ *
+ *   indices  receives rows * columns signed bytes, row-major; those that the grid does not hold
+ *            become the nearer end, and stats->saturated counts them
+ *   src      rows * columns weights of dtype F32, F16 or BF16
+ *   work     hansel_feedback_work(columns, rows) floats
+ *   stats    sum_error and max_error of step * index are added to
+ *
+ * Returns HANSEL_OK; HANSEL_ERR_NOT_FINITE with fault->position the index in src;
+ * HANSEL_ERR_ARGUMENT for other dtypes and steps that no grid has.
+ */
+hansel_status hansel_feedback_rows(int8_t *indices, uint32_t dtype, const void *src, uint32_t rows,
+                                   float step, const hansel_feedback *f, const float *factor,
+                                   const uint32_t *order, float *work, hansel_stats *stats,
+                                   hansel_fault *fault);
 
 /* ---- products ------------------------------------------------------------- */
 

@@ -14,6 +14,11 @@
 #error "the bytes of a blob are decided by IEEE arithmetic: compile without -ffast-math"
 #endif
 
+/* Whether weights of a dtype can lie on a grid, and `count` of them as binary32. values.c. */
+int hansel_is_float(uint32_t dtype);
+void hansel_load_floats(float *restrict dst, uint32_t dtype, const uint8_t *restrict src,
+                        size_t count);
+
 /* Returns status, whose details go to fault if that is not NULL. head.c. */
 hansel_status hansel_fail(hansel_fault *fault, hansel_status status, uint64_t position,
                           uint64_t expected, uint64_t found);

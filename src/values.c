@@ -77,7 +77,7 @@ static void grid_values(float *restrict dst, uint32_t dtype, float step, const f
     }
 }
 
-static void load_floats(float *restrict dst, uint32_t dtype, const uint8_t *restrict src,
+void hansel_load_floats(float *restrict dst, uint32_t dtype, const uint8_t *restrict src,
                         size_t count) {
     size_t i;
     if (dtype == HANSEL_F32) {
@@ -127,7 +127,7 @@ static void add_squares(double sums[SUMS], const float *a, const float *b, size_
     sums[3] = s3;
 }
 
-static int is_float(uint32_t dtype) {
+int hansel_is_float(uint32_t dtype) {
     return dtype == HANSEL_F32 || dtype == HANSEL_F16 || dtype == HANSEL_BF16;
 }
 
@@ -150,10 +150,10 @@ hansel_status hansel_scan(hansel_stats *stats, uint32_t dtype, const void *src, 
     float block[BLOCK];
     double sums[SUMS] = {0, 0, 0, 0};
     size_t done, n, i;
-    if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
+    if (!hansel_is_float(dtype)) return HANSEL_ERR_ARGUMENT;
     for (done = 0; done < count; done += n) {
         n = count - done < BLOCK ? count - done : BLOCK;
-        load_floats(block, dtype, bytes + done * size, n);
+        hansel_load_floats(block, dtype, bytes + done * size, n);
         for (i = 0; i < n; i++) {
             int32_t order = order_of_bits(bits_from_float(block[i]));
             low = order < low ? order : low;
@@ -190,11 +190,11 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
     double sums[SUMS] = {0, 0, 0, 0};
     uint32_t max_error = bits_from_float((float)stats->max_error);
     size_t done, n, i;
-    if (!is_float(dtype) || !(step >= HANSEL_MIN_STEP)) return HANSEL_ERR_ARGUMENT;
+    if (!hansel_is_float(dtype) || !(step >= HANSEL_MIN_STEP)) return HANSEL_ERR_ARGUMENT;
     for (done = 0; done < count; done += n) {
         uint32_t before = outside;
         n = count - done < BLOCK ? count - done : BLOCK;
-        load_floats(weights, dtype, bytes + done * size, n);
+        hansel_load_floats(weights, dtype, bytes + done * size, n);
         for (i = 0; i < n; i++) {
             float q = weights[i] / step;
             /* Far outside stays outside; also inf, where w / step overflows. */
@@ -223,7 +223,7 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
         grid_values(values, dtype, step, indices, n);
         if (dtype != HANSEL_F32) {
             store_floats(rounded, dtype, values, n);
-            load_floats(values, dtype, rounded, n);
+            hansel_load_floats(values, dtype, rounded, n);
         }
         add_squares(sums, weights, values, n);
         for (i = 0; i < n; i++) {
@@ -252,7 +252,7 @@ hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbol
     uint8_t *bytes = dst;
     uint32_t size = hansel_dtype_bytes(dtype);
     size_t done, n, i;
-    if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
+    if (!hansel_is_float(dtype)) return HANSEL_ERR_ARGUMENT;
     for (done = 0; done < count; done += n) {
         n = count - done < BLOCK ? count - done : BLOCK;
         for (i = 0; i < n; i++) indices[i] = (float)(int8_t)symbols[done + i];
@@ -345,7 +345,7 @@ void hansel_histogram(uint64_t counts[256], const uint8_t *src, size_t src_bytes
 }
 
 hansel_status hansel_widen(float *dst, uint32_t dtype, const void *src, size_t count) {
-    if (!is_float(dtype)) return HANSEL_ERR_ARGUMENT;
-    load_floats(dst, dtype, src, count);
+    if (!hansel_is_float(dtype)) return HANSEL_ERR_ARGUMENT;
+    hansel_load_floats(dst, dtype, src, count);
     return HANSEL_OK;
 }

@@ -25,11 +25,13 @@ const STRUCTS = {
   field: ['block_bytes', 'bit_offset', 'item_bits', 'items', 'width'],
   base: ['columns', 'depth', 'group', 'pitch'],
   classes: [],
+  feedback: ['mean'],
   encoder: ['blob', 'stats', 'counts', 'bits', 'error', 'entropy', 'work'],
 };
 /** Constants, without HANSEL_. */
 const CONSTANTS = ['MIN_HEAD_BYTES', 'WINDOW_COUNTS', 'MAX_SLOTS', 'SLICE', 'TARGET_BITS', 'TARGET_ERROR', 'WORK_DONE',
-  'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE', 'WORK_WINDOW', 'MAX_CODES', 'CODE_ROWS', 'BLOCK_ROWS'];
+  'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE', 'WORK_WINDOW', 'MAX_CODES', 'CODE_ROWS', 'BLOCK_ROWS',
+  'FEEDBACK_WIDTH', 'FEEDBACK_MOST'];
 
 /** Name in JavaScript and expression in C. */
 const numbers = [

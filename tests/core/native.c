@@ -339,8 +339,8 @@ static void test_names(void) {
     current = "names";
     check(hansel_version() == HANSEL_VERSION, "version %u", hansel_version());
     check(!strcmp(hansel_status_name(HANSEL_OK), "HANSEL_OK") &&
-              !strcmp(hansel_status_name(HANSEL_ERR_CAPACITY), "HANSEL_ERR_CAPACITY") &&
-              !*hansel_status_name((hansel_status)(HANSEL_ERR_CAPACITY + 1)),
+              !strcmp(hansel_status_name(HANSEL_ERR_HESSIAN), "HANSEL_ERR_HESSIAN") &&
+              !*hansel_status_name((hansel_status)(HANSEL_ERR_HESSIAN + 1)),
           "names of statuses");
 }
 
@@ -386,7 +386,7 @@ int main(int argc, char **argv) {
                  {"options", test_options},     {"refusals", test_refusals},
                  {"names", test_names},         {"all equal", test_all_equal},
                  {"variants", test_variants},   {"prefix codes", test_prefix},
-                 {"fields", test_fields}};
+                 {"fields", test_fields},       {"feedback", test_feedback}};
     size_t i;
     long before = 0;
     if (argc != 2) {

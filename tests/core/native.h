@@ -51,5 +51,6 @@ void test_planes(void);
 void test_variants(void);
 void test_prefix(void);
 void test_fields(void);
+void test_feedback(void);
 
 #endif

@@ -18,6 +18,7 @@ export const STATUS = Object.freeze([
   'HANSEL_ERR_NOT_FINITE',
   'HANSEL_ERR_RANGE',
   'HANSEL_ERR_CAPACITY',
+  'HANSEL_ERR_HESSIAN',
 ]);
 
 /** Codes that only JavaScript raises, with their meaning. */
