@@ -20,7 +20,7 @@ HEADERS = src/hansel.h src/hansel_slices.h src/format.h src/internal.h src/decod
 DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams crc32c \
                  crc32c_combine
 VALUE_EXPORTS = dequantize expand_raw join matvec matvec_i8 widen
-ENCODE_EXPORTS = encoder_begin encoder_next scan window_count quantize split pack_raw histogram \
+ENCODE_EXPORTS = encoder_begin encoder_next scan window_count fine_counts quantize split pack_raw histogram \
                  fold encode_bound encode_streams write_head \
                  feedback_floats feedback_work feedback_begin feedback_factor feedback_rows
 # For GPUs: weights to what their memory holds. web/core/recoder.js calls it.

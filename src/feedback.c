@@ -242,6 +242,7 @@ hansel_status hansel_feedback_rows(int8_t *indices, uint32_t dtype, const void *
                 return hansel_fail(fault, HANSEL_ERR_NOT_FINITE, r * columns + j, 0,
                                    hansel_load32((const uint8_t *)(row + j)));
             }
+            stats->sum_squares += (double)row[j] * (double)row[j];
         }
         for (j = 0; j < columns; j++) work[r * pitch + j] = row[order[j]];
     }

@@ -283,6 +283,12 @@ hansel_status hansel_scan(hansel_stats *stats, uint32_t dtype, const void *src, 
 hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, size_t count,
                               float step, int clamp, hansel_stats *stats, hansel_fault *fault);
 
+/* Adds how often finite weights of dtype F32, F16 or BF16 come to round(w / unit) = i - 32768, or
+ * beyond the ends. From that follows what any coarser step would do to them. */
+#define HANSEL_FINE_COUNTS 65536u
+void hansel_fine_counts(uint32_t *counts, uint32_t dtype, const void *src, size_t count,
+                        float unit);
+
 /* Smallest step that holds low..high in 256 levels; 1 when all is 0. */
 float hansel_smallest_step(float low, float high);
 
@@ -536,7 +542,7 @@ hansel_status hansel_feedback_factor(const hansel_feedback *f, float *factor, fl
  *            become the nearer end, and stats->saturated counts them
  *   src      rows * columns weights of dtype F32, F16 or BF16
  *   work     hansel_feedback_work(columns, rows) floats
- *   stats    sum_error and max_error of step * index are added to
+ *   stats    sum_squares, and sum_error and max_error of step * index, are added to
  *
  * Returns HANSEL_OK; HANSEL_ERR_NOT_FINITE with fault->position the index in src;
  * HANSEL_ERR_ARGUMENT for other dtypes and steps that no grid has.

@@ -238,6 +238,27 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
     return HANSEL_OK;
 }
 
+void hansel_fine_counts(uint32_t *counts, uint32_t dtype, const void *src, size_t count,
+                        float unit) {
+    const uint8_t *bytes = src;
+    const uint32_t size = hansel_dtype_bytes(dtype);
+    const float most = (float)(HANSEL_FINE_COUNTS / 2 - 1);
+    float block[BLOCK];
+    uint32_t bits[BLOCK];
+    size_t done, n, i;
+    for (done = 0; done < count; done += n) {
+        n = count - done < BLOCK ? count - done : BLOCK;
+        hansel_load_floats(block, dtype, bytes + done * size, n);
+        for (i = 0; i < n; i++) {
+            float q = block[i] / unit;
+            q = q < -most ? -most : q;
+            q = q > most ? most : q;
+            bits[i] = bits_from_float(q + (ROUNDER + HANSEL_FINE_COUNTS / 2));
+        }
+        for (i = 0; i < n; i++) counts[bits[i] & (HANSEL_FINE_COUNTS - 1)]++;
+    }
+}
+
 float hansel_smallest_step(float low, float high) {
     float step = high / 127.0f, other = low / -128.0f;
     if (other > step) step = other;

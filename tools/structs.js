@@ -31,7 +31,7 @@ const STRUCTS = {
 /** Constants, without HANSEL_. */
 const CONSTANTS = ['MIN_HEAD_BYTES', 'WINDOW_COUNTS', 'MAX_SLOTS', 'SLICE', 'TARGET_BITS', 'TARGET_ERROR', 'WORK_DONE',
   'WORK_SCAN', 'WORK_MEASURE', 'WORK_FOLD', 'WORK_CODE', 'WORK_WINDOW', 'MAX_CODES', 'CODE_ROWS', 'BLOCK_ROWS',
-  'FEEDBACK_WIDTH', 'FEEDBACK_MOST'];
+  'FINE_COUNTS', 'FEEDBACK_WIDTH', 'FEEDBACK_MOST'];
 
 /** Name in JavaScript and expression in C. */
 const numbers = [

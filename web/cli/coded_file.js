@@ -61,10 +61,6 @@ export function codedFile(handle, path, signal) {
       if (head) heads.push({ at: kept, bytes: head });
       kept = size;
     },
-    restart: () => named(async () => {
-      await handle.truncate(0);
-      size = kept = heads.length = 0;
-    }),
     finish: (header) => named(async () => {
       const inserts = [{ at: 0, bytes: header }, ...heads];
       let by = inserts.reduce((sum, { bytes }) => sum + bytes.length, 0);

@@ -3,8 +3,8 @@ import { basename, dirname, join } from 'node:path';
 import { convert } from '../core/convert.js';
 import { isConvertible, typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { encodeTo, inputsOf, overRate, plainHeader, planSteps } from '../encode/encode.js';
-import { keepSmall } from '../encode/rate.js';
+import { encodeTo, inputsOf, openTools, plainHeader } from '../encode/encode.js';
+import { measureAll, planRates } from '../encode/plan.js';
 import { dtypeBits, elementCount } from '../file/safetensors.js';
 import { readIndex } from '../file/shards.js';
 import { openSource } from '../file/source.js';
@@ -16,6 +16,8 @@ import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../encode/encode.js').Report} Report */
+/** @typedef {import('../encode/rate.js').Rate} Rate */
+/** @typedef {import('../encode/encode.js').EncodeOptions} EncodeOptions */
 /** @typedef {import('./terminal.js').Progress} Progress */
 /** @typedef {(progress: Progress) => void} OnProgress */
 /** @typedef {{force: boolean, signal?: AbortSignal, onProgress?: OnProgress}} Common */
@@ -40,12 +42,12 @@ async function openPlain(path, { signal }) {
 /**
  * Codes one file into another.
  * @param {string} from @param {string} to
- * @param {import('../encode/encode.js').EncodeOptions & Common} options
- * @param {Map<string, number>} [steps] of a rate that is shared with other files
+ * @param {EncodeOptions & Common} options
+ * @param {Map<string, Rate>} [rates] that were planned, together with other files'
  * @returns {Promise<{output: OutputFile, reports: Map<string, Report>, rawBytes: number,
  *   bytes: number}>} output is written, but not committed
  */
-async function encodeFile(from, to, options, steps) {
+async function encodeFile(from, to, options, rates) {
   const { force, ...coding } = options;
   const { signal } = options;
   const { model, inputs } = await openPlain(from, options);
@@ -54,7 +56,7 @@ async function encodeFile(from, to, options, steps) {
     const file = codedFile(/** @type {import('node:fs/promises').FileHandle} */ (output.handle),
       to, signal);
     const { header, reports, bytes } = await encodeTo(inputs,
-      { ...coding, metadata: model.metadata }, file, plainHeader(model), steps);
+      { ...coding, metadata: model.metadata }, file, plainHeader(model), rates);
     await file.finish(header);
     return { output, reports, rawBytes: model.bytes, bytes };
   } catch (error) {
@@ -93,14 +95,15 @@ async function readShards(from, signal) {
 /**
  * hansel encode: one file, or all shards of an index.
  * @param {string} from @param {string} to
- * @param {import('../encode/encode.js').EncodeOptions & Common} options
+ * @param {EncodeOptions & Common} options
+ * @param {Map<string, Rate>} [rates] by a plan
  * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number,
  *   files: string[]}>}
  */
-export async function encodeCommand(from, to, options) {
+export async function encodeCommand(from, to, options, rates) {
   const { signal } = options;
   if (!isIndex(from)) {
-    const { output, ...result } = await encodeFile(from, to, options);
+    const { output, ...result } = await encodeFile(from, to, options, rates);
     try {
       await output.commit(signal);
     } finally {
@@ -110,29 +113,33 @@ export async function encodeCommand(from, to, options) {
   }
   await checkFree(to, options.force);
   const shards = await readShards(from, signal);
-  const model = await open(from, { signal }); // the shards match
+  const planned = rates ?? await planModel(await open(from, { signal }), options); // the shards match
+  return encodeShards(shards, to, options, planned);
+}
+
+/**
+ * The steps of a model.
+ * @param {Model} model which is closed @param {EncodeOptions} options
+ * @returns {Promise<Map<string, Rate>>}
+ */
+async function planModel(model, options) {
   try {
-    for (let wanted = Number(options.bits); ;) {
-      const { force, ...coding } = options;
-      const steps = await planSteps(options.bits === undefined ? [] : keepSmall(inputsOf(model)), coding, wanted);
-      const result = await encodeShards(shards, to, options, steps);
-      if ('files' in result) return result;
-      wanted -= result.less;
-    }
+    const inputs = inputsOf(model);
+    const tools = await openTools(options);
+    return planRates(inputs, await measureAll(inputs, options, tools), options, tools);
   } finally {
     await model.close();
   }
 }
 
 /**
- * Codes shards and their index, or nothing if they take more than they may.
+ * Codes shards and their index.
  * @param {Awaited<ReturnType<typeof readShards>>} shards @param {string} to
- * @param {import('../encode/encode.js').EncodeOptions & Common} options
- * @param {Map<string, number>} steps
- * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}
- *   | {less: number}>} less: bits to want less
+ * @param {EncodeOptions & Common} options
+ * @param {Map<string, Rate>} rates
+ * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}>}
  */
-async function encodeShards({ files, weightMap, metadata }, to, options, steps) {
+async function encodeShards({ files, weightMap, metadata }, to, options, rates) {
   const stem = basename(to).replace(/\.safetensors\.index\.json$|\.json$/, '');
   const number = (/** @type {number} */ n) => String(n).padStart(5, '0');
   /** @type {OutputFile[]} */
@@ -144,7 +151,7 @@ async function encodeShards({ files, weightMap, metadata }, to, options, steps) 
     for (const [shard, file] of files) {
       const name = `${stem}-${number(names.size + 1)}-of-${number(files.size)}.safetensors`;
       const path = join(dirname(to), name);
-      const { output, reports, rawBytes, bytes } = await encodeFile(file, path, options, steps);
+      const { output, reports, rawBytes, bytes } = await encodeFile(file, path, options, rates);
       outputs.push(output);
       names.set(shard, name);
       for (const [tensor, report] of reports) {
@@ -159,8 +166,6 @@ async function encodeShards({ files, weightMap, metadata }, to, options, steps) 
       total.bytes += bytes;
       total.files.push(path);
     }
-    const less = overRate(total.reports, steps, Number(options.bits));
-    if (less) return { less };
     const output = await OutputFile.create(to, options.force);
     outputs.push(output);
     const map = [...weightMap].map(([tensor, shard]) => [tensor, names.get(shard)]);

@@ -13,7 +13,7 @@ export const usage = (message, got) => new HanselError('HANSEL_ERR_USAGE',
 const OPTIONS = {
   encode: {
     output: 's', step: 's', bits: 's', each: 'b', error: 's', tensor: 'm', lossless: 'b', saturate: 'b', include: 's',
-    exclude: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b',
+    exclude: 's', hessians: 's', plan: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b',
     json: 'b',
   },
   decode: {

@@ -123,6 +123,20 @@ export class Encoder extends Codec {
   }
 
   /**
+   * Weights by 65536 steps of a fine grid, 0 in the middle: hansel_fine_counts().
+   * @param {string} dtype @param {Uint8Array} bytes @param {number} unit @returns {{counts: Uint32Array<ArrayBuffer>}}
+   */
+  fineCounts(dtype, bytes, unit) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const counts = wasm.zero(4 * C.FINE_COUNTS);
+      wasm.call.hansel_fine_counts(counts, DTYPES[/** @type {'F32'} */ (dtype)], wasm.put(bytes),
+        bytes.length / dtypeBytes(dtype), unit);
+      return { counts: new Uint32Array(wasm.get(counts, 4 * C.FINE_COUNTS).buffer) };
+    });
+  }
+
+  /**
    * Histogram of a slice's coded plane, and what quantizing does to it.
    * @param {Blob} blob planned so far @param {Uint8Array} bytes @param {boolean} clamp
    * @returns {{counts: Float64Array, sumError: number, maxError: number, saturated: number}}
@@ -139,6 +153,36 @@ export class Encoder extends Codec {
       const view = wasm.view();
       return {
         counts,
+        sumError: view.getFloat64(stats + C.STATS_SUM_ERROR, true),
+        maxError: view.getFloat64(stats + C.STATS_MAX_ERROR, true),
+        saturated: view.getUint32(stats + C.STATS_SATURATED, true),
+      };
+    });
+  }
+
+  /**
+   * Some rows of a matrix rounded with error feedback: hansel_feedback_rows().
+   * @param {string} dtype @param {Uint8Array} bytes whole rows @param {number} step
+   * @param {number} columns
+   * @param {Uint8Array} struct @param {Uint8Array} factor @param {Uint8Array} order of web/core/factor.js
+   * @returns {{bytes: Uint8Array<ArrayBuffer>, sumSquares: number, sumError: number, maxError: number,
+   *   saturated: number}} bytes: grid indices
+   */
+  feedbackRows(dtype, bytes, step, columns, struct, factor, order) {
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const count = bytes.length / dtypeBytes(dtype);
+      const rows = count / columns;
+      const stats = wasm.zero(C.SIZEOF_STATS);
+      const fault = wasm.zero(C.SIZEOF_FAULT);
+      const indices = wasm.alloc(count);
+      this.check(wasm.call.hansel_feedback_rows(indices, DTYPES[/** @type {'F32'} */ (dtype)], wasm.put(bytes),
+        rows, step, wasm.put(struct), wasm.put(factor), wasm.put(order),
+        wasm.alloc(4 * Number(wasm.call.hansel_feedback_work(columns, rows))), stats, fault), fault);
+      const view = wasm.view();
+      return {
+        bytes: wasm.get(indices, count),
+        sumSquares: view.getFloat64(stats + C.STATS_SUM_SQUARES, true),
         sumError: view.getFloat64(stats + C.STATS_SUM_ERROR, true),
         maxError: view.getFloat64(stats + C.STATS_MAX_ERROR, true),
         saturated: view.getUint32(stats + C.STATS_SATURATED, true),

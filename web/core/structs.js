@@ -14,6 +14,7 @@ export const WORK_WINDOW = 5;
 export const MAX_CODES = 4096;
 export const CODE_ROWS = 4;
 export const BLOCK_ROWS = 256;
+export const FINE_COUNTS = 65536;
 export const FEEDBACK_WIDTH = 64;
 export const FEEDBACK_MOST = 32768;
 export const SIZEOF_FAULT = 24;

@@ -12,8 +12,8 @@ export const OPTIONS = {
   matvec: 'bias signal',
   head: 'signal',
   verify: READ,
-  encode: `step bits error lossless saturate include exclude streamLength precision weightsPerSymbol
-    always threads metadata ${READ}`,
+  encode: `step bits each error lossless saturate tensors include exclude streamLength precision
+    weightsPerSymbol always threads hessians metadata ${READ}`,
   estimate: `include exclude sample ${READ}`,
   gpu: 'prefer measure',
   webgpu: 'device gpu limits',

@@ -17,7 +17,7 @@ export async function checkOptions(options) {
     /** @type {unknown} */ got) => new HanselError('HANSEL_ERR_ARGUMENT', what, { expected, got });
   const {
     step, bits, each, error, lossless, saturate, tensors = [], include, exclude, streamLength, precision,
-    weightsPerSymbol, always, threads, metadata = [], signal, onProgress, ...rest
+    weightsPerSymbol, always, threads, hessians, metadata = [], signal, onProgress, ...rest
   } = options;
   await refuse(rest, 'encode');
   checkAim({ step, bits, error, lossless });

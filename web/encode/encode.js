@@ -16,11 +16,11 @@ import { createPool } from '../workers/pool.js';
 import { planFields } from './fields.js';
 import { codeLossless, planLossless } from './lossless.js';
 import { checkOptions, chooseMode, optionsOf } from './asked.js';
-import { keepSmall, shareRate } from './rate.js';
+import { codeGrid } from './grid.js';
+import { Hessians } from './hessians.js';
+import { measureAll, planRates, poolOf } from './plan.js';
 import { TensorEncoder } from './tensor_encoder.js';
 
-/** Tensors of fewer weights are coded by the calling thread. */
-const MIN_THREADED = 1 << 19;
 /** What is not coded is deflated if it has at most so many bytes, and that saves so many. */
 const [MAX_DEFLATED, MIN_SAVED] = [1 << 20, 8];
 /** Bytes of a tensor that is deflated only to see whether that is smaller, at most. */
@@ -48,6 +48,9 @@ const MAX_COMPARED = 1 << 16;
  *   are to be used on the GPU
  * @property {number} [threads] that share the work, the calling one among them; 1 by default. The
  *   bytes do not depend on it
+ * @property {import('./hessians.js').HessiansLike} [hessians] of tensors' inputs, for error feedback: an
+ *   open file of hansel calibrate (docs/CALIBRATION.md), or by tensors' names; those without one, and
+ *   those with an error in mind, are rounded plainly
  * @property {Iterable<[string, string]>} [metadata] strings for the file's `__metadata__`
  * @property {AbortSignal} [signal]
  * @property {(progress: EncodeProgress) => void} [onProgress]
@@ -60,7 +63,8 @@ const MAX_COMPARED = 1 << 16;
 /** @typedef {{done: number, total: number, tensor: string, phase: 'fit' | 'code'}} EncodeProgress */
 /** @typedef {import('../file/records.js').TensorRecord} TensorRecord */
 /** @typedef {import('./fields.js').Plane} Plane */
-/** @typedef {(input: Input) => TensorEncoder} Making what codes one matrix of a tensor */
+/** @typedef {(input: Input, step?: number) => TensorEncoder} Making what codes one matrix of a tensor, with a step
+ *   in place of the aim that was asked for */
 /** @typedef {{inputs: Map<string, Input>, plans: Awaited<ReturnType<typeof planFields>>}} Others all
  *   tensors, and the fields of some */
 /**
@@ -77,7 +81,6 @@ const MAX_COMPARED = 1 << 16;
  * @property {() => Promise<void> | void} clear forgets what was written since keep()
  * @property {(head?: Uint8Array) => Promise<void> | void} keep what was written since the last time,
  *   behind a head
- * @property {() => Promise<void> | void} restart forgets everything
  */
 /**
  * What became of a tensor.
@@ -93,6 +96,7 @@ const MAX_COMPARED = 1 << 16;
  * @property {number} saturated weights that were clamped
  * @property {number} relativeError RMS error over RMS weight
  * @property {number} maxError
+ * @property {boolean} hasFeedback whether errors were made up for
  */
 
 /** A spool in memory. @returns {Spool & {chunks: Uint8Array[]}} chunks: what is kept, in order */
@@ -110,7 +114,6 @@ export function memorySpool() {
       for (const part of parts) chunks.push(part);
       parts = [];
     },
-    restart: () => { chunks.length = parts.length = 0; },
   };
 }
 
@@ -119,9 +122,11 @@ export function memorySpool() {
  * @param {Making} make @param {Input} input @param {EncodeOptions} all
  * @param {Spool} spool receives and keeps its bytes
  * @param {Others} others
+ * @param {import('./rate.js').Rate | undefined} rate if it was planned
+ * @param {import('./hessians.js').Hessians} hessians
  * @returns {Promise<{report: Report, record: TensorRecord | null}>} no record: pass it through
  */
-async function encodeTensor(make, input, all, spool, others) {
+async function encodeTensor(make, input, all, spool, others, rate, hessians) {
   const { name, dtype, shape } = input;
   const options = optionsOf(name, all);
   const weights = elementCount(shape, name);
@@ -130,7 +135,7 @@ async function encodeTensor(make, input, all, spool, others) {
   /** @type {Report} */
   const report = {
     dtype, shape, mode: 'pass-through', reason, step: 0, weights,
-    rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0,
+    rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0, hasFeedback: false,
   };
   const pass = (/** @type {string} */ why) => ({ report: { ...report, reason: why }, record: null });
   if (mode === 'pass-through') return pass(reason);
@@ -139,30 +144,23 @@ async function encodeTensor(make, input, all, spool, others) {
   if (!plan && !(dtype in DTYPES)) return pass('no gain');
   if (!plan && shape.length > 8) return pass('more than 8 dimensions');
   if (mode === 'grid') {
-    const encoder = make(input);
-    const planned = await encoder.plan(false);
-    if (planned) {
-      if (planned.bits / 8 >= rawBytes && !options.always) return pass('no gain');
-      const { state: { blob, entropy, error }, head, lost } = await encoder.code(planned, spool);
-      if (blob.blobBytes >= rawBytes && !options.always) {
-        await spool.clear();
-        return pass('no gain');
-      }
-      await spool.keep(head);
-      if (error >= 1) reason = 'nothing is left of it';
+    const aim = rate ?? { step: options.step, most: Infinity };
+    const factor = aim.step && hessians.has(name) ? await hessians.factorOf(name, shape) : null;
+    const coded = await codeGrid(make, input, aim, factor, options.always ? Infinity : rawBytes, spool);
+    if (coded === 'no gain') return pass(coded);
+    if (coded !== 'no step') {
+      const { entropy, ...rest } = coded;
+      if (rest.relativeError >= 1) reason = 'nothing is left of it';
       return {
-        record: { kind: GRID, step: blob.step, matrix: matrixOf([blob.blobBytes], entropy) },
-        report: {
-          ...report, mode, reason, step: blob.step, bytes: blob.blobBytes, entropyBits: entropy,
-          relativeError: error, ...lost,
-        },
+        record: { kind: GRID, step: rest.step, matrix: matrixOf([rest.bytes], entropy) },
+        report: { ...report, mode, reason, entropyBits: entropy, ...rest },
       };
     }
     if (options.error === undefined) return pass('no step costs so little');
     mode = 'lossless'; // which certainly errs no more
     reason = 'no step of 256 levels errs so little';
   }
-  const matrices = await planLossless(make, input, others.inputs, plan, options.signal);
+  const matrices = await planLossless((one) => make(one), input, others.inputs, plan, options.signal);
   const isForced = plan?.isBase || (options.always && dtype in DTYPES);
   const most = isForced ? Infinity : await least(input, rawBytes);
   const coded = await codeLossless(matrices, most, spool);
@@ -199,44 +197,35 @@ async function least({ dtype, read }, rawBytes) {
 /**
  * Codes tensors into a file: returns how it begins; the rest is in the spool.
  *
- * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} asked
+ * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} options
  * @param {Spool} spool an empty one
  * @param {Uint8Array} [plainHeader] the plain file's; by default one is made
- * @param {Map<string, number>} [steps] of a rate that is shared with other files
+ * @param {Map<string, import('./rate.js').Rate>} [rates] that were planned, together with other files'
  * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
  *   bytes of the whole file
- * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE (where names the tensor), _ARGUMENT, _ABORTED
+ * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE, _HESSIAN (where names the tensor), _ARGUMENT, _ABORTED
  */
-export async function encodeTo(inputs, asked, spool, plainHeader, steps) {
-  await checkOptions(asked);
-  let most = 0; // what is coded anew is no step back
-  const options = { ...asked, onProgress: asked.onProgress && ((/** @type {EncodeProgress} */ progress) => {
-    most = Math.max(most, progress.done);
-    asked.onProgress?.({ ...progress, done: most });
-  }) };
-  const pools = await openPools(options);
-  const { codec } = pools[0];
-  const isShared = options.bits !== undefined && !options.each && !steps;
-  const all = isShared ? keepSmall([...inputs]) : [...inputs];
+export async function encodeTo(inputs, options, spool, plainHeader, rates) {
+  await checkOptions(options);
+  const all = [...inputs];
   const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
   const byName = new Map(all.map((input) => [input.name, input]));
   for (const input of all) {
     if (byName.get(input.name) === input) continue;
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'two tensors of one name', { where: input.name });
   }
+  const tools = await openTools(options);
+  const { codec } = tools.pools[0];
+  const { names } = tools.hessians;
+  if (!rates && names.length && !names.some((name) => byName.has(name))) {
+    throw new HanselError('HANSEL_ERR_HESSIAN', 'Hessians of another model', {
+      expected: `of ${JSON.stringify(all[0]?.name)}, say`, got: `of ${JSON.stringify(names[0])}, say`,
+    });
+  }
   const whole = all.filter((input) => chooseMode(input, options).mode === 'lossless');
   const others = { inputs: byName, plans: await planFields(whole, options.signal) };
-  const work = { all, others, total, pools, codec, spool };
-  let wanted = Number(options.bits);
-  let coded;
-  for (;; await spool.restart()) {
-    const found = steps ?? await planSteps(all, options, wanted, pools);
-    coded = await codeAll(work, options, found);
-    const less = steps ? 0 : overRate(coded.reports, found, Number(options.bits));
-    if (!less) break;
-    wanted -= less;
-  }
-  const { reports, records } = coded;
+  const planned = rates ?? planRates(all, await measureAll(all, options, tools), options, tools);
+  const { reports, records } = await codeAll({ all, others, total, tools, codec, spool }, options, planned);
   const made = plainHeader ?? buildHeader(
     [...reports].map(([name, { dtype, shape, rawBytes }]) => [name, { dtype, shape, bytes: rawBytes }]),
     [...options.metadata ?? []].filter(([key]) => key !== 'hansel'));
@@ -248,56 +237,28 @@ export async function encodeTo(inputs, asked, spool, plainHeader, steps) {
  * @typedef {object} Work
  * @property {Input[]} all @property {Others} others
  * @property {number} total of weights
- * @property {import('../workers/pool.js').Pool<Encoder>[]} pools of small tensors, and of large ones
+ * @property {Tools} tools
  * @property {Encoder} codec @property {Spool} spool
  */
 /** @typedef {{reports: Map<string, Report>, records: Map<string, TensorRecord>}} Coded */
+/** @typedef {import('./plan.js').Tools} Tools */
 
-/**
- * Steps of tensors that share a rate (rate.js).
- * @param {Input[]} all tensors of the model @param {EncodeOptions} options @param {number} wanted bits
- * @param {import('../workers/pool.js').Pool<Encoder>[]} [pools]
- * @returns {Promise<Map<string, number>>} without those that are coded on their own
- */
-export async function planSteps(all, options, wanted, pools) {
-  const { each, bits, signal, onProgress } = options;
-  if (bits === undefined || each) return new Map();
-  const found = pools ?? await openPools(options);
-  const total = all.reduce((sum, { shape, name }) => sum + elementCount(shape, name), 0);
-  const shared = all.filter((input) => chooseMode(input, options).mode === 'grid'
-    && !optionsOf(input.name, options).isOwn);
-  return shareRate(shared, wanted, (input, step) => {
-    onProgress?.({ done: 0, total, tensor: input.name, phase: 'fit' });
-    const { streamLength = input.streamLength } = options;
-    return making(found, { ...options, bits: undefined, step, streamLength }, () => {})(input);
-  }, signal);
-}
-
-/**
- * What less to want next time: what steps cost is estimated, and what was promised is not.
- * @param {Map<string, Report>} reports @param {Map<string, number>} steps @param {number} bits promised
- * @returns {number} 0 if the promise is kept
- */
-export function overRate(reports, steps, bits) {
-  const coded = [...steps.keys()].map((name) => /** @type {Report} */ (reports.get(name)))
-    .filter(({ mode }) => mode === 'grid');
-  const sum = (/** @type {'bytes' | 'weights'} */ key) => coded.reduce((all, report) => all + report[key], 0);
-  const over = coded.length ? 8 * sum('bytes') / sum('weights') - bits : 0;
-  return over > 0 ? 1.05 * over + 1e-4 : 0;
-}
-
-/** @param {EncodeOptions} options of small tensors, and of large ones */
-async function openPools({ threads }) {
+/** @param {EncodeOptions} options @returns {Promise<Tools>} */
+export async function openTools({ threads, hessians, signal }) {
   const codec = await Encoder.create();
-  return [createPool(codec), createPool(codec, threads)];
+  return {
+    pools: [createPool(codec), createPool(codec, threads)],
+    hessians: new Hessians(hessians, codec.wasm.module, signal),
+  };
 }
 
 /**
- * Codes all tensors once.
- * @param {Work} work @param {EncodeOptions} options @param {Map<string, number>} steps of some
+ * Codes all tensors.
+ * @param {Work} work @param {EncodeOptions} options @param {Map<string, import('./rate.js').Rate>} rates of some
  * @returns {Promise<Coded>}
  */
-async function codeAll({ all, others, total, pools, codec, spool }, options, steps) {
+async function codeAll({ all, others, total, tools, codec, spool }, options, rates) {
+  const { hessians } = tools;
   /** @type {Map<string, Report>} */
   const reports = new Map();
   /** @type {Map<string, TensorRecord>} */
@@ -307,13 +268,14 @@ async function codeAll({ all, others, total, pools, codec, spool }, options, ste
     checkAborted(options.signal);
     const { name } = input;
     const weights = elementCount(input.shape, name);
-    const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ share) => options
-      .onProgress?.({ done: done + Math.round(weights * share), total, tensor: name, phase });
-    const step = steps.get(name);
-    const own = step ? { ...options, bits: undefined, step } : optionsOf(name, options);
+    let most = 0; // what is coded anew is no step back
+    const progress = (/** @type {'fit' | 'code'} */ phase, /** @type {number} */ share) => {
+      most = Math.max(most, Math.round(weights * share));
+      options.onProgress?.({ done: done + most, total, tensor: name, phase });
+    };
     try {
-      const { report, record } = await encodeTensor(making(pools, own, progress), input, options,
-        spool, others);
+      const { report, record } = await encodeTensor(making(tools.pools, optionsOf(name, options), progress),
+        input, options, spool, others, rates.get(name), hessians);
       reports.set(name, report);
       records.set(name, record ?? await pass(input, report, spool, codec, options.signal));
       await spool.keep();
@@ -321,24 +283,25 @@ async function codeAll({ all, others, total, pools, codec, spool }, options, ste
       throw locate(error, name);
     }
     done += weights;
-    progress('code', 0);
+    options.onProgress?.({ done, total, tensor: name, phase: 'code' });
   }
   return { reports, records };
 }
 
 /**
  * Encoders of a tensor's parts, which tell of their progress as of one.
- * @param {import('../workers/pool.js').Pool<Encoder>[]} pools @param {EncodeOptions} options
+ * @param {Tools['pools']} pools @param {EncodeOptions} options
  * @param {(phase: 'fit' | 'code', share: number) => void} progress
  * @returns {Making}
  */
 function making(pools, options, progress) {
   let [coded, all] = [0, 0];
-  return (input) => {
+  return (input, step) => {
     const weights = elementCount(input.shape, input.name);
+    const own = step ? { ...options, bits: undefined, error: undefined, step } : options;
     let last = 0;
     all += weights;
-    return new TensorEncoder(pools[weights >= MIN_THREADED ? 1 : 0], input, options, (phase, at) => {
+    return new TensorEncoder(poolOf(pools, weights), input, own, (phase, at) => {
       if (phase === 'code') {
         coded += at - last;
         last = at;

@@ -4,19 +4,17 @@
  * many as it has weights: so the relative squared error is to be proportional to the weights, and the
  * step to their root mean square times the root of how many they are.
  */
-import { dtypeBytes } from '../core/dtypes.js';
-import { checkAborted, locate } from '../core/errors.js';
-import { byteSize, elementCount } from '../file/safetensors.js';
+import { elementCount } from '../file/safetensors.js';
 
 /** A blob's head, about: a tensor whose weights cost less is not worth a grid. */
 const LEAST_BYTES = 48;
 /** What is left of the wanted rate is less, a weight. */
 const CLOSE = 0.001;
 const ROUNDS = 12;
-/** Bytes of tensors that are kept in memory, so that they are read once. */
-const KEEP_BYTES = 64 << 20;
-/** Tensors of more weights are known by so many, in so many slices; their rate is in doubt by so much. */
-const [WHOLE, SAMPLE, SLICES, DOUBT] = [1 << 20, 1 << 18, 8, 0.002];
+/** By so much the rate of curves is in doubt, and that of samples. */
+const [DOUBT, SAMPLED_DOUBT] = [0.0005, 0.002];
+/** Tensors of more weights are known by samples. */
+export const SAMPLE = 1 << 20;
 
 /** Names of what turns words into numbers, and back. Positions are none. */
 const WORDS = new RegExp('(^|[._])(embed_tokens|tok_embeddings|token_embd|word_embeddings?|wte|embed_in|embed_out'
@@ -27,6 +25,15 @@ const EXPERTS = /expert/i;
 /** @typedef {import('../core/errors.js').HanselError} HanselError */
 /** @typedef {import('./encode.js').Input} Input */
 /** @typedef {{name: string, shape: number[]}} Named */
+/**
+ * @typedef {object} Measured what sharing out a rate needs to know of a tensor
+ * @property {string} name @property {number[]} shape
+ * @property {number} low its smallest weight @property {number} high its largest
+ * @property {number} sumSquares of all its weights
+ * @property {number} gain how much coarser its step may be, because errors are made up for; 1 otherwise
+ * @property {number[]} curve bits a weight, from the finest step on by factors of sqrt(2)
+ */
+/** @typedef {{step: number, most: number}} Rate a tensor's step, and the bits a weight it may take */
 /**
  * @typedef {object} Scale what a tensor's step is worked out from
  * @property {number} weights
@@ -71,21 +78,29 @@ export function shares(tensors) {
     name, words.has(name) ? Math.min(sizes[i], largest || sizes[i]) / 2 : sizes[i]]));
 }
 
+/** The finest step, at which nothing is cut off. With feedback weights go beyond what they were. */
+const leastOf = ({ low = 0, high = 0, gain = 1 }) => (gain > 1 ? Math.max(-low, high) / 120
+  : Math.max(-low / 128, high / 127));
+
+/** The first step of a curve. @param {{low: number, high: number, gain: number}} found */
+export const finestOf = (found) => Math.fround(Math.max(leastOf(found), 2 ** -126));
+
 /**
- * @param {{low: number, high: number, sumSquares: number}} found of all weights
+ * @param {{low: number, high: number, sumSquares: number, gain?: number}} found of all weights
  * @param {number} weights @param {number} share
  * @returns {Scale}
  */
-export const scaleOf = ({ low, high, sumSquares }, weights, share) => ({
-  weights, least: Math.max(-low / 128, high / 127), sigma: Math.sqrt(sumSquares / weights), root: Math.sqrt(share),
+export const scaleOf = (found, weights, share) => ({
+  weights, least: leastOf(found), sigma: Math.sqrt(found.sumSquares / weights),
+  root: Math.sqrt(share) * (found.gain ?? 1),
 });
 
 /** @param {Scale} scale @param {number} coarseness one of the whole model @returns {number} */
 export const stepOf = ({ sigma, root, least }, coarseness) => Math.fround(
   Math.min(Math.max(sigma * root * coarseness, least, 2 ** -126), 3e38));
 
-/** As all engines have it; Math.log2 may differ in the last bit. @param {number} x */
-const log2 = (x) => Math.round(Math.log2(x) * 64) / 64;
+/** As all engines have it; Math.log2 may differ in the last bit. @param {number} x @param {number} [unit] */
+const log2 = (x, unit = 64) => Math.round(Math.log2(x) * unit) / unit;
 
 /** 2^x, by the power series of e^(x ln 2): the same on all engines. @param {number} x */
 function exp2(x) {
@@ -134,80 +149,44 @@ export function* searchCoarseness(scales, wanted) {
 }
 
 /**
- * Tensors that are read once, as many as memory is to hold.
- * @param {Input[]} inputs @returns {Input[]}
+ * Bits a weight, at a step between those of a curve: by cubics through neighbours.
+ * @param {number[]} curve @param {number} finest @param {number} step @returns {number}
  */
-export function keepSmall(inputs) {
-  let left = KEEP_BYTES;
-  return inputs.map((input) => {
-    const size = byteSize(input.dtype, input.shape, input.name);
-    if (size > left) return input;
-    left -= size;
-    /** @type {Promise<Uint8Array> | undefined} */
-    let whole;
-    return { ...input, read: async (start, end) => {
-      whole ??= input.read(0, size);
-      return (await whole).subarray(start, end);
-    } };
-  });
-}
-
-/**
- * Slices of a tensor, spread over it, as a tensor.
- * @param {Input} input @param {number} weights @returns {Promise<Input & {streamLength: number}>}
- */
-async function sampled(input, weights) {
-  const size = dtypeBytes(input.dtype);
-  const each = SAMPLE / SLICES;
-  const bytes = new Uint8Array(SAMPLE * size);
-  for (let i = 0; i < SLICES; i++) {
-    const start = Math.floor((weights - each) * i / (SLICES - 1));
-    bytes.set(await input.read(start * size, (start + each) * size), i * each * size);
-  }
-  // Streams as long as the whole tensor's, by plan.c: shorter ones cost more.
-  const streamLength = Math.min(Math.max(Math.floor(weights / 2048), 1024), 4096);
-  return { ...input, shape: [SLICES, each], streamLength, read: async (start, end) => bytes.subarray(start, end) };
+function bitsAt(curve, finest, step) {
+  const last = curve.length - 1;
+  const x = Math.min(Math.max(2 * log2(step / finest, 2 ** 24), 0), last);
+  const i = Math.min(Math.floor(x), Math.max(last - 1, 0));
+  const t = x - i;
+  const [b, c = b] = [curve[i], curve[i + 1]];
+  const [a, d] = [curve[i - 1] ?? 2 * b - c, curve[i + 2] ?? 2 * c - b];
+  return b + t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))) / 2;
 }
 
 /**
  * The steps that share out a rate.
- * @param {Input[]} inputs those that are to lie on a grid
+ * @param {Measured[]} measured tensors
  * @param {number} bits a weight, of all of them together, all that is in their blobs counted
- * @param {(input: Input & {streamLength?: number}, step: number) =>
- *   import('./tensor_encoder.js').TensorEncoder} make
- * @param {AbortSignal} [signal]
- * @returns {Promise<Map<string, number>>} without those that have no step: all weights 0, or too few
- * @throws {HanselError} as TensorEncoder.plan()
+ * @returns {Map<string, Rate>} by name; without those that have no step: all weights 0, or none that costs so
+ *   little
  */
-export async function shareRate(inputs, bits, make, signal) {
-  const counted = inputs.filter(({ name, shape }) => isShared(elementCount(shape, name), bits));
-  const known = shares(counted);
-  /** @type {{name: string, seen: Input, part: number, scale: Scale}[]} */
-  const all = [];
-  /** @template T @param {string} name @param {Promise<T>} work */
-  const within = (name, work) => work.catch((error) => { throw locate(error, name); });
-  for (const input of counted) {
-    checkAborted(signal);
-    const { name } = input;
-    const weights = elementCount(input.shape);
-    const scale = scaleOf(await within(name, make(input, 1).scan()), weights, Number(known.get(name)));
-    if (!(scale.sigma > 0)) continue;
-    const seen = weights <= WHOLE ? input : await within(name, sampled(input, weights));
-    all.push({ name, seen, part: scale.weights / elementCount(seen.shape), scale });
-  }
+export function shareRate(measured, bits) {
+  const known = shares(measured);
+  const all = measured.filter(({ curve }) => curve.length).map((found) => {
+    const weights = elementCount(found.shape);
+    return { ...found, weights, finest: finestOf(found), scale: scaleOf(found, weights, Number(known.get(found.name))) };
+  });
   if (!all.length) return new Map();
-  const scales = all.map(({ scale }) => scale);
-  const weights = scales.reduce((sum, scale) => sum + scale.weights, 0);
-  const search = searchCoarseness(scales, all.every(({ part }) => part === 1) ? bits : bits - DOUBT);
+  const weights = all.reduce((sum, one) => sum + one.weights, 0);
+  const costOf = (/** @type {typeof all[0]} */ { curve, finest, scale }, /** @type {number} */ coarseness) => (
+    bitsAt(curve, finest, stepOf(scale, coarseness)));
+  const totalOf = (/** @type {number} */ coarseness) => (
+    all.reduce((sum, one) => sum + one.weights * costOf(one, coarseness), 0) / weights);
+  const doubt = all.some((one) => one.weights > SAMPLE) ? SAMPLED_DOUBT : DOUBT;
+  const search = searchCoarseness(all.map(({ scale }) => scale), bits - doubt);
   let { value, done } = search.next();
-  while (!done) {
-    let sum = 0;
-    for (const { name, seen, part, scale } of all) {
-      checkAborted(signal);
-      const planned = await within(name, make(seen, stepOf(scale, value)).plan(false));
-      sum += part * /** @type {import('../core/encoder.js').State} */ (planned).bits;
-    }
-    ({ value, done } = search.next(sum / weights));
-  }
-  return new Map(value === Infinity ? [] : all.map(({ name, scale }) => [name, stepOf(scale, value)]));
+  while (!done) ({ value, done } = search.next(totalOf(value)));
+  if (value === Infinity) return new Map();
+  const left = bits - totalOf(value);
+  return new Map(all.map((one) => [
+    one.name, { step: stepOf(one.scale, value), most: costOf(one, value) + left }]));
 }

@@ -9,6 +9,7 @@ import { HanselError, checkAborted } from '../core/errors.js';
 import { streamRanges } from '../core/ranges.js';
 import { elementCount } from '../file/safetensors.js';
 import { mapOrdered } from '../workers/pool.js';
+import { roundWithFeedback } from './feedback.js';
 
 /** Bytes of a tensor kept in memory while a step is searched, to read it only once. */
 const KEEP_BYTES = 64 << 20;
@@ -63,6 +64,17 @@ export class TensorEncoder {
     const isSearched = !lossless && options.step === undefined;
     if (isSearched && this.rawBytes <= KEEP_BYTES) this.kept ??= await read(0, this.rawBytes);
     return this.#untilCode(codec.begin({ ...options, dtype, shape, lossless }));
+  }
+
+  /**
+   * The tensor rounded to the step with error feedback.
+   * @param {import('../core/factor.js').Factor} factor
+   */
+  feedBack(factor) {
+    const { input, options: { step, signal }, pool } = this;
+    return roundWithFeedback(input, Number(step), factor, pool, {
+      signal, report: (weights) => this.report('fit', weights),
+    });
   }
 
   /**

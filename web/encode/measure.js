@@ -1,0 +1,141 @@
+/**
+ * What a tensor costs, step by step, without coding it: its weights, or a sample of them, are counted
+ * once on a fine grid, and the C core says what the counts of a coarser one would cost.
+ */
+import { dtypeBytes } from '../core/dtypes.js';
+import { FINE_COUNTS } from '../core/structs.js';
+import { elementCount } from '../file/safetensors.js';
+import { roundWithFeedback } from './feedback.js';
+import { SAMPLE, finestOf } from './rate.js';
+import { TensorEncoder } from './tensor_encoder.js';
+
+/** From one step to the next, how many there are at most, and bits that are few enough. */
+const [RATIO, STEPS, FEW] = [Math.SQRT2, 24, 0.1];
+/** A sample's slices. With feedback each step takes long: fewer weights. */
+const [SLICES, FED_SAMPLE] = [8, 1 << 18];
+
+/** So many weights are best coded with all bits of probability there are. */
+const MANY = 1 << 17;
+
+/** @typedef {import('./encode.js').Input} Input */
+/** @typedef {import('../core/encoder.js').Encoder} Encoder */
+/** @typedef {import('../workers/pool.js').Pool<Encoder>} Pool */
+
+/**
+ * Slices of a tensor, spread over it, as a tensor; small ones as they are.
+ * @param {Input} input @param {number} most weights
+ * @param {number} unit weights that stay together: a row, with feedback
+ * @returns {Promise<Input>}
+ */
+async function sampled(input, most, unit) {
+  const size = dtypeBytes(input.dtype);
+  const weights = elementCount(input.shape);
+  const each = Math.ceil(most / SLICES / unit) * unit;
+  if (weights <= SLICES * each) return input;
+  const bytes = new Uint8Array(SLICES * each * size);
+  for (let i = 0; i < SLICES; i++) {
+    const start = Math.floor((weights - each) / unit * i / (SLICES - 1)) * unit;
+    bytes.set(await input.read(start * size, (start + each) * size), i * each * size);
+  }
+  return { ...input, shape: [SLICES, each], read: async (start, end) => bytes.subarray(start, end) };
+}
+
+/**
+ * Counts that sum up to all weights.
+ * @param {Float64Array} counts @param {number} weights @returns {Float64Array}
+ */
+export function stretch(counts, weights) {
+  const sum = counts.reduce((a, b) => a + b, 0);
+  const scaled = counts.map((count) => (count > 0 ? Math.max(1, Math.round(count * weights / sum)) : 0));
+  const rest = weights - scaled.reduce((a, b) => a + b, 0);
+  scaled[scaled.indexOf(Math.max(...scaled))] += rest;
+  return scaled;
+}
+
+/**
+ * Counts of several weights to a symbol, as if a weight did not depend on the one before: FORMAT.md 4.5.
+ * @param {Float64Array} counts of weights, by their bytes @param {import('../core/codec.js').Blob} blob
+ * @returns {Float64Array} of all but the rarest
+ */
+function foldedCounts(counts, { origin, alphabetSize, weightsPerSymbol, weights }) {
+  const bits = 32 - Math.clz32(alphabetSize - 1);
+  const folded = new Float64Array(256);
+  const own = Array.from({ length: alphabetSize }, (_, i) => counts[(origin + i) & 255] / weights);
+  const symbols = Math.ceil(weights / weightsPerSymbol);
+  for (let symbol = 0; symbol < 1 << bits * weightsPerSymbol; symbol++) {
+    let share = 1;
+    for (let i = 0; i < weightsPerSymbol; i++) share *= own[symbol >> bits * i & (1 << bits) - 1] ?? 0;
+    folded[symbol] = Math.round(share * symbols);
+  }
+  folded[folded.indexOf(Math.max(...folded))] += symbols - folded.reduce((a, b) => a + b, 0);
+  return folded;
+}
+
+/**
+ * What the C core expects a tensor to take whose indices come so often.
+ * @param {Encoder} codec
+ * @param {{dtype: string, shape: number[], step: number, streamLength?: number, precision?: number,
+ *   weightsPerSymbol?: number}} tensor
+ * @param {Float64Array} counts of all weights, by their bytes @returns {number} bits
+ */
+function bitsOf(codec, tensor, counts) {
+  let state = /** @type {import('../core/encoder.js').State} */ (codec.next(codec.begin(tensor), {}));
+  while (state.work !== 'code') {
+    const found = state.work === 'fold' ? foldedCounts(counts, state.blob) : counts;
+    state = /** @type {typeof state} */ (codec.next(state, { counts: found, sumError: 0 }));
+  }
+  return state.bits;
+}
+
+/**
+ * Counts of a coarser grid.
+ * @param {Float64Array} sums of fine counts: how many weights lie before each
+ * @param {number} ratio fine steps of a coarse one @returns {Float64Array} by the index as a byte
+ */
+function coarser(sums, ratio) {
+  const before = (/** @type {number} */ border) => {
+    const at = Math.min(Math.max(border * ratio + FINE_COUNTS / 2 + 0.5, 0), FINE_COUNTS);
+    const whole = Math.floor(at);
+    return whole === at ? sums[whole] : sums[whole] + (at - whole) * (sums[whole + 1] - sums[whole]);
+  };
+  return new Float64Array(256).map((_, byte) => {
+    const index = byte < 128 ? byte : byte - 256;
+    return (index === 127 ? sums[FINE_COUNTS] : before(index + 0.5)) - (index === -128 ? 0 : before(index - 0.5));
+  });
+}
+
+/**
+ * @param {Input} input @param {import('../core/factor.js').Factor | null} factor for error feedback
+ * @param {Pool} pool
+ * @param {{signal?: AbortSignal, streamLength?: number, precision?: number, weightsPerSymbol?: number}} options
+ * @returns {Promise<import('./rate.js').Measured>} without a curve if all weights are 0, or there are none
+ * @throws {import('../core/errors.js').HanselError} HANSEL_ERR_NOT_FINITE with the position, _ABORTED, and what reading
+ *   throws
+ */
+export async function measure(input, factor, pool, options) {
+  const { name, shape, dtype } = input;
+  const { signal, ...coding } = options;
+  const weights = elementCount(shape, name);
+  // The cheapest, most likely; to try all five takes as long as to code.
+  if (weights > MANY) coding.precision ??= 12;
+  const range = await new TensorEncoder(pool, input, { step: 1, signal }).scan();
+  const found = { name, shape, ...range, gain: factor?.gain ?? 1, curve: /** @type {number[]} */ ([]) };
+  if (!(found.sumSquares > 0)) return found;
+  const seen = await sampled(input, factor ? FED_SAMPLE : SAMPLE, factor?.columns ?? 1);
+  const finest = finestOf(found);
+  const sums = new Float64Array(FINE_COUNTS + 1);
+  const unit = Math.fround(Math.max(-found.low, found.high) / (FINE_COUNTS / 2 - 1));
+  const size = elementCount(seen.shape) * dtypeBytes(dtype);
+  if (!factor) {
+    const bytes = await seen.read(0, size);
+    const { counts } = await pool.run('fineCounts', [dtype, bytes, unit]);
+    for (let i = 0; i < FINE_COUNTS; i++) sums[i + 1] = sums[i] + counts[i];
+  }
+  for (let i = 0; i < STEPS && !(found.curve[i - 1] < FEW); i++) {
+    const step = Math.fround(Math.min(finest * RATIO ** i, 3e38));
+    const counts = factor ? (await roundWithFeedback(seen, step, factor, pool, { signal })).counts
+      : coarser(sums, step / unit);
+    found.curve.push(bitsOf(pool.codec, { ...coding, dtype, shape, step }, stretch(counts, weights)) / weights);
+  }
+  return found;
+}
