@@ -22,7 +22,7 @@ DECODE_EXPORTS = read_head build_table read_cursors stream_start decode_streams 
 VALUE_EXPORTS = dequantize expand_raw join matvec matvec_i8 widen
 ENCODE_EXPORTS = encoder_begin encoder_next scan window_count fine_counts quantize split pack_raw histogram \
                  fold encode_bound encode_streams write_head \
-                 feedback_floats feedback_work feedback_begin feedback_factor feedback_rows
+                 feedback_gather feedback_mean feedback_floats feedback_work feedback_begin feedback_factor feedback_rows
 # For GPUs: weights to what their memory holds. web/core/recoder.js calls it.
 RECODE_EXPORTS = prefix_fit prefix_table prefix_bound prefix_block pack_fit pack_block
 # Tensors as several matrices: web/core/planes.js.
@@ -162,7 +162,7 @@ dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
 dist/demo/samples/samples.json: tools/samples.js $(MODULES)
 	node tools/samples.js dist/demo/samples
 
-dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/* web/demo/llama/*) src/FORMAT.md \
+dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/* web/llama/*) src/FORMAT.md \
     $(MODULES) min/hansel.js dist/wgsl.js dist/demo/models/$(MODEL)/models.json \
     dist/demo/vendor/uplot.js dist/demo/samples/samples.json
 	node tools/site.js dist/site

@@ -64,6 +64,37 @@ static void add_product(float *restrict out, uint64_t out_pitch, const float *re
     }
 }
 
+void hansel_feedback_gather(float *sums, const float *x, uint32_t count, uint32_t columns,
+                            float *work) {
+    const uint32_t panels = panels_of(columns);
+    float *turned = work + BLOCK * panels;
+    uint32_t i, p, t, c;
+    memset(work, 0, (size_t)(BLOCK * panels) * sizeof *work);
+    for (t = 0; t < count; t++) {
+        for (c = 0; c < columns; c++)
+            work[BLOCK * (c / WIDTH) + t * WIDTH + c % WIDTH] = x[(uint64_t)t * columns + c];
+    }
+    for (i = 0; i < panels; i++) {
+        for (t = 0; t < WIDTH; t++) {
+            for (c = 0; c < WIDTH; c++) turned[c * WIDTH + t] = work[BLOCK * i + t * WIDTH + c];
+        }
+        for (p = i; p < panels; p++)
+            add_product(block_of(sums, i, p), WIDTH, turned, WIDTH, work + BLOCK * p, WIDTH);
+    }
+}
+
+HANSEL_SMALL void hansel_feedback_mean(float *h, const float *sums, uint32_t columns,
+                                       double count) {
+    float *blocks = (float *)(uintptr_t)sums; /* only read */
+    uint32_t i, j;
+    for (i = 0; i < columns; i++) {
+        for (j = i; j < columns; j++) {
+            const float *block = block_of(blocks, i / WIDTH, j / WIDTH);
+            *h++ = (float)((double)block[i % WIDTH * WIDTH + j % WIDTH] / count);
+        }
+    }
+}
+
 /* Sorts numbers, smallest first: a heap. */
 static HANSEL_SMALL void sort(uint64_t *keys, uint32_t count) {
     uint32_t left = count / 2, end = count;

@@ -507,6 +507,19 @@ typedef struct hansel_feedback {
     uint32_t reserved;
 } hansel_feedback;
 
+/*
+ * hansel_feedback_gather() - adds x x^T of some inputs to sums, from which hansel_feedback_mean()
+ * makes H's upper triangle.
+ *
+ *   sums   hansel_feedback_floats(columns) numbers, zeros at first
+ *   x      `count` inputs of `columns` numbers, 64 at most
+ *   work   4096 * (panels + 1) floats
+ *   h      as hansel_feedback_begin() takes it; `count` of all inputs
+ */
+void hansel_feedback_gather(float *sums, const float *x, uint32_t count, uint32_t columns,
+                            float *work);
+void hansel_feedback_mean(float *h, const float *sums, uint32_t columns, double count);
+
 /* How many floats M takes; how many hansel_feedback_rows() needs to work with. */
 uint64_t hansel_feedback_floats(uint32_t columns);
 uint64_t hansel_feedback_work(uint32_t columns, uint32_t rows);

@@ -19,7 +19,7 @@ const ENTRIES = ['gpu', 'webgpu', 'webgl', 'plain'];
 const MODULES = new Map();
 for (const path of await readdir(web, { recursive: true })) {
   const name = basename(path, '.js');
-  if (!path.endsWith('.js') || path.startsWith('demo/') || path.startsWith('cli')) continue;
+  if (!path.endsWith('.js') || /^(demo|llama|cli)/.test(path)) continue;
   if (MODULES.has(name)) throw new Error(`two modules of one name: ${path}, ${MODULES.get(name)}`);
   MODULES.set(name, join(web, path));
 }

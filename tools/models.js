@@ -11,7 +11,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { loadLlama } from '../web/demo/llama/llama.js';
+import { loadLlama } from '../web/llama/llama.js';
 import { WasmBackend } from '../web/gpu/wasm_device.js';
 import { open } from '../web/hansel.js';
 

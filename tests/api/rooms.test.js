@@ -13,7 +13,7 @@ const MOST_ENTRIES = 10;
 const MOST_LINES = 500;
 
 /** From the ground up. A room imports from itself and from those below, not from its neighbours. */
-const FLOORS = [['asset'], ['core'], ['file', 'workers'], ['model'], ['encode'], ['gpu'], ['entries'],
+const FLOORS = [['asset'], ['core'], ['file', 'workers'], ['model'], ['encode'], ['gpu'], ['llama'], ['entries'],
   ['cli', 'demo']];
 
 /** @param {string} path from the root @returns {string} */

@@ -6,7 +6,7 @@
  *
  * Prints Markdown, or with --json one JSON document that --from reads back instead of measuring.
  * --write renews the generated section of a page, and eval.svg beside it. --quick scores every
- * eighth window. Everything runs in Node on the wasm, by web/demo/llama/llama.js: every product on coded
+ * eighth window. Everything runs in Node on the wasm, by web/llama/llama.js: every product on coded
  * weights. Fails if the F32 model does not have its reference's loss and continuation.
  */
 import { readFile, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import { loadLlama } from '../../web/demo/llama/llama.js';
+import { loadLlama } from '../../web/llama/llama.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { encode, open } from '../../web/hansel.js';
 import { curve, evalText } from './eval_report.js';

@@ -3,7 +3,7 @@
  * after the other, the F32 one first, since the others are compared with it.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { loadLlama } from '../../web/demo/llama/llama.js';
+import { loadLlama } from '../../web/llama/llama.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { open } from '../../web/hansel.js';
 

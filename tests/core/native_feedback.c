@@ -179,6 +179,36 @@ static void test_size(uint32_t columns, uint32_t rows) {
     free(again);
 }
 
+/* H is what its inputs say, gathered in any portions. */
+static void test_gather(uint32_t columns, uint32_t inputs) {
+    uint32_t panels = (columns + HANSEL_FEEDBACK_WIDTH - 1) / HANSEL_FEEDBACK_WIDTH, t, i, j, at,
+             some;
+    uint64_t size = hansel_feedback_floats(columns);
+    float *x = floats(inputs * columns), *sums = floats(size), *work = floats(4096 * (panels + 1));
+    float *h = floats(columns * (columns + 1) / 2);
+    memset(sums, 0, size * sizeof(float));
+    for (i = 0; i < inputs * columns; i++) x[i] = (float)uniform(columns, i);
+    for (t = 0; t < inputs; t += some) {
+        some = 1 + (t * 7 + 63) % 64;
+        if (some > inputs - t) some = inputs - t;
+        hansel_feedback_gather(sums, x + t * columns, some, columns, work);
+    }
+    hansel_feedback_mean(h, sums, columns, inputs);
+    for (i = at = 0; i < columns; i++) {
+        for (j = i; j < columns; j++, at++) {
+            double sum = 0;
+            for (t = 0; t < inputs; t++)
+                sum += (double)x[t * columns + i] * (double)x[t * columns + j];
+            check(fabs((double)h[at] - sum / inputs) < 1e-6, "%u, %u: %g, not %g", i, j,
+                  (double)h[at], sum / inputs);
+        }
+    }
+    free(x);
+    free(sums);
+    free(work);
+    free(h);
+}
+
 /* Without inputs, and with one that is not there, rounding is plain. */
 static void test_plain(void) {
     static float h[6],
@@ -268,6 +298,9 @@ void test_feedback(void) {
     uint32_t i;
     current = "error feedback";
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) test_size(sizes[i][0], sizes[i][1]);
+    test_gather(1, 1);
+    test_gather(70, 200);
+    test_gather(128, 64);
     test_plain();
     test_dtypes();
     test_bad();

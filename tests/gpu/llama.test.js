@@ -35,7 +35,7 @@ describe('llama in Chromium', function () {
   const run = async ({ kind, url, config: given, tokens, batches, maxTokens }) => {
     const { gpu } = await import('/web/gpu.js');
     const { open: openModel } = await import('/web/hansel.js');
-    const { loadLlama } = await import('/web/demo/llama/llama.js');
+    const { loadLlama } = await import('/web/llama/llama.js');
     const { gpu: backend } = await gpu({ prefer: [kind] });
     const llama = await loadLlama(await openModel(url), given, backend);
     const logits = [];
@@ -93,7 +93,7 @@ describe('llama in Chromium', function () {
       const found = await page.run(async ([which, url, given]) => {
         const { gpu } = await import('/web/gpu.js');
         const { open: openModel } = await import('/web/hansel.js');
-        const { loadLlama } = await import('/web/demo/llama/llama.js');
+        const { loadLlama } = await import('/web/llama/llama.js');
         const { gpu: backend } = await gpu({ prefer: [which] });
         const size = () => (backend.objects ?? backend.buffers).size;
         const code = (promise) => Promise.resolve(promise).then(() => 'none', (error) => error.code);
@@ -139,7 +139,7 @@ describe('llama in Chromium', function () {
     const found = await page.run(async ([url, given]) => {
       const [{ webgpu }, { webgl }] = [await import('/web/webgpu.js'), await import('/web/webgl.js')];
       const { open: openModel } = await import('/web/hansel.js');
-      const { loadLlama } = await import('/web/demo/llama/llama.js');
+      const { loadLlama } = await import('/web/llama/llama.js');
       const seen = [];
       for (const backend of [await webgpu({ limits: { bindingBytes: 50000 } }),
         await webgl({ limits: { textureSize: 64, attachments: 4, layers: 8 } })]) {
@@ -157,7 +157,7 @@ describe('llama in Chromium', function () {
     const codes = await page.run(async ([url, given]) => {
       const { gpu } = await import('/web/gpu.js');
       const { open: openModel } = await import('/web/hansel.js');
-      const { loadLlama } = await import('/web/demo/llama/llama.js');
+      const { loadLlama } = await import('/web/llama/llama.js');
       const found = [];
       for (const which of ['webgpu', 'webgl']) {
         const { gpu: backend } = await gpu({ prefer: [which] });

@@ -43,7 +43,7 @@ async function openPlain(path, { signal }) {
  * Codes one file into another.
  * @param {string} from @param {string} to
  * @param {EncodeOptions & Common} options
- * @param {Map<string, Rate>} [rates] that were planned, together with other files'
+ * @param {Map<string, Rate | null>} [rates] that were planned, together with other files'
  * @returns {Promise<{output: OutputFile, reports: Map<string, Report>, rawBytes: number,
  *   bytes: number}>} output is written, but not committed
  */
@@ -96,7 +96,7 @@ async function readShards(from, signal) {
  * hansel encode: one file, or all shards of an index.
  * @param {string} from @param {string} to
  * @param {EncodeOptions & Common} options
- * @param {Map<string, Rate>} [rates] by a plan
+ * @param {Map<string, Rate | null>} [rates] by a plan
  * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number,
  *   files: string[]}>}
  */
@@ -113,20 +113,19 @@ export async function encodeCommand(from, to, options, rates) {
   }
   await checkFree(to, options.force);
   const shards = await readShards(from, signal);
-  const planned = rates ?? await planModel(await open(from, { signal }), options); // the shards match
+  const model = await open(from, { signal }); // the shards match
+  const planned = rates ?? planRates(await measureModel(model, options), options);
   return encodeShards(shards, to, options, planned);
 }
 
 /**
- * The steps of a model.
+ * What the tensors of a model cost.
  * @param {Model} model which is closed @param {EncodeOptions} options
- * @returns {Promise<Map<string, Rate>>}
+ * @returns {Promise<import('../encode/rate.js').Measured[]>}
  */
-async function planModel(model, options) {
+export async function measureModel(model, options) {
   try {
-    const inputs = inputsOf(model);
-    const tools = await openTools(options);
-    return planRates(inputs, await measureAll(inputs, options, tools), options, tools);
+    return await measureAll(inputsOf(model), options, await openTools(options));
   } finally {
     await model.close();
   }
@@ -136,7 +135,7 @@ async function planModel(model, options) {
  * Codes shards and their index.
  * @param {Awaited<ReturnType<typeof readShards>>} shards @param {string} to
  * @param {EncodeOptions & Common} options
- * @param {Map<string, Rate>} rates
+ * @param {Map<string, Rate | null>} rates
  * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}>}
  */
 async function encodeShards({ files, weightMap, metadata }, to, options, rates) {

@@ -16,6 +16,13 @@ const OPTIONS = {
     exclude: 's', hessians: 's', plan: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b',
     json: 'b',
   },
+  plan: {
+    output: 's', bits: 's', each: 'b', tensor: 'm', include: 's', exclude: 's', 'stream-length': 's', precision: 's',
+    hessians: 's', threads: 's', force: 'b', quiet: 'b', json: 'b',
+  },
+  calibrate: {
+    output: 's', config: 's', text: 's', tokens: 's', samples: 's', seed: 's', force: 'b', quiet: 'b', json: 'b',
+  },
   decode: {
     output: 's', dtype: 's', 'max-size': 's', threads: 's', force: 'b', quiet: 'b', json: 'b',
   },
@@ -27,7 +34,7 @@ const OPTIONS = {
 };
 /** How many files a command takes. @type {Record<string, [number, number, string]>} */
 const FILES = {
-  info: [1, Infinity, 'files'], verify: [1, Infinity, 'files'], serve: [0, 1, 'one folder at most'],
+  plan: [1, Infinity, 'files'], info: [1, Infinity, 'files'], verify: [1, Infinity, 'files'], serve: [0, 1, 'one folder at most'],
   assets: [1, 1, 'one folder'],
 };
 

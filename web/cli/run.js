@@ -1,5 +1,6 @@
 /** Every command: its options to web/cli/commands.js, what comes of it to the terminal. */
 import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HanselError } from '../core/errors.js';
 import { spoolStdin } from './node_file.js';
@@ -48,6 +49,35 @@ function outputOf(values, from, byDefault) {
  * @property {(text: string) => void} report a line for people
  */
 
+/** Options that have a say in what is coded, as they are given. */
+const PLANNED = ['bits', 'each', 'tensor', 'include', 'exclude', 'stream-length', 'precision'];
+
+/** What a plan says of itself. @param {Record<string, any>} values */
+const planned = (values) => ({
+  ...Object.fromEntries(PLANNED.map((name) => [name, values[name]])), hessians: values.hessians !== undefined,
+});
+
+/** @param {Record<string, any>} values */
+async function readPlanOf(values) {
+  const other = [...PLANNED, 'step', 'error', 'lossless'].find((name) => values[name] !== undefined);
+  if (other) throw usage(`--${other} is for hansel plan to say`);
+  return (await import('./plan.js')).readPlan(values.plan);
+}
+
+/** @param {string} path @param {AbortSignal} signal */
+const openHessians = async (path, signal) => (await import('../model/model.js')).open(path, { signal });
+
+/** What encode() and plans take. @param {Record<string, any>} values */
+const codingOptions = (values) => ({
+  step: number(values.step, 'step'), bits: number(values.bits, 'bits'), each: values.each,
+  error: number(values.error, 'error'), lossless: values.lossless, saturate: values.saturate,
+  tensors: tensorAims(values.tensor),
+  include: pattern(values.include, 'include'), exclude: pattern(values.exclude, 'exclude'),
+  streamLength: whole(values['stream-length'], 'stream-length', 4, 2 ** 31 - 1),
+  precision: whole(values.precision, 'precision', 8, 12),
+  threads: threadsOf(values),
+});
+
 /** What they return is the exit status if it is not 0.
  * @type {Record<string, (context: Context) => Promise<number | void>>} */
 const COMMANDS = {
@@ -62,17 +92,14 @@ const COMMANDS = {
     if (isIndex(from) && !isIndex(to)) {
       throw usage('the output of an index is an index: OUT.safetensors.index.json', to);
     }
+    const plan = values.plan === undefined ? null : await readPlanOf(values);
     const options = {
-      step: number(values.step, 'step'), bits: number(values.bits, 'bits'), each: values.each,
-      error: number(values.error, 'error'), lossless: values.lossless, saturate: values.saturate,
-      tensors: tensorAims(values.tensor),
-      include: pattern(values.include, 'include'), exclude: pattern(values.exclude, 'exclude'),
-      streamLength: whole(values['stream-length'], 'stream-length', 4, 2 ** 31 - 1),
-      precision: whole(values.precision, 'precision', 8, 12),
-      threads: threadsOf(values),
-      force: Boolean(values.force), signal, onProgress,
+      ...codingOptions({ ...values, ...plan?.values }), force: Boolean(values.force), signal, onProgress,
     };
-    const result = await encodeCommand(await pathOf(from), to, options);
+    if (plan?.values.hessians && !values.hessians) throw usage('the plan was made with --hessians');
+    const hessians = values.hessians && await openHessians(values.hessians, signal);
+    const result = await encodeCommand(await pathOf(from), to, { ...options, hessians }, plan?.rates)
+      .finally(() => hessians?.close());
     end();
     const all = [...result.reports];
     if (options.include && !all.some(([name]) => options.include?.test(name))) {
@@ -85,6 +112,7 @@ const COMMANDS = {
           weights: r.weights, bytes: r.bytes, raw_bytes: r.rawBytes,
           bits_per_weight: r.weights ? r.bytes * 8 / r.weights : 0, entropy_bits: r.entropyBits,
           saturated: r.saturated, relative_error: r.relativeError, max_error: r.maxError,
+          error_feedback: r.hasFeedback,
         }])),
         bytes: result.bytes, raw_bytes: result.rawBytes, files: result.files,
       });
@@ -93,8 +121,38 @@ const COMMANDS = {
       ['tensor', 'dtype', 'shape', 'mode', 'step', 'bits/weight', 'entropy', 'rel. error', 'note'],
       ...all.map(([name, r]) => [name, r.dtype, r.shape.join('x'), r.mode, fixed(r.step),
         fixed(r.weights ? r.bytes * 8 / r.weights : 0, 5), fixed(r.entropyBits, 5),
-        fixed(r.relativeError), r.saturated ? `${r.saturated} saturated` : r.reason])]));
+        fixed(r.relativeError), r.saturated ? `${r.saturated} saturated` : r.hasFeedback ? 'feedback' : r.reason])]));
     report(sizeLine(shownOutput(to), result.bytes, result.rawBytes));
+  },
+
+  async plan({ values, files, signal, onProgress, report, end }) {
+    if (values.each && values.bits === undefined) throw usage('--each needs --bits');
+    if (values.output === undefined) throw usage('-o OUT is needed');
+    if (values.output === '-' && values.json) throw usage('--json and -o - both want standard output');
+    const { planCommand } = await import('./plan.js');
+    const hessians = values.hessians && await openHessians(values.hessians, signal);
+    const result = await planCommand(files, values.output, {
+      ...codingOptions(values), hessians, force: Boolean(values.force), signal, onProgress,
+    }, planned(values)).finally(() => hessians?.close());
+    end();
+    if (values.json) return printJson({ ...result, files: [values.output] });
+    report(`${shownOutput(values.output)}: ${result.measured} tensors measured${
+      values.bits === undefined ? '' : `, ${result.tensors} with a step`}`);
+  },
+
+  async calibrate({ values, files: [from], signal, onProgress, report, end }) {
+    if (values.text !== undefined && values.tokens !== undefined) throw usage('--text or --tokens, not both');
+    const to = outputOf(values, from, () => join(dirname(from), 'hessians.safetensors'));
+    const { calibrateCommand } = await import('./calibrate.js');
+    const result = await calibrateCommand(from, to, {
+      config: values.config, text: values.text, tokens: values.tokens,
+      samples: whole(values.samples, 'samples', 1, 1e6), seed: whole(values.seed, 'seed', 1, 2 ** 32 - 1),
+      force: Boolean(values.force), signal, onProgress,
+    });
+    end();
+    if (values.json) return printJson({ ...result, files: [to] });
+    report(`${shownOutput(to)}: ${result.bytes} bytes, of ${result.positions} tokens: ${
+      result.hessians} Hessians of ${result.tensors} tensors`);
   },
 
   async decode({ values, files: [from], pathOf, signal, onProgress, report, end }) {

@@ -164,7 +164,7 @@ export class Encoder extends Codec {
    * Some rows of a matrix rounded with error feedback: hansel_feedback_rows().
    * @param {string} dtype @param {Uint8Array} bytes whole rows @param {number} step
    * @param {number} columns
-   * @param {Uint8Array} struct @param {Uint8Array} factor @param {Uint8Array} order of web/core/factor.js
+   * @param {Uint8Array} struct @param {Uint8Array} factor @param {Uint8Array} order of web/core/hessian.js
    * @returns {{bytes: Uint8Array<ArrayBuffer>, sumSquares: number, sumError: number, maxError: number,
    *   saturated: number}} bytes: grid indices
    */

@@ -2,7 +2,7 @@
  * Every code a HanselError can carry. The first block is src/hansel.h's
  * hansel_status, index for index (FORMAT.md section 8); the rest is JavaScript's.
  */
-export const STATUS = Object.freeze([
+export const STATUS = /** @type {const} */ ([
   'HANSEL_OK',
   'HANSEL_ERR_ARGUMENT',
   'HANSEL_ERR_TRUNCATED',
@@ -26,6 +26,7 @@ export const CODES = /* @__PURE__ */ Object.freeze({
   HANSEL_ERR_SAFETENSORS: 'not a valid safetensors file',
   HANSEL_ERR_MANIFEST: 'the manifest or directory is missing, malformed or contradicts the file',
   HANSEL_ERR_INDEX: 'a sharded checkpoint\'s index is malformed or contradicts its shards',
+  HANSEL_ERR_PLAN: 'a plan, or what it is made of, that is malformed or of another model',
   HANSEL_ERR_TENSOR: 'no tensor of that name',
   HANSEL_ERR_DTYPE: 'an operation that this dtype does not have',
   HANSEL_ERR_SOURCE: 'the source cannot be opened or read',

@@ -93,7 +93,7 @@ const matches = (pattern, name) => pattern !== undefined && new RegExp(pattern).
 
 /**
  * How a tensor is to be coded, or why not.
- * @param {Input} input @param {EncodeOptions} all
+ * @param {Pick<Input, 'name' | 'dtype' | 'shape'>} input @param {EncodeOptions} all
  * @returns {{mode: 'grid' | 'lossless' | 'pass-through', reason: string}}
  */
 export function chooseMode({ name, dtype, shape }, all) {

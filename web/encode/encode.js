@@ -122,7 +122,7 @@ export function memorySpool() {
  * @param {Making} make @param {Input} input @param {EncodeOptions} all
  * @param {Spool} spool receives and keeps its bytes
  * @param {Others} others
- * @param {import('./rate.js').Rate | undefined} rate if it was planned
+ * @param {import('./rate.js').Rate | null | undefined} rate if it was planned
  * @param {import('./hessians.js').Hessians} hessians
  * @returns {Promise<{report: Report, record: TensorRecord | null}>} no record: pass it through
  */
@@ -200,7 +200,7 @@ async function least({ dtype, read }, rawBytes) {
  * @param {Iterable<Input>} inputs in the header's order @param {EncodeOptions} options
  * @param {Spool} spool an empty one
  * @param {Uint8Array} [plainHeader] the plain file's; by default one is made
- * @param {Map<string, import('./rate.js').Rate>} [rates] that were planned, together with other files'
+ * @param {Map<string, import('./rate.js').Rate | null>} [rates] that were planned, together with other files'
  * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
  *   bytes of the whole file
  * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE, _HESSIAN (where names the tensor), _ARGUMENT, _ABORTED
@@ -224,7 +224,7 @@ export async function encodeTo(inputs, options, spool, plainHeader, rates) {
   }
   const whole = all.filter((input) => chooseMode(input, options).mode === 'lossless');
   const others = { inputs: byName, plans: await planFields(whole, options.signal) };
-  const planned = rates ?? planRates(all, await measureAll(all, options, tools), options, tools);
+  const planned = rates ?? planRates(await measureAll(all, options, tools), options);
   const { reports, records } = await codeAll({ all, others, total, tools, codec, spool }, options, planned);
   const made = plainHeader ?? buildHeader(
     [...reports].map(([name, { dtype, shape, rawBytes }]) => [name, { dtype, shape, bytes: rawBytes }]),
@@ -254,7 +254,7 @@ export async function openTools({ threads, hessians, signal }) {
 
 /**
  * Codes all tensors.
- * @param {Work} work @param {EncodeOptions} options @param {Map<string, import('./rate.js').Rate>} rates of some
+ * @param {Work} work @param {EncodeOptions} options @param {Map<string, import('./rate.js').Rate | null>} rates of some
  * @returns {Promise<Coded>}
  */
 async function codeAll({ all, others, total, tools, codec, spool }, options, rates) {

@@ -9,7 +9,7 @@ import { mapOrdered } from '../workers/pool.js';
 /** Weights that are rounded at a time, about: more of them, and a large factor is seldom copied. */
 const CHUNK = 1 << 20;
 /** @typedef {import('./encode.js').Input} Input */
-/** @typedef {import('../core/factor.js').Factor} Factor */
+/** @typedef {import('../core/hessian.js').Factor} Factor */
 /** @typedef {{relativeError: number, maxError: number, saturated: number}} Lost what became of the weights */
 
 /**
@@ -35,7 +35,7 @@ function expand(indices, values) {
 
 /**
  * @param {Input} input of dtype F32, F16 or BF16; whole rows of the factor's columns
- * @param {number} step @param {Factor} factor
+ * @param {number} step @param {Factor} found of the Hessian
  * @param {import('../workers/pool.js').Pool<import('../core/encoder.js').Encoder>} pool
  * @param {{signal?: AbortSignal, report?: (weights: number) => void}} [options] report: so many are rounded
  * @returns {Promise<{input: Input | null, counts: Float64Array, lost: Lost}>} input: the rounded tensor, which
@@ -43,7 +43,8 @@ function expand(indices, values) {
  * @throws {import('../core/errors.js').HanselError} HANSEL_ERR_NOT_FINITE with the weight's position, _MEMORY,
  *   _ABORTED, and what reading throws
  */
-export async function roundWithFeedback(input, step, { columns, struct, factor, order }, pool, { signal, report } = {}) {
+export async function roundWithFeedback(input, step, found, pool, { signal, report } = {}) {
+  const { columns, struct, factor, order } = found;
   const { dtype, shape, name } = input;
   const size = dtypeBytes(dtype);
   const weights = elementCount(shape);
@@ -74,7 +75,9 @@ export async function roundWithFeedback(input, step, { columns, struct, factor, 
   const counts = new Float64Array(256);
   for (const index of indices) counts[index]++;
   return {
-    input: values && { ...input, read: async (start, end) => expand(indices.subarray(start / size, end / size), values) },
+    input: values && {
+      ...input, read: async (start, end) => expand(indices.subarray(start / size, end / size), values),
+    },
     counts,
     lost: {
       relativeError: sum.sumSquares > 0 ? Math.sqrt(sum.sumError / sum.sumSquares) : 0, maxError: sum.maxError,

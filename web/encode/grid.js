@@ -15,7 +15,7 @@
  * @param {Input} input
  * @param {{step?: number, most: number}} aim most: bits a weight that it may take with this step, which
  *   is widened until it does; without a step, what make() has in mind
- * @param {import('../core/factor.js').Factor | null} factor for error feedback, which wants a step
+ * @param {import('../core/hessian.js').Factor | null} factor for error feedback, which wants a step
  * @param {number} rawBytes that it must take less than
  * @param {Spool} spool
  * @returns {Promise<Gridded | 'no step' | 'no gain'>}
@@ -33,7 +33,8 @@ export async function codeGrid(make, input, { step, most }, factor, rawBytes, sp
     if (blob.blobBytes < rawBytes && !(step && over > 0)) {
       await spool.keep(head);
       return {
-        bytes: blob.blobBytes, step: blob.step, entropy, relativeError: error, ...lost, ...isFed && fed?.lost, hasFeedback: isFed,
+        bytes: blob.blobBytes, step: blob.step, entropy, relativeError: error, ...lost, ...isFed && fed?.lost,
+        hasFeedback: isFed,
       };
     }
     await spool.clear();

@@ -2,13 +2,13 @@
  * The Hessians of a model's matrices: each the mean of x x^T over the inputs x that a matrix is
  * multiplied with. They come from a file (docs/CALIBRATION.md) or from the caller.
  */
-import { makeFactor } from '../core/factor.js';
+import { makeFactor } from '../core/hessian.js';
 import { HanselError, locate } from '../core/errors.js';
 
 /** Bytes of factors that are kept for tensors to come. */
 const KEPT_BYTES = 256 << 20;
 
-/** @typedef {import('../core/factor.js').Factor} Factor */
+/** @typedef {import('../core/hessian.js').Factor} Factor */
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {Float32Array | {shape: number[], data: Float32Array}} HessianLike
  *   the upper half by rows, n * (n + 1) / 2 numbers, or all n * n; several tensors may have the same one */

@@ -105,7 +105,7 @@ function coarser(sums, ratio) {
 }
 
 /**
- * @param {Input} input @param {import('../core/factor.js').Factor | null} factor for error feedback
+ * @param {Input} input @param {import('../core/hessian.js').Factor | null} factor for error feedback
  * @param {Pool} pool
  * @param {{signal?: AbortSignal, streamLength?: number, precision?: number, weightsPerSymbol?: number}} options
  * @returns {Promise<import('./rate.js').Measured>} without a curve if all weights are 0, or there are none
@@ -119,7 +119,9 @@ export async function measure(input, factor, pool, options) {
   // The cheapest, most likely; to try all five takes as long as to code.
   if (weights > MANY) coding.precision ??= 12;
   const range = await new TensorEncoder(pool, input, { step: 1, signal }).scan();
-  const found = { name, shape, ...range, gain: factor?.gain ?? 1, curve: /** @type {number[]} */ ([]) };
+  /** @type {number[]} */
+  const curve = [];
+  const found = { name, dtype, shape, ...range, isFed: Boolean(factor), gain: factor?.gain ?? 1, curve };
   if (!(found.sumSquares > 0)) return found;
   const seen = await sampled(input, factor ? FED_SAMPLE : SAMPLE, factor?.columns ?? 1);
   const finest = finestOf(found);
@@ -131,11 +133,11 @@ export async function measure(input, factor, pool, options) {
     const { counts } = await pool.run('fineCounts', [dtype, bytes, unit]);
     for (let i = 0; i < FINE_COUNTS; i++) sums[i + 1] = sums[i] + counts[i];
   }
-  for (let i = 0; i < STEPS && !(found.curve[i - 1] < FEW); i++) {
+  for (let i = 0; i < STEPS && !(curve[i - 1] < FEW); i++) {
     const step = Math.fround(Math.min(finest * RATIO ** i, 3e38));
     const counts = factor ? (await roundWithFeedback(seen, step, factor, pool, { signal })).counts
       : coarser(sums, step / unit);
-    found.curve.push(bitsOf(pool.codec, { ...coding, dtype, shape, step }, stretch(counts, weights)) / weights);
+    curve.push(bitsOf(pool.codec, { ...coding, dtype, shape, step }, stretch(counts, weights)) / weights);
   }
   return found;
 }

@@ -10,6 +10,7 @@ const MIN_THREADED = 1 << 19;
 
 /** @typedef {import('./encode.js').Input} Input */
 /** @typedef {import('./encode.js').EncodeOptions} EncodeOptions */
+/** @typedef {{name: string, dtype: import('../core/dtypes.js').Dtype, shape: number[]}} Named */
 /** @typedef {import('./rate.js').Rate} Rate */
 /** @typedef {import('./rate.js').Measured} Measured */
 /** @typedef {import('../workers/pool.js').Pool<import('../core/encoder.js').Encoder>} Pool */
@@ -24,14 +25,14 @@ export const poolOf = (pools, weights) => pools[weights >= MIN_THREADED ? 1 : 0]
 
 /**
  * The bits that a tensor is to take at most and that steps are shared out for, if there are such.
- * @param {Input} input @param {EncodeOptions} options @param {Tools} tools
+ * @param {Named} input @param {EncodeOptions} options @param {boolean} isFed it has a Hessian
  * @returns {{bits: number, isOwn: boolean} | null} isOwn: it does not share them with others
  */
-function rateOf(input, options, { hessians }) {
+function rateOf(input, options, isFed) {
   const { bits, each, isOwn = false } = optionsOf(input.name, options);
   if (bits === undefined || chooseMode(input, options).mode !== 'grid') return null;
   // On its own, and without a Hessian: the C core searches its step.
-  if ((each || isOwn) && !hessians.has(input.name)) return null;
+  if ((each || isOwn) && !isFed) return null;
   return isShared(elementCount(input.shape, input.name), bits) ? { bits, isOwn: each || isOwn } : null;
 }
 
@@ -47,7 +48,7 @@ export async function measureAll(all, options, tools) {
   /** @type {Measured[]} */
   const found = [];
   for (const input of all) {
-    if (!rateOf(input, options, tools)) continue;
+    if (!rateOf(input, options, tools.hessians.has(input.name))) continue;
     checkAborted(signal);
     const { name, shape } = input;
     const pool = poolOf(tools.pools, elementCount(shape));
@@ -64,16 +65,21 @@ export async function measureAll(all, options, tools) {
 
 /**
  * What was measured, as steps.
- * @param {Input[]} all that were measured @param {Measured[]} measured
- * @param {EncodeOptions} options @param {Tools} tools
- * @returns {Map<string, Rate>} without those that are coded on their own
+ * @param {Measured[]} measured @param {EncodeOptions} options
+ * @returns {Map<string, Rate | null>} null: to be coded on its own
  */
-export function planRates(all, measured, options, tools) {
-  const asked = new Map(all.map((input) => [input.name, rateOf(input, options, tools)]));
-  const rates = shareRate(measured.filter(({ name }) => !asked.get(name)?.isOwn), Number(options.bits));
+export function planRates(measured, options) {
+  /** @type {Map<string, Rate | null>} */
+  const rates = new Map();
+  /** @type {Measured[]} */
+  const shared = [];
   for (const one of measured) {
-    const own = asked.get(one.name);
-    if (own?.isOwn) for (const [name, rate] of shareRate([one], own.bits)) rates.set(name, rate);
+    const asked = rateOf(one, options, one.isFed);
+    if (!asked) continue;
+    rates.set(one.name, null);
+    if (!asked.isOwn) shared.push(one);
+    else for (const [name, rate] of shareRate([one], asked.bits)) rates.set(name, rate);
   }
+  for (const [name, rate] of shareRate(shared, Number(options.bits))) rates.set(name, rate);
   return rates;
 }

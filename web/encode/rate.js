@@ -27,7 +27,8 @@ const EXPERTS = /expert/i;
 /** @typedef {{name: string, shape: number[]}} Named */
 /**
  * @typedef {object} Measured what sharing out a rate needs to know of a tensor
- * @property {string} name @property {number[]} shape
+ * @property {string} name @property {import('../core/dtypes.js').Dtype} dtype @property {number[]} shape
+ * @property {boolean} isFed it has a Hessian, and is measured with error feedback
  * @property {number} low its smallest weight @property {number} high its largest
  * @property {number} sumSquares of all its weights
  * @property {number} gain how much coarser its step may be, because errors are made up for; 1 otherwise
@@ -173,7 +174,8 @@ export function shareRate(measured, bits) {
   const known = shares(measured);
   const all = measured.filter(({ curve }) => curve.length).map((found) => {
     const weights = elementCount(found.shape);
-    return { ...found, weights, finest: finestOf(found), scale: scaleOf(found, weights, Number(known.get(found.name))) };
+    const scale = scaleOf(found, weights, Number(known.get(found.name)));
+    return { ...found, weights, finest: finestOf(found), scale };
   });
   if (!all.length) return new Map();
   const weights = all.reduce((sum, one) => sum + one.weights, 0);

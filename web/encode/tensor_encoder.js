@@ -68,7 +68,7 @@ export class TensorEncoder {
 
   /**
    * The tensor rounded to the step with error feedback.
-   * @param {import('../core/factor.js').Factor} factor
+   * @param {import('../core/hessian.js').Factor} factor
    */
   feedBack(factor) {
     const { input, options: { step, signal }, pool } = this;

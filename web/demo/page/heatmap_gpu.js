@@ -3,7 +3,7 @@
  * matrix where they decoded it; the CPU's painter is for machines without a GPU.
  */
 import { joinGlsl, joinWgsl, readShader } from '../../gpu/shaders.js';
-import { ownText } from '../own_text.js';
+import { ownText } from '../../llama/own_text.js';
 
 /**
  * @typedef {object} View

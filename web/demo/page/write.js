@@ -1,6 +1,6 @@
 /** A language model that writes, on weights that stay coded: which rate, which back end, which text. */
 import { open } from '../../hansel.js';
-import { loadLlama } from '../llama/llama.js';
+import { loadLlama } from '../../llama/llama.js';
 import { NAMES, available, backend } from './backends.js';
 import { byId, bytes, fixed, h, percent } from './dom.js';
 import { explain } from './explain.js';
@@ -16,7 +16,7 @@ const F32 = 32;
 let variants = [];
 /** @type {object} */
 let config = {};
-/** What is loaded. @type {{llama: import('../llama/llama.js').Llama, bits: number, kind: string} | null} */
+/** What is loaded. @type {{llama: import('../../llama/llama.js').Llama, bits: number, kind: string} | null} */
 let loaded = null;
 /** @type {AbortController | null} */
 let running = null;

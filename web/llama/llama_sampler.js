@@ -1,5 +1,5 @@
 /** Which token comes next. */
-import { HanselError } from '../../core/errors.js';
+import { HanselError } from '../core/errors.js';
 
 /**
  * @param {{temperature: number, topK: number, seed?: number}} options topK 0: all
@@ -18,16 +18,17 @@ export function createSampler({ temperature, topK, seed = Math.floor(Math.random
   return (logits) => {
     const order = Array.from(logits, (_, id) => id);
     if (temperature === 0) return order.reduce((best, id) => (logits[id] > logits[best] ? id : best));
-    order.sort((a, b) => logits[b] - logits[a]);
+    if (topK) order.sort((a, b) => logits[b] - logits[a]);
     const ids = order.slice(0, topK || order.length);
-    const weights = ids.map((id) => Math.exp((logits[id] - logits[ids[0]]) / temperature));
+    const most = ids.reduce((best, id) => Math.max(best, logits[id]), -Infinity);
+    const weights = ids.map((id) => Math.exp((logits[id] - most) / temperature));
     let left = random() * weights.reduce((a, b) => a + b);
     return ids.find((_, i) => (left -= weights[i]) < 0) ?? ids[0];
   };
 }
 
 /** From 0 to 1, repeatable: mulberry32. @param {number} seed @returns {() => number} */
-function randomNumbers(seed) {
+export function randomNumbers(seed) {
   let state = seed >>> 0;
   return () => {
     state = state + 0x6d2b79f5 >>> 0;

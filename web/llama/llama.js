@@ -4,9 +4,9 @@
  * llama_webgl.js, one class of the same methods each; there activations and the
  * cache of keys and values stay where the weights are.
  */
-import { HanselError, checkAborted } from '../../core/errors.js';
-import { MAX_BATCH } from '../../core/vectors.js';
-import { WasmBackend } from '../../gpu/wasm_device.js';
+import { HanselError, checkAborted } from '../core/errors.js';
+import { MAX_BATCH } from '../core/vectors.js';
+import { WasmBackend } from '../gpu/wasm_device.js';
 import { Tokenizer, readConfig } from './llama_config.js';
 import { createSampler } from './llama_sampler.js';
 import { WasmOps } from './llama_wasm.js';
@@ -17,8 +17,8 @@ import { WebGpuOps } from './llama_webgpu.js';
 const CONTEXT = 2048;
 const OPS = { wasm: WasmOps, webgl: WebGlOps, webgpu: WebGpuOps };
 
-/** @typedef {import('../../model/model.js').Model} Model */
-/** @typedef {import('../../gpu.js').Backend} Backend */
+/** @typedef {import('../model/model.js').Model} Model */
+/** @typedef {import('../gpu.js').Backend} Backend */
 /** @typedef {import('./llama_config.js').LlamaConfig} LlamaConfig */
 /** @typedef {{done: number, total: number, tensor: string}} Progress in bytes */
 /**
@@ -80,7 +80,7 @@ export async function loadLlama(model, config, backend, { context, signal, onPro
  * @param {LlamaConfig} config
  * @returns {Map<string, {shape: number[], role: string, layer: number}>}
  */
-function tensorNames({ hidden, intermediate, layers, heads, keyHeads, headDim, vocab, isTied }) {
+export function tensorNames({ hidden, intermediate, layers, heads, keyHeads, headDim, vocab, isTied }) {
   const names = new Map([['model.embed_tokens.weight',
     { shape: [vocab, hidden], role: 'embedding', layer: -1 }]]);
   /** @type {[string, string, number[]][]} */
@@ -109,7 +109,7 @@ function tensorNames({ hidden, intermediate, layers, heads, keyHeads, headDim, v
  * All tensors must be there, of the right shape, and no others: a bias, say, would be left out.
  * @param {Model} model @param {ReturnType<typeof tensorNames>} names
  */
-function checkTensors(model, names) {
+export function checkTensors(model, names) {
   for (const [name, { shape: expected }] of names) {
     const { shape, dtype } = model.tensor(name);
     if (String(shape) !== String(expected)) {
@@ -130,6 +130,47 @@ function checkTensors(model, names) {
       expected: 'only those of a Llama without biases', got: name, where: name,
     });
   }
+}
+
+/** Room for a run's vectors. @param {any} ops @param {LlamaConfig} config @returns {Record<string, any>} */
+export function makeVectors(ops, { hidden, heads, keyHeads, headDim, intermediate, vocab }) {
+  const queries = heads * headDim;
+  return Object.fromEntries(Object.entries({
+    x: hidden, h: hidden, delta: hidden, q: queries, rotated: queries, mixed: queries, k: keyHeads * headDim,
+    gate: intermediate, up: intermediate, inner: intermediate, logits: vocab,
+  }).map(([name, width]) => [name, ops.vectors(width)]));
+}
+
+/** A layer's cache. @param {any} ops @param {LlamaConfig} config */
+export const makeCache = (ops, { keyHeads, headDim }) => (
+  { keys: ops.cache(keyHeads * headDim), values: ops.cache(keyHeads * headDim) });
+
+/**
+ * What a layer does to x.
+ * @param {any} ops @param {Record<string, any>} layer its tensors by role, keys and values
+ * @param {Record<string, any>} vectors of makeVectors()
+ * @param {(role: string, input: any) => void} [see] is shown what is multiplied with the tensor of a role
+ */
+export async function runLayer(ops, layer, { x, h, q, rotated, k, mixed, delta, gate, up, inner }, see = () => {}) {
+  ops.norm(h, x, layer.attentionNorm);
+  see('query', h);
+  await ops.multiply(q, layer.query, h);
+  await ops.multiply(k, layer.key, h);
+  await ops.multiplyIntoCache(layer.values, layer.value, h);
+  ops.rotate(rotated, q);
+  ops.rotateIntoCache(layer.keys, k);
+  ops.attend(mixed, rotated, layer.keys, layer.values);
+  see('output', mixed);
+  await ops.multiply(delta, layer.output, mixed);
+  ops.add(x, delta);
+  ops.norm(h, x, layer.mlpNorm);
+  see('gate', h);
+  await ops.multiply(gate, layer.gate, h);
+  await ops.multiply(up, layer.up, h);
+  ops.gate(inner, gate, up);
+  see('down', inner);
+  await ops.multiply(delta, layer.down, inner);
+  ops.add(x, delta);
 }
 
 /** What is in the cache belongs to the last one who used it. @typedef {{cached: number}} Session */
@@ -180,15 +221,9 @@ export class Llama {
   /** Makes room for a run's vectors, and for the cache: used by loadLlama(), as load() is. */
   async prepare() {
     const ops = this.#ops;
-    const { hidden, heads, keyHeads, headDim, intermediate, vocab, layers } = this.config;
     await ops.prepare();
-    const [queries, keys] = [heads * headDim, keyHeads * headDim];
-    for (const [name, width] of Object.entries({
-      x: hidden, h: hidden, delta: hidden, q: queries, rotated: queries, mixed: queries, k: keys,
-      gate: intermediate, up: intermediate, inner: intermediate, logits: vocab,
-    })) this.#vectors[name] = ops.vectors(width);
-    this.#layers = Array.from({ length: layers },
-      () => ({ keys: ops.cache(keys), values: ops.cache(keys) }));
+    this.#vectors = makeVectors(ops, this.config);
+    this.#layers = Array.from({ length: this.config.layers }, () => makeCache(ops, this.config));
   }
 
   /**
@@ -331,26 +366,10 @@ export class Llama {
     const input = new Float32Array(ids.length * hidden);
     for (const [i, id] of ids.entries()) input.set(await this.#embedding.decodeRows(id, 1), i * hidden);
     this.checkAlive();
-    const { x, h, q, rotated, k, mixed, delta, gate, up, inner, logits } = this.#vectors;
+    const { x, h, logits } = this.#vectors;
     return ops.run({ count: ids.length, position }, async () => {
       ops.write(x, input);
-      for (const layer of this.#layers) {
-        ops.norm(h, x, layer.attentionNorm);
-        await ops.multiply(q, layer.query, h);
-        await ops.multiply(k, layer.key, h);
-        await ops.multiplyIntoCache(layer.values, layer.value, h);
-        ops.rotate(rotated, q);
-        ops.rotateIntoCache(layer.keys, k);
-        ops.attend(mixed, rotated, layer.keys, layer.values);
-        await ops.multiply(delta, layer.output, mixed);
-        ops.add(x, delta);
-        ops.norm(h, x, layer.mlpNorm);
-        await ops.multiply(gate, layer.gate, h);
-        await ops.multiply(up, layer.up, h);
-        ops.gate(inner, gate, up);
-        await ops.multiply(delta, layer.down, inner);
-        ops.add(x, delta);
-      }
+      for (const layer of this.#layers) await runLayer(ops, layer, this.#vectors);
       ops.norm(h, x, this.#last.norm);
       await ops.multiply(logits, this.#last.head, h, last ? ids.length - 1 : 0);
       return logits;

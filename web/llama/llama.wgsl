@@ -1,5 +1,5 @@
-// llama.wgsl - what a Llama computes between its matrix products, for web/demo/llama/llama.js. The
-// reference is web/demo/llama_wasm.js, function for function; llama.frag.glsl mirrors this file.
+// llama.wgsl - what a Llama computes between its matrix products, for web/llama/llama.js. The
+// reference is web/llama/llama_wasm.js, function for function; llama.frag.glsl mirrors this file.
 //
 // Vectors lie one after the other, each padded with zeros to a multiple of four elements.
 

@@ -1,5 +1,5 @@
 /** A Llama's small operations on the CPU: plain loops, and the reference for the shaders. */
-import { MAX_BATCH } from '../../core/vectors.js';
+import { MAX_BATCH } from '../core/vectors.js';
 
 /** @typedef {{data: Float32Array, width: number}} Vectors one after the other */
 
@@ -23,7 +23,7 @@ export function rotations({ headDim, theta }, context) {
 /** What llama_webgpu.js and llama_webgl.js do, too, method for method. */
 export class WasmOps {
   /**
-   * @param {import('../../gpu/wasm_device.js').WasmBackend} backend
+   * @param {import('../gpu/wasm_device.js').WasmBackend} backend
    * @param {import('./llama_config.js').LlamaConfig} config @param {number} context
    */
   constructor(backend, config, context) {

@@ -2,10 +2,10 @@
  * A Llama's small operations on WebGPU: llama.wgsl. A run is one command
  * buffer, and only the vectors asked for are read back.
  */
-import { HanselError } from '../../core/errors.js';
-import { rowQuads } from '../../core/vectors.js';
-import { MAX_BATCH } from '../../core/vectors.js';
-import { GROUP_SIZE } from '../../gpu/webgpu_products.js';
+import { HanselError } from '../core/errors.js';
+import { rowQuads } from '../core/vectors.js';
+import { MAX_BATCH } from '../core/vectors.js';
+import { GROUP_SIZE } from '../gpu/webgpu_products.js';
 import { LLAMA_WGSL } from './llama_shaders.js';
 import { rotations } from './llama_wasm.js';
 
@@ -44,7 +44,7 @@ export class WebGpuOps {
   #made = 0;
 
   /**
-   * @param {import('../../webgpu.js').WebGpu} backend
+   * @param {import('../webgpu.js').WebGpu} backend
    * @param {import('./llama_config.js').LlamaConfig} config @param {number} context
    */
   constructor(backend, config, context) {

@@ -2,7 +2,7 @@
  * What a Llama-family checkpoint's config.json says, checked; and the tokenizer of
  * character-level ones. README.md of this folder lists what is supported.
  */
-import { HanselError } from '../../core/errors.js';
+import { HanselError } from '../core/errors.js';
 
 /**
  * @typedef {object} LlamaConfig sizes in elements

@@ -2,9 +2,9 @@
  * A Llama's small operations on WebGL2: llama.frag.glsl, a draw each, from
  * texture to texture; only the vectors asked for are read back.
  */
-import { HanselError } from '../../core/errors.js';
-import { rowQuads } from '../../core/vectors.js';
-import { MAX_BATCH, padVectors } from '../../core/vectors.js';
+import { HanselError } from '../core/errors.js';
+import { rowQuads } from '../core/vectors.js';
+import { MAX_BATCH, padVectors } from '../core/vectors.js';
 import { LLAMA_GLSL } from './llama_shaders.js';
 import { rotations } from './llama_wasm.js';
 
@@ -24,7 +24,7 @@ export class WebGlOps {
   position = 0;
   /** @type {WebGLTexture[]} */
   #textures = [];
-  /** @type {Map<string, import('../../gpu/webgl_context.js').Program>} */
+  /** @type {Map<string, import('../gpu/webgl_context.js').Program>} */
   #programs = new Map();
   #made = 0;
   /* Set by prepare(). */
@@ -36,7 +36,7 @@ export class WebGlOps {
   #rotations;
 
   /**
-   * @param {import('../../webgl.js').WebGl} backend
+   * @param {import('../webgl.js').WebGl} backend
    * @param {import('./llama_config.js').LlamaConfig} config @param {number} context
    */
   constructor(backend, config, context) {
@@ -122,7 +122,7 @@ export class WebGlOps {
   /** @param {string} name @param {WebGLTexture} dst @param {number} width @param {Vectors} values
    * @param {Vectors} more @param {number} [start] texel */
   #draw(name, dst, width, values, more, start = 0) {
-    this.backend.fill(/** @type {import('../../gpu/webgl_context.js').Program} */ (this.#programs.get(name)),
+    this.backend.fill(/** @type {import('../gpu/webgl_context.js').Program} */ (this.#programs.get(name)),
       { values: values.texture, more: more.texture }, {
         ...this.sizes, 'run.count': this.count, 'run.position': this.position, 'run.width': width,
         'run.start': start,

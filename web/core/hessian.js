@@ -1,6 +1,6 @@
 /**
- * What error feedback needs of a Hessian, the mean of x x^T over a matrix's inputs x: the wasm build of
- * src/feedback.c, in an instance of its own, whose memory goes when the work is done.
+ * Hessians, each the mean of x x^T over a matrix's inputs x, and what error feedback needs of them: the
+ * wasm build of src/feedback.c, in instances of their own, whose memory goes when the work is done.
  */
 import { Encoder } from './encoder.js';
 import { HanselError, STATUS, checkAborted } from './errors.js';
@@ -62,4 +62,40 @@ export async function makeFactor(module, triangle, columns, signal) {
     columns, gain: Math.sqrt(mean / least), struct: wasm.get(struct, C.SIZEOF_FEEDBACK),
     factor: wasm.get(factor, size), order: wasm.get(order, 4 * columns),
   };
+}
+
+/** A Hessian to be. */
+export class HessianSum {
+  #wasm;
+  #sums;
+  #columns;
+  #count = 0;
+
+  /** @param {WebAssembly.Module} module of an Encoder @param {number} columns */
+  constructor(module, columns) {
+    this.#wasm = new Encoder(module).wasm;
+    this.#columns = columns;
+    this.#sums = this.#wasm.zero(4 * Number(this.#wasm.call.hansel_feedback_floats(columns)));
+  }
+
+  /** @param {Float32Array} x inputs, one after the other: 64 at most */
+  add(x) {
+    const wasm = this.#wasm;
+    const count = x.length / this.#columns;
+    wasm.scoped(() => wasm.call.hansel_feedback_gather(this.#sums,
+      wasm.put(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)), count, this.#columns,
+      wasm.alloc(4 * C.FEEDBACK_WIDTH ** 2 * (Math.ceil(this.#columns / C.FEEDBACK_WIDTH) + 1))));
+    this.#count += count;
+  }
+
+  /** @returns {Uint8Array<ArrayBuffer>} the upper half by rows, F32 */
+  mean() {
+    const wasm = this.#wasm;
+    return wasm.scoped(() => {
+      const size = 2 * this.#columns * (this.#columns + 1);
+      const h = wasm.alloc(size);
+      wasm.call.hansel_feedback_mean(h, this.#sums, this.#columns, this.#count);
+      return wasm.get(h, size);
+    });
+  }
 }
