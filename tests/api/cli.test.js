@@ -5,6 +5,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { encode, open } from '../../web/hansel.js';
+import { relativeError } from './tensors.js';
 import {
   METADATA, TENSORS, bad, cleanUp, folder, gaussian, good, plain, serving, start, until, withInput,
 } from './command.js';
@@ -18,7 +19,7 @@ describe('hansel', function () {
     for (const args of [['--help'], ['-h'], ['help'], ['encode', '--help'], ['serve', '-h']]) {
       const { stdout, stderr } = await good(args);
       assert.equal(stderr, '');
-      for (const command of ['encode', 'decode', 'info', 'verify', 'sample', 'serve']) {
+      for (const command of ['encode', 'calibrate', 'plan', 'decode', 'info', 'verify', 'sample', 'serve']) {
         assert.match(stdout, new RegExp(`^  hansel ${command} `, 'm'));
       }
       for (const option of ['--step', '--bits', '--error', '--lossless', '--saturate', '--include',
@@ -240,7 +241,7 @@ describe('hansel', function () {
       for (const [tensor, { dtype, shape, data }] of Object.entries(TENSORS)) {
         const t = info.tensors[tensor];
         assert.deepEqual(Object.keys(t), ['dtype', 'shape', 'mode', 'step', 'weights', 'bytes',
-          'bits_per_weight', 'entropy_bits']);
+          'bits_per_weight', 'entropy_bits', 'expected_error']);
         assert.deepEqual([t.dtype, t.shape, t.weights], [dtype, shape, data.length]);
         const { mode, step, bytes, bits, entropyBits } = model.tensor(tensor);
         assert.deepEqual([t.mode, t.step, t.bytes, t.bits_per_weight, t.entropy_bits],
@@ -248,6 +249,8 @@ describe('hansel', function () {
         assert.equal(mode, isCoded && shape.length === 2 ? 'grid' : 'pass-through');
         assert.equal(t.entropy_bits === null, mode === 'pass-through');
         assert.equal(t.bits_per_weight, 8 * t.bytes / t.weights);
+        if (mode !== 'grid') assert.equal(t.expected_error, 0);
+        else assert.ok(Math.abs(t.expected_error / relativeError(await model.decode(tensor), data) - 1) < 0.05);
       }
       await model.close();
       const { stdout: table } = await good(['info', '-'], { input: readFileSync(join(cwd, name)) });

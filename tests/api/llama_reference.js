@@ -27,20 +27,27 @@ function rope(x, position, theta) {
 
 /**
  * @param {any} config @param {Record<string, {shape: number[], data: ArrayLike<number>}>} tensors
- * @param {number[]} tokens @returns {Float64Array} logits after each token
+ * @param {number[]} tokens
+ * @param {(name: string, x: Float64Array) => void} [see] is shown what is multiplied with a tensor
+ * @returns {Float64Array} logits after each token
  */
-export function referenceLogits(config, tensors, tokens) {
+export function referenceLogits(config, tensors, tokens, see = () => {}) {
   const { num_attention_heads: heads, num_key_value_heads: keyHeads, hidden_size: hidden } = config;
   const dim = config.head_dim ?? hidden / heads;
   const get = (name) => tensors[`model.${name}.weight`];
+  const times = (name, x) => {
+    see(name, x);
+    return multiply(tensors[name], x);
+  };
   let xs = tokens.map((token) => Float64Array.from(
     Array.from(get('embed_tokens').data).slice(token * hidden, (token + 1) * hidden)));
   const plus = (a, b) => a.map((v, i) => v + b[i]);
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const part = (name) => get(`layers.${layer}.${name}`);
+    const product = (name, x) => times(`model.layers.${layer}.${name}.weight`, x);
     const hs = xs.map((x) => rmsNorm(x, part('input_layernorm').data, config.rms_norm_eps));
     const split = (name, isTurned) => hs.map((h, position) => {
-      const y = multiply(part(`self_attn.${name}`), h);
+      const y = product(`self_attn.${name}`, h);
       return Array.from({ length: y.length / dim }, (_, head) => {
         const own = y.slice(head * dim, (head + 1) * dim);
         return isTurned ? rope(own, position, config.rope_theta) : own;
@@ -59,18 +66,18 @@ export function referenceLogits(config, tensors, tokens) {
           mixed[head * dim + i] += Math.exp(score - most) / total * v;
         }));
       }
-      return plus(x, multiply(part('self_attn.o_proj'), mixed));
+      return plus(x, product('self_attn.o_proj', mixed));
     });
     xs = xs.map((x) => {
       const h = rmsNorm(x, part('post_attention_layernorm').data, config.rms_norm_eps);
-      const up = multiply(part('mlp.up_proj'), h);
-      const gated = multiply(part('mlp.gate_proj'), h).map((g, i) => g / (1 + Math.exp(-g)) * up[i]);
-      return plus(x, multiply(part('mlp.down_proj'), gated));
+      const up = product('mlp.up_proj', h);
+      const gated = product('mlp.gate_proj', h).map((g, i) => g / (1 + Math.exp(-g)) * up[i]);
+      return plus(x, product('mlp.down_proj', gated));
     });
   }
-  const head = config.tie_word_embeddings ? get('embed_tokens') : tensors['lm_head.weight'];
+  const head = config.tie_word_embeddings ? 'model.embed_tokens.weight' : 'lm_head.weight';
   const out = new Float64Array(tokens.length * config.vocab_size);
-  xs.forEach((x, t) => out.set(multiply(head, rmsNorm(x, get('norm').data, config.rms_norm_eps)),
+  xs.forEach((x, t) => out.set(times(head, rmsNorm(x, get('norm').data, config.rms_norm_eps)),
     t * config.vocab_size));
   return out;
 }

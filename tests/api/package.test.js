@@ -7,6 +7,8 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { serve } from '../../web/cli/serve.js';
 import { launch } from '../gpu/chromium.js';
+import { plain } from './command.js';
+import { makeLlama } from './llama_reference.js';
 
 const root = new URL('../..', import.meta.url).pathname;
 /** The newest, and the last of version 5. */
@@ -79,7 +81,7 @@ describe('npm package', function () {
       'CHANGELOG.md']) {
       assert.ok(files.includes(path), `${path} is missing`);
     }
-    const known = /^(web\/(?!demo)|shaders\/|min\/\w+\.(js|d\.ts)$|dist\/(\w+\.(wasm|js|d\.ts)$|types\/(?!demo|cli))|src\/FORMAT\.md$|[A-Z]+(\.md)?$|package\.json$)/;
+    const known = /^(web\/(?!demo|llama\/.*(web|shaders|sl$))|shaders\/|min\/\w+\.(js|d\.ts)$|dist\/(\w+\.(wasm|js|d\.ts)$|types\/(?!demo|llama|cli))|src\/FORMAT\.md$|[A-Z]+(\.md)?$|package\.json$)/;
     assert.deepEqual(files.filter((path) => !known.test(path)), []);
     assert.ok(size <= 600_000, `${size} bytes packed`);
     console.log(`      ${files.length} files, ${size} bytes packed`);
@@ -88,7 +90,7 @@ describe('npm package', function () {
   it('is small: the modules, and what a page loads to decode', async () => {
     const installed = join(folder, 'node_modules/hansel');
     const limits = {
-      'decode.wasm': 17, 'decode_simd.wasm': 23, 'hansel.wasm': 26, 'hansel_simd.wasm': 30, 'recode.wasm': 9,
+      'decode.wasm': 17, 'decode_simd.wasm': 23, 'hansel.wasm': 32, 'hansel_simd.wasm': 36, 'recode.wasm': 9,
       'planes.wasm': 6,
     };
     const sizes = {};
@@ -119,6 +121,17 @@ if (!(weights instanceof Float32Array) || weights.length !== 64 * 1024) throw ne
 console.log('snippet ran', weights.length);`);
       assert.match(run(folder, 'node', `snippet${i}.js`), /snippet ran 65536/);
     }
+  });
+
+  it('calibrates, and codes by that', async () => {
+    const { config, tensors } = makeLlama({ hidden_size: 64, intermediate_size: 96 }, 1);
+    const bin = join(folder, 'node_modules/.bin/hansel');
+    await writeFile(join(folder, 'llama.safetensors'), plain(tensors));
+    await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+    run(folder, bin, 'calibrate', 'llama.safetensors', '-o', 'h.safetensors', '--samples', '1');
+    const { tensors: coded } = JSON.parse(run(folder, bin, 'encode', 'llama.safetensors', '--bits', '4', '--hessians',
+      'h.safetensors', '--json'));
+    assert.equal(Object.values(coded).filter(({ error_feedback: is }) => is).length, 15);
   });
 
   it('has a command line', () => {

@@ -245,16 +245,42 @@ export async function decodeCommand(from, to, {
 }
 
 /**
+ * What rounding loses, about: errors are spread evenly over a step. With error feedback it is more.
+ * @param {Model} model @param {string} name @param {AbortSignal} [signal]
+ * @returns {Promise<number | null>} RMS error over RMS weight; null where the head is damaged
+ */
+async function expectedError(model, name, signal) {
+  if (model.tensor(name).mode !== 'grid') return 0;
+  try {
+    const { frequencies } = await model.head(name, { signal });
+    let [sum, squares] = [0, 0];
+    for (const [index, frequency] of frequencies) {
+      sum += frequency;
+      squares += frequency * index * index;
+    }
+    return sum ? Math.sqrt(1 / (12 * squares / sum + 1)) : 0;
+  } catch (error) {
+    checkAborted(signal);
+    if (!(error instanceof HanselError)) throw error;
+    return null; // for hansel verify to tell
+  }
+}
+
+/**
  * hansel info.
  * @param {string} from @param {{signal?: AbortSignal}} options
  */
 export async function infoCommand(from, { signal }) {
   const model = await open(from, { signal });
   try {
-    const tensors = [...model.tensors].map(([name, t]) => [name, {
-      dtype: t.dtype, shape: t.shape, mode: t.mode, step: t.step, weights: t.weights,
-      bytes: t.bytes, bits_per_weight: t.bits, entropy_bits: t.entropyBits,
-    }]);
+    const tensors = [];
+    for (const [name, t] of model.tensors) {
+      tensors.push([name, {
+        dtype: t.dtype, shape: t.shape, mode: t.mode, step: t.step, weights: t.weights,
+        bytes: t.bytes, bits_per_weight: t.bits, entropy_bits: t.entropyBits,
+        expected_error: await expectedError(model, name, signal),
+      }]);
+    }
     const raw = [...model.tensors.values()]
       .reduce((sum, { weights, dtype }) => sum + Math.ceil(weights * dtypeBits(dtype) / 8), 0);
     return { tensors: Object.fromEntries(tensors), bytes: model.bytes, raw_bytes: raw };

@@ -3,8 +3,13 @@ export const HELP = `hansel - entropy-coded neural-network weights in safetensor
 
   hansel encode IN [-o OUT] [--step D | --bits B | --error E | --lossless]
          [--each] [--tensor NAME=AIM]... [--saturate] [--include RE]
-         [--exclude RE] [--stream-length S] [--precision P] [--threads N]
-         [--force] [--quiet] [--json]
+         [--exclude RE] [--hessians FILE] [--plan FILE] [--stream-length S]
+         [--precision P] [--threads N] [--force] [--quiet] [--json]
+  hansel calibrate MODEL [-o FILE] [--text FILE | --tokens FILE] [--samples N]
+         [--seed S] [--config FILE] [--force] [--quiet] [--json]   (Llamas)
+  hansel plan   IN... -o FILE [--bits B] [--each] [--tensor NAME=AIM]...
+         [--include RE] [--exclude RE] [--hessians FILE] [--stream-length S]
+         [--precision P] [--threads N] [--force] [--quiet] [--json]
   hansel decode IN [-o OUT] [--dtype T] [--max-size M] [--threads N]
          [--force] [--quiet] [--json]
   hansel info   IN... [--json]
@@ -30,9 +35,19 @@ standard output.
                      expression) fits: 4, step:1/52, error:0.1, lossless, keep
   --include RE       code only tensors whose name matches (a regular expression)
   --exclude RE       pass through tensors whose name matches
+  --hessians FILE    of hansel calibrate: makes up for what rounding loses, so a
+                     model takes a fifth less for the same answers
+  --plan FILE        of hansel plan: steps of a rate that shards share which are
+                     coded apart (docs/SHARDS.md). Without --bits it writes what
+                     it measured of IN; such files may be its IN
   --stream-length S  symbols per stream, about (default: 1024 to 16384)
   --precision P      bits of probability, 8 to 12 (default: the cheapest)
   --threads N        threads at work (default: all cores); same bytes always
+  --text FILE        what calibrate reads (default: what the model writes)
+  --tokens FILE      likewise, as JSON: lists of token ids
+  --samples N        sequences of 128 tokens (default: 48)
+  --seed S           of what the model writes (default: 1)
+  --config FILE      of the model (default: config.json beside it)
   --dtype T          decode to F32, F16, BF16, or I8: the grid indices
   --max-size M       bytes to decode to at most: 5000000, 200M, 8G, 1T (default:
                      1000 times IN, or 1G if that is more)

@@ -136,7 +136,7 @@ const COMMANDS = {
     }, planned(values)).finally(() => hessians?.close());
     end();
     if (values.json) return printJson({ ...result, files: [values.output] });
-    report(`${shownOutput(values.output)}: ${result.measured} tensors measured${
+    report(`${shownOutput(values.output)}: ${result.measured} ${result.measured === 1 ? 'tensor' : 'tensors'} measured${
       values.bits === undefined ? '' : `, ${result.tensors} with a step`}`);
   },
 
@@ -181,11 +181,12 @@ const COMMANDS = {
       const info = await infoCommand(await pathOf(file), { signal });
       if (values.json) return printJson({ file, ...info });
       await print(table([
-        ['tensor', 'dtype', 'shape', 'mode', 'step', 'weights', 'bytes', 'bits/weight', 'entropy'],
+        ['tensor', 'dtype', 'shape', 'mode', 'step', 'weights', 'bytes', 'bits/weight', 'entropy', 'about rel. error'],
         ...Object.entries(info.tensors).map(([name, t]) => [name, t.dtype,
           t.shape.join('x') || 'scalar', t.mode, fixed(t.step), t.weights, t.bytes,
           fixed(t.bits_per_weight, 5),
-          t.entropy_bits === null ? '-' : fixed(t.entropy_bits, 5).toString()])]));
+          t.entropy_bits === null ? '-' : fixed(t.entropy_bits, 5).toString(),
+          t.expected_error === null ? '-' : fixed(t.expected_error, 2).toString()])]));
       await print(sizeLine(shown(file), info.bytes, info.raw_bytes));
     });
   },

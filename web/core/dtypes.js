@@ -1,13 +1,12 @@
 /** What elements of a tensor there are, and how they come to JavaScript. */
 
 /** Source dtypes that can be coded, by the safetensors name: FORMAT.md section 2. */
-export const DTYPES = Object.freeze(
-  { F32: 1, F16: 2, BF16: 3, I8: 4, U8: 5, F8_E4M3: 6, F8_E5M2: 7 });
+export const DTYPES = { F32: 1, F16: 2, BF16: 3, I8: 4, U8: 5, F8_E4M3: 6, F8_E5M2: 7 };
 /** The other way round. @type {Record<number, Dtype>} */
 export const DTYPE_NAMES = /** @type {any} */ (
   Object.fromEntries(Object.entries(DTYPES).map(([k, v]) => [v, k])));
 /** By their number in a head: FORMAT.md section 2. */
-export const MODES = Object.freeze(['grid', 'lossless']);
+export const MODES = /** @type {const} */ (['grid', 'lossless']);
 /** @param {string} dtype @returns {number} bytes of an element */
 export const dtypeBytes = (dtype) => (dtype === 'F32' ? 4 : dtype.endsWith('16') ? 2 : 1);
 

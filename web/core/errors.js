@@ -50,6 +50,9 @@ export const CODES = /* @__PURE__ */ Object.freeze({
 
 /** The one error type of this package. */
 export class HanselError extends Error {
+  /** Where in the tensor or head, if a number says it. @type {number | undefined} */
+  position;
+
   /**
    * @param {string} code a name from STATUS or CODES; stable, meant for programs
    * @param {string} message for people: what is wrong
@@ -68,8 +71,6 @@ export class HanselError extends Error {
     this.expected = expected;
     this.got = got;
     this.where = where;
-    /** Where in the tensor or head, if a number says it. @type {number | undefined} */
-    this.position = undefined;
   }
 }
 

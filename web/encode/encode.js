@@ -18,7 +18,7 @@ import { codeLossless, planLossless } from './lossless.js';
 import { checkOptions, chooseMode, optionsOf } from './asked.js';
 import { codeGrid } from './grid.js';
 import { Hessians } from './hessians.js';
-import { measureAll, planRates, poolOf } from './plan.js';
+import { checkPlanned, measureAll, planRates, poolOf } from './plan.js';
 import { TensorEncoder } from './tensor_encoder.js';
 
 /** What is not coded is deflated if it has at most so many bytes, and that saves so many. */
@@ -203,7 +203,8 @@ async function least({ dtype, read }, rawBytes) {
  * @param {Map<string, import('./rate.js').Rate | null>} [rates] that were planned, together with other files'
  * @returns {Promise<{header: Uint8Array, reports: Map<string, Report>, bytes: number}>}
  *   bytes of the whole file
- * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE, _HESSIAN (where names the tensor), _ARGUMENT, _ABORTED
+ * @throws {HanselError} HANSEL_ERR_NOT_FINITE, _RANGE, _HESSIAN, _PLAN (where names the tensor), _ARGUMENT,
+ *   _ABORTED
  */
 export async function encodeTo(inputs, options, spool, plainHeader, rates) {
   await checkOptions(options);
@@ -224,6 +225,7 @@ export async function encodeTo(inputs, options, spool, plainHeader, rates) {
   }
   const whole = all.filter((input) => chooseMode(input, options).mode === 'lossless');
   const others = { inputs: byName, plans: await planFields(whole, options.signal) };
+  if (rates) checkPlanned(all, rates, options, tools);
   const planned = rates ?? planRates(await measureAll(all, options, tools), options);
   const { reports, records } = await codeAll({ all, others, total, tools, codec, spool }, options, planned);
   const made = plainHeader ?? buildHeader(

@@ -1,6 +1,6 @@
 /** Rounds a tensor with error feedback (src/feedback.c): what comes out is a tensor on the grid. */
 import { convert } from '../core/convert.js';
-import { dtypeBytes, typedArray } from '../core/dtypes.js';
+import { dtypeBytes } from '../core/dtypes.js';
 import { checkAborted } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { elementCount } from '../file/safetensors.js';
@@ -20,7 +20,7 @@ const CHUNK = 1 << 20;
 function gridValues(dtype, step) {
   const indices = Int8Array.from({ length: 256 }, (_, byte) => byte);
   const values = convert(new Uint8Array(Float32Array.from(indices, (index) => step * index).buffer), 'F32', dtype);
-  const back = typedArray('F32', /** @type {ArrayBuffer} */ (convert(values, dtype, 'F32').slice().buffer));
+  const back = new Float32Array(convert(values, dtype, 'F32').slice().buffer);
   return indices.every((index, i) => Math.abs(back[i] / step - index) < 0.4) ? values : null;
 }
 

@@ -1,5 +1,5 @@
 /** Which tensors share a rate, what is measured of them, and what steps they are to have. */
-import { checkAborted, locate } from '../core/errors.js';
+import { HanselError, checkAborted, locate } from '../core/errors.js';
 import { elementCount } from '../file/safetensors.js';
 import { chooseMode, optionsOf } from './asked.js';
 import { measure } from './measure.js';
@@ -61,6 +61,19 @@ export async function measureAll(all, options, tools) {
     }
   }
   return found;
+}
+
+/**
+ * Whether steps were planned for these tensors.
+ * @param {Input[]} all @param {Map<string, Rate | null>} rates @param {EncodeOptions} options @param {Tools} tools
+ * @throws {HanselError} HANSEL_ERR_PLAN
+ */
+export function checkPlanned(all, rates, options, tools) {
+  const { name } = all.find((one) => !rates.has(one.name) && rateOf(one, options, tools.hessians.has(one.name))) ?? {};
+  if (name === undefined) return;
+  throw new HanselError('HANSEL_ERR_PLAN', 'the plan does not know this tensor', {
+    expected: `one of the ${rates.size} that were measured`, got: 'another', where: name,
+  });
 }
 
 /**

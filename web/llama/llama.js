@@ -10,12 +10,15 @@ import { WasmBackend } from '../gpu/wasm_device.js';
 import { Tokenizer, readConfig } from './llama_config.js';
 import { createSampler } from './llama_sampler.js';
 import { WasmOps } from './llama_wasm.js';
-import { WebGlOps } from './llama_webgl.js';
-import { WebGpuOps } from './llama_webgpu.js';
 
 /** Positions that the cache holds, unless asked for more or the model has fewer. */
 const CONTEXT = 2048;
-const OPS = { wasm: WasmOps, webgl: WebGlOps, webgpu: WebGpuOps };
+/** By the back end's kind; those of GPUs are loaded when they are wanted. */
+const OPS = {
+  wasm: async () => WasmOps,
+  webgl: async () => (await import('./llama_webgl.js')).WebGlOps,
+  webgpu: async () => (await import('./llama_webgpu.js')).WebGpuOps,
+};
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {import('../gpu.js').Backend} Backend */
@@ -55,7 +58,8 @@ export async function loadLlama(model, config, backend, { context, signal, onPro
   const names = tensorNames(sizes);
   checkTensors(model, names);
   if ('ready' in backend) await backend.ready(); // after a loss
-  const ops = new OPS[backend.kind](/** @type {any} */ (backend), sizes, room);
+  const Ops = await OPS[backend.kind]();
+  const ops = new Ops(/** @type {any} */ (backend), sizes, room);
   const llama = new Llama(sizes, room, ops);
   try {
     if ('guard' in backend) await backend.guard(() => llama.prepare());
