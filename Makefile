@@ -141,7 +141,10 @@ min/hansel.js: $(WEB) tools/minify.js package.json node_modules/.installed
 MODEL = licence-llama
 MODEL_DIR = web/demo/models/$(MODEL)
 RATES = 8 5 4 3 2.5
+# With error feedback, by what the model makes of its own text.
+FED_RATES = 3 2.25
 MODELS = $(RATES:%=dist/demo/models/$(MODEL)/%.hansel.safetensors)
+FED_MODELS = $(FED_RATES:%=dist/demo/models/$(MODEL)/%f.hansel.safetensors)
 
 build/$(MODEL).safetensors: $(MODEL_DIR)/model.hansel.safetensors dist/hansel_simd.wasm
 	@mkdir -p build
@@ -152,8 +155,16 @@ $(MODELS): dist/demo/models/$(MODEL)/%.hansel.safetensors: build/$(MODEL).safete
 	@mkdir -p $(@D)
 	node web/cli.js encode $< -o $@ --bits $* --force --quiet
 
-dist/demo/models/$(MODEL)/models.json: tools/models.js $(MODELS) $(wildcard $(MODEL_DIR)/*.json)
-	node tools/models.js $(MODEL_DIR) $(@D) $(RATES)
+build/hessians.safetensors: build/$(MODEL).safetensors $(wildcard web/llama/*.js)
+	node web/cli.js calibrate $< --config $(MODEL_DIR)/config.json -o $@ --force --quiet
+
+$(FED_MODELS): dist/demo/models/$(MODEL)/%f.hansel.safetensors: build/$(MODEL).safetensors \
+    build/hessians.safetensors dist/hansel_simd.wasm $(wildcard web/encode/*.js)
+	@mkdir -p $(@D)
+	node web/cli.js encode $< -o $@ --bits $* --hessians build/hessians.safetensors --force --quiet
+
+dist/demo/models/$(MODEL)/models.json: tools/models.js $(MODELS) $(FED_MODELS) $(wildcard $(MODEL_DIR)/*.json)
+	node tools/models.js $(MODEL_DIR) $(@D) $(RATES) $(FED_RATES:%=%f)
 
 dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
 	node tools/vendor.js dist/demo/vendor

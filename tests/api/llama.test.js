@@ -304,11 +304,13 @@ describe('eval', function () {
         { what: 'int4, group 32', family: 'groups', bits: 4.5, bytes: 563, loss: 1.49, divergence: 0.02 },
         { what: 'Hansel, --bits 4 --each', family: 'each', bits: 3.99, bytes: 499, loss: 1.51, divergence: 0.02 },
         { what: 'Hansel, --bits 4', family: 'Hansel', bits: 3.99, bytes: 499, loss: 1.51, divergence: 0.01 },
-        { what: 'Hansel, --bits 2', family: 'Hansel', bits: 1.99, bytes: 249, loss: 1.8, divergence: 0.3 }],
+        { what: 'Hansel, --bits 2', family: 'Hansel', bits: 1.99, bytes: 249, loss: 1.8, divergence: 0.3 },
+        { what: 'Hansel, --bits 2, feedback', family: 'samples', bits: 1.99, bytes: 249, loss: 1.7, divergence: 0.2 },
+        { what: 'another text', family: 'text', bits: 1.99, bytes: 249, loss: 1.7, divergence: 0.2 }],
     };
     assert.match(evalText(results), /\| int4, group 32 \| 4\.50 \| 0\.00 \| 1\.4900 \| -0\.0100 \| 0\.02000 \|/);
     const svg = curve(results);
-    assert.equal(svg.match(/<circle /g).length, 3);
+    assert.equal(svg.match(/<circle /g).length, 4);
     assert.ok(!/NaN|undefined|Infinity/.test(svg));
   });
 
@@ -317,13 +319,13 @@ describe('eval', function () {
     const { eval_nats_per_char: loss } = await json('reference.json');
     const found = Number(/^\| F32 \| 32\.00 \| [\d.]+ \| ([\d.]+) \|/m.exec(page)?.[1]);
     assert.ok(Math.abs(found - loss) < 1e-3, `${found}, not ${loss}`);
-    const hansel = [...page.matchAll(/^\| Hansel, --bits ([\d.]+) \| ([\d.]+) \|/gm)];
-    assert.equal(hansel.length, 11);
+    const hansel = [...page.matchAll(/^\| Hansel, --bits ([\d.]+)(?:, feedback[^|]*)? \| ([\d.]+) \|/gm)];
+    assert.equal(hansel.length, 26);
     for (const [, asked, got] of hansel) assert.ok(Number(got) <= Number(asked), `${got} of ${asked}`);
   });
 
   it('the model\'s coded copies are what the command line makes of it', async () => {
-    for (const rate of ['8', '5', '4', '3', '2.5']) {
+    for (const rate of ['8', '5', '4', '3', '2.5', '3f', '2.25f']) {
       const path = new URL(`../../dist/demo/models/licence-llama/${rate}.hansel.safetensors`, import.meta.url).pathname;
       const info = JSON.parse(execFileSync('node', ['web/cli.js', 'info', path, '--json'],
         { cwd: new URL('../..', import.meta.url).pathname, encoding: 'utf8' }));

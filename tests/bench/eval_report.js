@@ -26,14 +26,15 @@ const LEFT = 78;
 const RIGHT = 20;
 const TOP = 48;
 const BOTTOM = 56;
-const COLOURS = { Hansel: '#c2410c', each: '#78716c', groups: '#1d4ed8' };
+const COLOURS = { samples: '#15803d', Hansel: '#c2410c', each: '#78716c', groups: '#1d4ed8' };
 
 /**
  * KL divergence (logarithmic) against bits per weight, on white, so that it is read in dark pages, too.
  * @param {Results} results @returns {string} SVG
  */
 export function curve({ results }) {
-  const points = results.filter(({ family }) => family !== 'F32');
+  // Feedback by two texts is hard to tell apart.
+  const points = results.filter(({ family }) => family !== 'F32' && family !== 'text');
   const most = Math.ceil(Math.max(...points.map(({ bits }) => bits)));
   const least = Math.floor(Math.min(...points.map(({ bits }) => bits)) * 2) / 2;
   const high = Math.ceil(Math.log10(Math.max(...points.map(({ divergence }) => divergence))));
@@ -59,13 +60,13 @@ export function curve({ results }) {
   out.push(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, 'bits per weight, everything included',
     'text-anchor="middle"'),
   `<text transform="translate(18 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">KL divergence from F32, nats</text>`);
-  const line = (/** @type {'Hansel' | 'each'} */ of) => {
+  const line = (/** @type {'Hansel' | 'each' | 'samples'} */ of) => {
     const own = points.filter(({ family }) => family === of).sort((a, b) => a.bits - b.bits);
     out.push(`<path d="M${own.map(({ bits, divergence }) => `${x(bits).toFixed(1)} ${y(divergence).toFixed(1)}`)
       .join('L')}" fill="none" stroke="${COLOURS[of]}" stroke-width="2"/>`);
     return own[Math.floor(own.length / 3)];
   };
-  const [alike, middle] = [line('each'), line('Hansel')];
+  const [alike, middle, fed] = [line('each'), line('Hansel'), line('samples')];
   for (const [i, { family, bits, divergence, what }] of points.entries()) {
     const colour = COLOURS[/** @type {'Hansel'} */ (family)];
     out.push(family !== 'groups'
@@ -77,7 +78,8 @@ export function curve({ results }) {
         `fill="${colour}"${bits > most - 1 ? ' text-anchor="end"' : ''}`));
     }
   }
-  out.push(text(x(middle.bits) - 12, y(middle.divergence) + 16, 'Hansel', `fill="${COLOURS.Hansel}" text-anchor="end"`),
+  out.push(text(x(fed.bits) - 12, y(fed.divergence) + 16, 'Hansel, error feedback', `fill="${COLOURS.samples}" text-anchor="end"`),
+    text(x(middle.bits) + 8, y(middle.divergence) + 4, 'Hansel', `fill="${COLOURS.Hansel}"`),
     text(x(alike.bits) + 10, y(alike.divergence) - 8, 'Hansel, all tensors the same bits', `fill="${COLOURS.each}"`));
   return `${[...out, '</svg>'].join('\n')}\n`;
 }

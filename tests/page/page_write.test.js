@@ -52,17 +52,21 @@ describe('demo page, writing', function () {
   it('shows each rate\'s size and loss, stops, and names what it cannot read', async () => {
     const visitor = await Visitor.come(browser, host.url);
     const { models } = JSON.parse(await readFile(join(ROOT, 'dist/demo/models/licence-llama/models.json'), 'utf8'));
-    assert.deepEqual(models.map(({ bits }) => bits), [32, 8, 5, 4, 3, 2.5]);
+    assert.deepEqual(models.map(({ id }) => id), ['32', '8', '5', '4', '3', '2.5', '3f', '2.25f']);
     assert.ok(Math.abs(models[0].loss - reference.eval_nats_per_char) < 1e-3);
-    for (const [i, { bits, loss, bytes }] of models.entries()) {
-      assert.ok(loss, `${bits} bits have no loss: run tools/models.js with --loss`);
-      await visitor.p.click(`label:has(input[name=bits][value="${bits}"])`);
+    const divergences = Object.fromEntries(models.map(({ id, divergence }) => [id, divergence]));
+    for (const [i, { id, loss, divergence, bytes }] of models.entries()) {
+      assert.ok(loss, `${id} bits have no loss: run tools/models.js with --loss`);
+      await visitor.p.click(`label:has(input[name=bits][value="${id}"])`);
       assert.equal(await visitor.text('#write-loss'), loss.toFixed(4));
+      assert.equal(await visitor.text('#write-divergence'), i ? divergence.toFixed(4) : '0');
       assert.match(await visitor.text('#write-size'), /^[\d.]+ [kM]B$/);
-      if (i) assert.ok(bytes < models[i - 1].bytes, `${bits}`);
-      // At 4 bits and more rounding does as much good as harm.
-      assert.ok(bits < 4 ? loss > models[i - 1].loss : Math.abs(loss - models[0].loss) < 3e-3, `${bits}`);
+      if (i && id !== '3f') {
+        assert.ok(bytes < models[i - 1].bytes, id);
+        assert.ok(divergence > models[i - 1].divergence, id);
+      }
     }
+    assert.ok(divergences['3f'] < 0.6 * divergences['3'] && divergences['2.25f'] < divergences['2.5'], 'what feedback gains');
     await visitor.p.click('#write-go');
     await visitor.p.waitForFunction(() => document.getElementById('written').textContent.length > 35);
     await visitor.p.click('#write-stop');

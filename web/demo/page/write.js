@@ -10,13 +10,14 @@ const HOME = new URL('models/licence-llama/', SHIPPED);
 /** Of F32 weights, for what is saved. */
 const F32 = 32;
 
-/** @typedef {{bits: number, file: string, bytes: number, loss: number | null}} Variant */
+/** @typedef {{id: string, bits: number, feedback: boolean, file: string, bytes: number, loss: number | null,
+ *   divergence: number | null}} Variant */
 
 /** @type {Variant[]} */
 let variants = [];
 /** @type {object} */
 let config = {};
-/** What is loaded. @type {{llama: import('../../llama/llama.js').Llama, bits: number, kind: string} | null} */
+/** What is loaded. @type {{llama: import('../../llama/llama.js').Llama, id: string, kind: string} | null} */
 let loaded = null;
 /** @type {AbortController | null} */
 let running = null;
@@ -28,7 +29,10 @@ let hasWritten = false;
 const chosen = (name) => /** @type {any} */ (document.querySelector(`input[name=${name}]:checked`))?.value;
 /** @param {string} text */
 const say = (text) => { byId('write-status').textContent = text; };
-const label = (/** @type {number} */ bits) => (bits === F32 ? 'F32' : `${bits} bits`);
+const label = (/** @type {Variant} */ { bits, feedback }) => (
+  bits === F32 ? 'F32' : `${bits} bits${feedback ? ', feedback' : ''}`);
+/** The one that is chosen. */
+const variant = () => /** @type {Variant} */ (variants.find(({ id }) => id === chosen('bits')));
 
 /** @param {string} name @param {{value: string, text: string}[]} options @param {string} value */
 const radios = (name, options, value) => options.map((option) => h('label', {}, h('input', {
@@ -45,7 +49,7 @@ export async function watchWriter() {
   const { prompt, characters, models } = await answer.json();
   config = await (await fetch(new URL('config.json', HOME))).json();
   variants = models;
-  byId('write-bits').append(...radios('bits', variants.map(({ bits }) => ({ value: String(bits), text: label(bits) })), '4'));
+  byId('write-bits').append(...radios('bits', variants.map((one) => ({ value: one.id, text: label(one) })), '4'));
   byId('write-kind').append(...radios('kind', (await available()).map((kind) => ({ value: kind, text: NAMES[kind] })),
     (await available())[0]));
   byId('prompt').value = prompt;
@@ -72,28 +76,29 @@ function change() {
 }
 
 function showVariant() {
-  const bits = Number(chosen('bits'));
-  const own = /** @type {Variant} */ (variants.find((variant) => variant.bits === bits));
-  const exact = variants.find((variant) => variant.bits === F32);
+  const own = variant();
+  const { bits } = own;
+  const exact = variants.find((one) => one.bits === F32);
   byId('write-size').textContent = bytes(own.bytes);
   byId('write-size-note').textContent = bits === F32 ? 'without loss' : `${percent(own.bytes / (exact?.bytes ?? own.bytes), 0)} of F32’s`;
   byId('write-loss').textContent = own.loss === null ? 'not measured' : fixed(own.loss, 4);
   byId('write-loss-note').textContent = own.loss === null || !exact?.loss ? '' : bits === F32 ? 'the reference' : `+${fixed(own.loss - exact.loss, 4)}`;
+  byId('write-divergence').textContent = own.divergence === null ? 'not measured' : bits === F32 ? '0' : fixed(own.divergence, 4);
 }
 
-/** @param {string} kind @param {number} bits @param {AbortSignal} signal */
-async function load(kind, bits, signal) {
-  if (loaded?.kind === kind && loaded.bits === bits) return loaded.llama;
+/** @param {string} kind @param {Variant} one @param {AbortSignal} signal */
+async function load(kind, one, signal) {
+  const { id, file } = one;
+  if (loaded?.kind === kind && loaded.id === id) return loaded.llama;
   loaded?.llama.destroy();
   loaded = null;
-  const { file } = /** @type {Variant} */ (variants.find((variant) => variant.bits === bits));
-  say(`Loading ${label(bits)} to ${NAMES[kind]}…`);
+  say(`Loading ${label(one)} to ${NAMES[kind]}…`);
   const model = await open(new URL(file, HOME).href, { signal, resumable: true });
   try {
     const llama = await loadLlama(model, config, await backend(kind), {
       signal, onProgress: ({ done, total }) => { byId('write-progress').value = done / total; },
     });
-    loaded = { llama, kind, bits };
+    loaded = { llama, kind, id };
     const { forms, bytes: room } = llama.memory;
     byId('write-memory').textContent = bytes(room);
     byId('write-forms').textContent = Object.entries(forms)
@@ -110,14 +115,15 @@ async function write() {
   const own = new AbortController();
   running = own;
   const { signal } = own;
-  const [kind, bits, prompt] = [chosen('kind'), Number(chosen('bits')), byId('prompt').value];
+  const [kind, one, prompt] = [chosen('kind'), variant(), byId('prompt').value];
+  const isExact = one.bits === F32;
   const out = byId('written');
   byId('write-stop').disabled = false;
   byId('write-notice').hidden = true;
   out.setAttribute('aria-busy', 'true');
   hasWritten = true;
   try {
-    const llama = await load(kind, bits, signal);
+    const llama = await load(kind, one, signal);
     const beginning = h('span', { class: 'beginning' }, prompt);
     const same = h('span', {});
     const other = h('mark', {});
@@ -130,15 +136,15 @@ async function write() {
       if (running !== own) return;
       if (count++ === 0) start = performance.now(); // reading the beginning is not writing
       text += token.text;
-      if (other.textContent || (bits !== F32 && expected && !expected.startsWith(text))) other.append(token.text);
+      if (other.textContent || (!isExact && expected && !expected.startsWith(text))) other.append(token.text);
       else same.append(token.text);
       const speed = count > 1 ? (count - 1) / (performance.now() - start) * 1000 : 0;
       byId('write-speed').textContent = speed ? fixed(speed, speed < 100 ? 1 : 0) : '–';
-      say(`Writing with ${label(bits)} on ${NAMES[kind]}…`);
+      say(`Writing with ${label(one)} on ${NAMES[kind]}…`);
       byId('write-progress').value = (token.position + 1) / llama.context;
     }
-    if (bits === F32) reference = { prompt, text };
-    say(`${label(bits)} on ${NAMES[kind]}: ${text.length} characters.${bits !== F32 && expected
+    if (isExact) reference = { prompt, text };
+    say(`${label(one)} on ${NAMES[kind]}: ${text.length} characters.${!isExact && expected
       ? text === expected ? ' The same as F32 wrote.' : ' Marked from where it leaves what F32 wrote.' : ''}`);
   } catch (error) {
     if (running !== own) return;
