@@ -4,7 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { encode, open } from '../../web/hansel.js';
-import { calibrate, hessianSlots } from '../../web/llama/calibrate.js';
+import { IMPORTANCE } from '../../web/encode/hessians.js';
+import { calibrate, hessianSlots, weighed } from '../../web/llama/calibrate.js';
+import { createSampler } from '../../web/llama/llama_sampler.js';
 import { bad, cleanUp, folder, good, plain } from './command.js';
 import { makeLlama, referenceLogits } from './llama_reference.js';
 
@@ -14,11 +16,16 @@ const TOKENS = [[1, 5, 9, 2, 0, 28, 7], [3], Array.from({ length: 79 }, (_, i) =
 /** All of them, by the names of tensors. @param {any} model @param {any} config @param {any} [options] */
 async function hessiansOf(model, config, options) {
   const found = new Map();
-  for await (const { names, columns, positions, data } of calibrate(model, config, options)) {
-    for (const name of names) found.set(name, { columns, positions, upper: new Float32Array(data.buffer) });
+  for await (const { name: of, names, shape, positions, data } of calibrate(model, config, options)) {
+    const upper = new Float32Array(data.buffer);
+    assert.deepEqual(shape, [upper.length]);
+    for (const name of names) found.set(of.startsWith(IMPORTANCE) ? of : name, { positions, upper });
   }
   return found;
 }
+
+/** @param {Map<string, any>} found */
+const namesOf = (found) => [...found.keys()].filter((name) => !name.startsWith(IMPORTANCE)).sort();
 
 /** By the reference's float64 loops. @param {any} llama @param {number[][]} tokens */
 function expected({ config, tensors }, tokens) {
@@ -55,13 +62,59 @@ describe('calibrate', function () {
       const found = await hessiansOf(llama.model, llama.config, { tokens: TOKENS });
       const want = expected(llama, TOKENS);
       if (changes.tie_word_embeddings) want.delete('model.embed_tokens.weight');
-      assert.deepEqual([...found.keys()].sort(), [...want.keys()].sort());
+      assert.deepEqual(namesOf(found), [...want.keys()].sort());
       for (const [name, { sums, count }] of want) {
-        const { upper, positions, columns } = found.get(name);
+        const { upper, positions } = found.get(name);
         assert.equal(positions, count);
-        assert.equal(columns, llama.tensors[name].shape[1]);
         const scale = Math.max(...sums) / count;
         sums.forEach((sum, i) => assert.ok(Math.abs(upper[i] - sum / count) < 1e-4 * scale, `${name} ${i}`));
+      }
+    });
+  }
+
+  for (const [what, changes] of Object.entries({ 'a small model': {}, 'shared key heads': { num_key_value_heads: 1 },
+    'odd sizes': { hidden_size: 5, intermediate_size: 7, vocab_size: 7 },
+    'tied embeddings': { tie_word_embeddings: true } })) {
+    it(`importances are squares of gradients, ${what}`, async () => {
+      const llama = await inputs('F32', { hidden_size: 6, intermediate_size: 5, num_attention_heads: 2,
+        num_key_value_heads: 2, head_dim: 4, vocab_size: 6, ...changes });
+      const { config, tensors } = llama;
+      const tokens = [[1, 4, 2, 0, 4], [3, 3]];
+      const found = await hessiansOf(llama.model, config, { tokens, seed: 7 });
+      const sample = createSampler({ temperature: 1, topK: 0, seed: 7 });
+      const { vocab_size: vocab } = config;
+      const drawn = tokens.map((ids) => {
+        const logits = referenceLogits(config, tensors, ids);
+        return ids.map((_, t) => sample(Float32Array.from(logits.subarray(t * vocab, (t + 1) * vocab))));
+      });
+      const likelihood = (/** @type {number} */ i) => {
+        const logits = referenceLogits(config, tensors, tokens[i]);
+        return drawn[i].reduce((sum, y, t) => {
+          const row = logits.subarray(t * vocab, (t + 1) * vocab);
+          return sum + row[y] - Math.log(row.reduce((total, logit) => total + Math.exp(logit), 0));
+        }, 0);
+      };
+      for (const [name, tensor] of Object.entries(tensors).filter(([, { shape }]) => shape.length === 2)) {
+        const exact = Float64Array.from(tensor.data);
+        tensor.data = exact;
+        let sum = 0;
+        for (let w = 0; w < exact.length; w++) {
+          const at = exact[w];
+          for (const i of tokens.keys()) {
+            const [high, low] = [1e-4, -1e-4].map((step) => {
+              exact[w] = at + step;
+              return likelihood(i);
+            });
+            exact[w] = at;
+            sum += ((high - low) / 2e-4) ** 2;
+          }
+        }
+        const { upper: [importance], positions } = found.get(IMPORTANCE + name);
+        assert.equal(positions, 7);
+        const want = sum / 7 / exact.length;
+        // Of what is used twice the two parts are squared apart.
+        const most = config.tie_word_embeddings && /embed/.test(name) ? 1 : 1e-3;
+        assert.ok(Math.abs(importance / want - 1) < most, `${name}: ${importance}, not ${want}`);
       }
     });
   }
@@ -84,8 +137,8 @@ describe('calibrate', function () {
     assert.equal(found.get('lm_head.weight').positions, 256);
     assert.equal(seen.at(-1).done, seen.at(-1).total);
     assert.ok(seen.every(({ done }, i) => !i || done >= seen[i - 1].done));
-    const { columns, upper } = found.get('model.layers.3.mlp.down_proj.weight');
-    assert.equal(columns, 512);
+    const { upper } = found.get('model.layers.3.mlp.down_proj.weight');
+    assert.equal(upper.length, 512 * 513 / 2);
     assert.ok(upper.every(Number.isFinite));
   });
 
@@ -117,7 +170,8 @@ describe('calibrate', function () {
     const { stderr } = await good(['calibrate', 'model.safetensors', '--tokens', 'ids.json'], { cwd });
     assert.match(stderr, /^hessians\.safetensors: \d+ bytes, of 87 tokens: 9 Hessians of 15 tensors\n$/);
     const made = await open(new Uint8Array(readFileSync(join(cwd, 'hessians.safetensors'))));
-    assert.deepEqual([...made.tensors.keys()], hessianSlots(config).map(({ name }) => name));
+    assert.deepEqual([...made.tensors.keys()], [...hessianSlots(config).map(({ name }) => name),
+      ...weighed(config).map((name) => IMPORTANCE + name)]);
     assert.equal(made.metadata.get('positions'), '87');
     assert.equal(made.metadata.get('same:model.layers.0.self_attn.k_proj.weight'), 'model.layers.0.self_attn.q_proj.weight');
 

@@ -207,6 +207,22 @@ describe('error feedback', () => {
       { bits: 3, hessians: { a: HESSIANS.a, z: HESSIANS.a } });
   });
 
+  it('importances say where bits go, if all are known', async () => {
+    const steps = async (/** @type {Record<string, number>} */ importances) => {
+      const model = await open(await encode(MODEL, { bits: 3, hessians: { ...HESSIANS, ...Object.fromEntries(
+        Object.entries(importances).map(([name, x]) => [`importance:${name}`, Float32Array.of(x)])) } }));
+      return [...model.tensors.values()].map(({ step }) => step);
+    };
+    const [a, b, c] = await steps({ a: 4, b: 4, c: 4 });
+    const [d, e, f] = await steps({ a: 4, b: 16, c: 1 });
+    assert.ok(Math.abs(d / e / (a / b) - 2) < 0.02 && Math.abs(f / d / (c / a) - 2) < 0.02, `${[a, b, c, d, e, f]}`);
+    const unknown = await steps({});
+    for (const some of [{ a: 4 }, { a: 4, b: 0, c: 1 }]) assert.deepEqual(await steps(some), unknown);
+    for (const bad of [-1, NaN, Infinity]) {
+      await assert.rejects(steps({ a: bad }), { code: 'HANSEL_ERR_HESSIAN', message: /a: no importance/ });
+    }
+  });
+
   it('names what is no Hessian', async () => {
     const with_ = (/** @type {(h: Float32Array) => void} */ change) => {
       const h = HESSIANS.a.slice();

@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { loadLlama } from '../../web/llama/llama.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { IMPORTANCE } from '../../web/encode/hessians.js';
 import { encode, open } from '../../web/hansel.js';
 import { calibrate } from '../../web/llama/calibrate.js';
 import { curve, evalText } from './eval_report.js';
@@ -111,8 +112,10 @@ async function trainingText() {
 /** @param {any} model @param {any} config @param {string} [text] that it reads; by default its own */
 async function hessiansOf(model, config, text) {
   const found = new Map();
-  for await (const { names, data } of calibrate(model, config, { text })) {
-    for (const name of names) found.set(name, new Float32Array(data.buffer));
+  for await (const { name: own, names, data } of calibrate(model, config, { text })) {
+    for (const name of new Set([own, ...own.startsWith(IMPORTANCE) ? [] : names])) {
+      found.set(name, new Float32Array(data.buffer));
+    }
   }
   return found;
 }

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { HanselError } from '../core/errors.js';
 import { buildHeader } from '../file/write_header.js';
-import { calibrate, hessianSlots } from '../llama/calibrate.js';
+import { IMPORTANCE } from '../encode/hessians.js';
+import { calibrate, hessianSlots, weighed } from '../llama/calibrate.js';
 import { open } from '../model/model.js';
 import { OutputFile } from './node_file.js';
 
@@ -54,9 +55,11 @@ export async function calibrateCommand(from, to, { config: path, text, tokens, f
   try {
     for await (const { positions, data } of calibrate(model, config, { ...given, ...options })) {
       if (!done.bytes) {
-        const sizeOf = (/** @type {number} */ columns) => columns * (columns + 1) / 2;
-        const header = buildHeader(slots.map(({ name, columns }) => [name, {
-          dtype: 'F32', shape: [sizeOf(columns)], bytes: 4 * sizeOf(columns) }]), [
+        /** @type {[string, number][]} */
+        const sizes = [...slots.map(({ name, columns }) => /** @type {[string, number]} */ (
+          [name, columns * (columns + 1) / 2])), ...weighed(config).map((name) => /** @type {[string, number]} */ (
+          [IMPORTANCE + name, 1]))];
+        const header = buildHeader(sizes.map(([name, size]) => [name, { dtype: 'F32', shape: [size], bytes: 4 * size }]), [
           ['hessians', '1'], ['positions', String(positions)],
           ...slots.flatMap(({ name, names }) => names.slice(1).map(
             (other) => /** @type {[string, string]} */ ([`same:${other}`, name])))]);

@@ -48,10 +48,11 @@ const isNumber = (/** @type {unknown} */ x) => typeof x === 'number' && Number.i
 
 /** @param {any} one @param {string} where @returns {Measured} */
 function checkMeasured(one, where) {
-  const { name, dtype, shape, low, high, sumSquares, gain, isFed, curve } = one ?? {};
+  const { name, dtype, shape, low, high, sumSquares, importance, gain, isFed, curve } = one ?? {};
   const isRight = typeof name === 'string' && ['F32', 'F16', 'BF16'].includes(dtype)
     && Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n > 0)
     && [low, high, sumSquares, gain].every(isNumber) && low <= 0 && high >= 0 && sumSquares >= 0 && gain >= 1
+    && (importance === null || (isNumber(importance) && importance >= 0))
     && typeof isFed === 'boolean' && Array.isArray(curve) && curve.every(isNumber);
   if (!isRight) throw bad(where, 'a tensor is not described', 'name, dtype, shape, range and curve', one);
   return one;

@@ -1,10 +1,13 @@
 /**
  * The Hessians of a model's matrices: each the mean of x x^T over the inputs x that a matrix is
- * multiplied with. They come from a file (docs/CALIBRATION.md) or from the caller.
+ * multiplied with. And their importances, where they are known: how much an error in a weight matters. They
+ * come from a file (docs/CALIBRATION.md) or from the caller.
  */
 import { makeFactor } from '../core/hessian.js';
 import { HanselError, locate } from '../core/errors.js';
 
+/** What a matrix's importance is called, before its name. */
+export const IMPORTANCE = 'importance:';
 /** Bytes of factors that are kept for tensors to come. */
 const KEPT_BYTES = 256 << 20;
 
@@ -44,6 +47,8 @@ function upperHalf(numbers, columns) {
 export class Hessians {
   /** What tensors' Hessians are kept under. @type {Map<string, unknown>} */
   #keys = new Map();
+  /** @type {Set<string>} */
+  #importances = new Set();
   /** The latest is the last. @type {Map<unknown, Promise<Factor>>} */
   #factors = new Map();
   /** @type {(name: string) => Promise<Float32Array>} */
@@ -77,7 +82,13 @@ export class Hessians {
       if (data instanceof Float32Array) return data;
       throw new HanselError('HANSEL_ERR_ARGUMENT', 'not a Hessian', { expected: 'a Float32Array', got: typeof data });
     };
-    for (const [name, like] of given) this.#keys.set(name, like instanceof Float32Array ? like : like?.data);
+    for (const [name, like] of given) this.#add(name, like instanceof Float32Array ? like : like?.data);
+  }
+
+  /** @param {string} name of a Hessian, or an importance @param {unknown} key */
+  #add(name, key) {
+    if (name.startsWith(IMPORTANCE)) this.#importances.add(name);
+    else this.#keys.set(name, key);
   }
 
   /** @param {Model} model */
@@ -89,7 +100,7 @@ export class Hessians {
     }
     for (const [name, { dtype }] of tensors) {
       if (dtype !== 'F32') throw bad(`${JSON.stringify(name)} is no Hessian`, 'F32', dtype);
-      this.#keys.set(name, name);
+      this.#add(name, name);
     }
     for (const [name, of] of metadata) {
       if (!name.startsWith('same:')) continue;
@@ -101,6 +112,20 @@ export class Hessians {
   /** @param {string} name of a tensor */
   has(name) {
     return this.#keys.has(name);
+  }
+
+  /**
+   * How much a tensor matters, if it is known.
+   * @param {string} name @returns {Promise<number | null>} the mean square of a gradient by one of its weights
+   * @throws {HanselError} HANSEL_ERR_HESSIAN for what is no positive number
+   */
+  async importanceOf(name) {
+    if (!this.#importances.has(IMPORTANCE + name)) return null;
+    const numbers = await this.#read(IMPORTANCE + name);
+    if (numbers.length === 1 && numbers[0] >= 0 && numbers[0] < Infinity) return numbers[0];
+    throw new HanselError('HANSEL_ERR_HESSIAN', 'no importance', {
+      expected: 'a number from 0', got: numbers.length === 1 ? numbers[0] : `${numbers.length} numbers`, where: name,
+    });
   }
 
   /** Names of tensors that have one. */

@@ -106,13 +106,14 @@ function coarser(sums, ratio) {
 
 /**
  * @param {Input} input @param {import('../core/hessian.js').Factor | null} factor for error feedback
+ * @param {number | null} importance if it is known
  * @param {Pool} pool
  * @param {{signal?: AbortSignal, streamLength?: number, precision?: number, weightsPerSymbol?: number}} options
  * @returns {Promise<import('./rate.js').Measured>} without a curve if all weights are 0, or there are none
  * @throws {import('../core/errors.js').HanselError} HANSEL_ERR_NOT_FINITE with the position, _ABORTED, and what reading
  *   throws
  */
-export async function measure(input, factor, pool, options) {
+export async function measure(input, factor, importance, pool, options) {
   const { name, shape, dtype } = input;
   const { signal, ...coding } = options;
   const weights = elementCount(shape, name);
@@ -121,7 +122,7 @@ export async function measure(input, factor, pool, options) {
   const range = await new TensorEncoder(pool, input, { step: 1, signal }).scan();
   /** @type {number[]} */
   const curve = [];
-  const found = { name, dtype, shape, ...range, isFed: Boolean(factor), gain: factor?.gain ?? 1, curve };
+  const found = { name, dtype, shape, ...range, isFed: Boolean(factor), importance, gain: factor?.gain ?? 1, curve };
   if (!(found.sumSquares > 0)) return found;
   const seen = await sampled(input, factor ? FED_SAMPLE : SAMPLE, factor?.columns ?? 1);
   const finest = finestOf(found);

@@ -55,7 +55,8 @@ export async function measureAll(all, options, tools) {
     onProgress?.({ done: 0, total, tensor: name, phase: 'fit' });
     try {
       const factor = tools.hessians.has(name) ? await tools.hessians.factorOf(name, shape) : null;
-      found.push(await measure(input, factor, pool, { streamLength, precision, weightsPerSymbol, signal }));
+      const importance = await tools.hessians.importanceOf(name);
+      found.push(await measure(input, factor, importance, pool, { streamLength, precision, weightsPerSymbol, signal }));
     } catch (error) {
       throw locate(error, name);
     }

@@ -31,6 +31,7 @@ const EXPERTS = /expert/i;
  * @property {boolean} isFed it has a Hessian, and is measured with error feedback
  * @property {number} low its smallest weight @property {number} high its largest
  * @property {number} sumSquares of all its weights
+ * @property {number | null} importance the mean square of a gradient by one of its weights, if it is known
  * @property {number} gain how much coarser its step may be, because errors are made up for; 1 otherwise
  * @property {number[]} curve bits a weight, from the finest step on by factors of sqrt(2)
  */
@@ -172,9 +173,12 @@ function bitsAt(curve, finest, step) {
  */
 export function shareRate(measured, bits) {
   const known = shares(measured);
+  const isKnown = measured.every(({ curve, importance }) => !curve.length || Number(importance) > 0);
   const all = measured.filter(({ curve }) => curve.length).map((found) => {
     const weights = elementCount(found.shape);
     const scale = scaleOf(found, weights, Number(known.get(found.name)));
+    // Where gradients say what an error does, no rule need guess: it goes by the error times the gradient.
+    if (isKnown) scale.root = found.gain / (Math.sqrt(Number(found.importance)) * scale.sigma);
     return { ...found, weights, finest: finestOf(found), scale };
   });
   if (!all.length) return new Map();

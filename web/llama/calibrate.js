@@ -1,7 +1,7 @@
 /**
  * What comes to a Llama's matrices: for each, the mean of x x^T over its inputs x, which error feedback
- * wants (docs/CALIBRATION.md). The text that it reads is the caller's or its own. Layer after layer, so that
- * memory holds one layer and what goes from it to the next.
+ * wants, and how much it matters (docs/CALIBRATION.md). The text that it reads is the caller's or its own. Layer
+ * after layer, so that memory holds one layer and what goes from it to the next.
  */
 import { Encoder } from '../core/encoder.js';
 import { HanselError, checkAborted } from '../core/errors.js';
@@ -9,7 +9,9 @@ import { HessianSum } from '../core/hessian.js';
 import { takeTurn } from '../core/turn.js';
 import { MAX_BATCH } from '../core/vectors.js';
 import { WasmBackend } from '../gpu/wasm_device.js';
+import { IMPORTANCE } from '../encode/hessians.js';
 import { checkTensors, loadLlama, makeCache, makeVectors, runLayer, tensorNames } from './llama.js';
+import { importances } from './importance.js';
 import { Tokenizer, readConfig } from './llama_config.js';
 import { randomNumbers } from './llama_sampler.js';
 import { WasmOps } from './llama_wasm.js';
@@ -17,12 +19,16 @@ import { WasmOps } from './llama_wasm.js';
 /** Sequences that are read, unless asked for more or fewer, and tokens of each. */
 const SAMPLES = 48;
 const LENGTH = 128;
+/** Sequences that importances are worked out by, at most. */
+const WEIGHED = 16;
 /** What is multiplied with one input, the tensor that its Hessian is named by first. */
 const TOGETHER = [['query', 'key', 'value'], ['output'], ['gate', 'up'], ['down'], ['head']];
 
 /** @typedef {import('../model/model.js').Model} Model */
 /** @typedef {{done: number, total: number, tensor: string}} Progress in tokens, of all layers */
 /** @typedef {{name: string, names: string[], columns: number}} Slot names: tensors that share a Hessian */
+/** @typedef {{name: string, shape: number[], names: string[], positions: number, data: Uint8Array<ArrayBuffer>}} Part
+ *   of a file: docs/CALIBRATION.md; data: F32. names: of tensors that it is for */
 /**
  * @typedef {object} CalibrateOptions
  * @property {string} [text] that is read, of models with a character list; by default the model writes
@@ -49,12 +55,15 @@ export function hessianSlots(config) {
   }));
 }
 
+/** Matrices whose importance is worked out. @param {any} config a parsed config.json @returns {string[]} */
+export const weighed = (config) => [...tensorNames(readConfig(config))]
+  .filter(([, { shape }]) => shape.length === 2).map(([name]) => name);
+
 /**
  * @param {Model} model from open(), coded or not @param {any} config a parsed config.json
  * @param {CalibrateOptions} [options]
- * @returns {AsyncGenerator<{name: string, names: string[], columns: number, positions: number,
- *   data: Uint8Array<ArrayBuffer>}>} data: the upper half by rows, F32, of columns * (columns + 1) / 2 numbers;
- *   the mean over so many positions
+ * @returns {AsyncGenerator<Part>} the Hessians of hessianSlots(), over so many positions, then the importances
+ *   of weighed()
  * @throws {HanselError} HANSEL_ERR_CONFIG, _TENSOR, _DTYPE as loadLlama(); _TEXT for characters that the model has
  *   not, _ARGUMENT, _ABORTED
  */
@@ -69,23 +78,25 @@ export async function* calibrate(model, config, {
   }
   const names = tensorNames(sizes);
   checkTensors(model, names);
-  const steps = sizes.layers + (text === undefined && !tokens ? 2 : 1);
+  const isOwn = text === undefined && !tokens;
   let done = 0;
-  let total = steps * samples * length;
-  const count = (/** @type {number} */ some, /** @type {string} */ tensor) => {
-    done += some;
+  let total = 2 * (sizes.layers + 1) * samples * length;
+  const count = (/** @type {number} */ read, /** @type {string} */ tensor) => {
+    done += read;
     onProgress?.({ done, total, tensor });
   };
   const sequences = tokens ? checkTokens(tokens, sizes)
-    : text === undefined ? await write(model, config, { samples, length, seed, signal, count })
-      : cut(new Tokenizer(sizes.characters).encode(text), samples, length);
-  const positions = sequences.reduce((sum, { length: some }) => sum + some, 0);
-  total = steps * positions;
-  done = text === undefined && !tokens ? positions : 0;
+    : isOwn ? await write(model, config, { samples, length, seed, signal, count })
+      : cut(new Tokenizer(sizes.characters).encode(String(text)), samples, length);
+  const positions = sequences.reduce((sum, { length: own }) => sum + own, 0);
+  const some = sequences.slice(0, WEIGHED);
+  const again = some.reduce((sum, { length: own }) => sum + own, 0);
+  done = isOwn ? positions : 0;
+  total = done + (sizes.layers + 1) * (positions + again);
 
   const { wasm: { module } } = await Encoder.create();
   const backend = new WasmBackend();
-  const ops = new WasmOps(backend, sizes, Math.max(...sequences.map(({ length: some }) => some)));
+  const ops = new WasmOps(backend, sizes, Math.max(...sequences.map(({ length: own }) => own)));
   const vectors = makeVectors(ops, sizes);
   const embedding = await backend.load(model, 'model.embed_tokens.weight', { signal });
   const states = await Promise.all(sequences.map(async (ids) => {
@@ -96,6 +107,8 @@ export async function* calibrate(model, config, {
     return rows;
   }));
   embedding.destroy();
+  /** What comes into layers, of those that are gone through backwards. @type {Float32Array[][]} */
+  const inputs = [];
   const slots = hessianSlots(config);
   for (let layer = 0; layer <= sizes.layers; layer++) {
     const isLast = layer === sizes.layers;
@@ -114,21 +127,22 @@ export async function* calibrate(model, config, {
     }
     const see = (/** @type {string} */ role, /** @type {any} */ { data, width }) => (
       sums.get(role)?.sum.add(data.subarray(0, ops.count * width)));
+    inputs.push(states.slice(0, WEIGHED).map((state) => state.slice()));
     for (const state of states) {
       for (let at = 0; at < state.length / sizes.hidden; at += MAX_BATCH) {
         await takeTurn();
         checkAborted(signal);
-        const some = state.subarray(at * sizes.hidden, (at + MAX_BATCH) * sizes.hidden);
-        const batch = some.length / sizes.hidden;
+        const part = state.subarray(at * sizes.hidden, (at + MAX_BATCH) * sizes.hidden);
+        const batch = part.length / sizes.hidden;
         await ops.run({ count: batch, position: at }, async () => {
           const { x, h } = vectors;
-          ops.write(x, some);
+          ops.write(x, part);
           if (isLast) {
             ops.norm(h, x, home.norm);
             see('head', h);
           } else {
             await runLayer(ops, home, vectors, see);
-            some.set(x.data.subarray(0, some.length));
+            part.set(x.data.subarray(0, part.length));
           }
           return x;
         });
@@ -136,7 +150,15 @@ export async function* calibrate(model, config, {
       }
     }
     for (const part of Object.values(home)) part.destroy?.();
-    for (const { slot, sum } of sums.values()) yield { ...slot, positions, data: sum.mean() };
+    for (const { slot: { name, names: of }, sum } of sums.values()) {
+      const data = sum.mean();
+      yield { name, names: of, shape: [data.length / 4], positions, data };
+    }
+  }
+  const found = await importances(model, sizes, names, ops, some, inputs, { seed, signal, count });
+  for (const name of weighed(config)) {
+    const data = new Uint8Array(Float32Array.of(found.get(name) ?? 0).buffer);
+    yield { name: `${IMPORTANCE}${name}`, names: [name], shape: [1], positions: again, data };
   }
 }
 
