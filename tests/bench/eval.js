@@ -38,7 +38,8 @@ const LICENCES = ['Apache-2.0', 'Artistic', 'BSD', 'CC0-1.0', 'GFDL-1.2', 'GFDL-
 
 /** @typedef {{what: string, family: 'F32' | 'groups' | 'each' | 'Hansel' | 'samples' | 'text', bits: number,
  *   bytes: number, loss: number, divergence: number}} Result bits per weight and bytes: of all coded matrices */
-/** @typedef {{count: number, windows: number, weights: number, results: Result[]}} Results */
+/** @typedef {{count: number, windows: number, weights: number, results: Result[],
+ *   seconds?: {each: number, rule: number, feedback: number}}} Results */
 
 const read = async (/** @type {string} */ name) => JSON.parse(
   await readFile(new URL(name, FOLDER), 'utf8'));
@@ -120,6 +121,32 @@ async function hessiansOf(model, config, text) {
   return found;
 }
 
+/**
+ * How long coding takes, in one run on one thread: medians of three.
+ * @returns {Promise<Results['seconds']>}
+ */
+async function encodingTimes() {
+  const size = 4096;
+  const tensors = { w: { dtype: 'F32', shape: [size, size], data: new Float32Array(size * size).map(
+    (_, i) => (Math.sin(i * i) + Math.sin(i * 0.7 * i) + Math.sin(i * 0.3 * i)) / 50) } };
+  const upper = new Float32Array(size * (size + 1) / 2);
+  for (let i = 0, at = 0; i < size; i++) {
+    for (let j = i; j < size; j++) upper[at++] = i === j ? 2 + i % 9 : 1 / (1 + (j - i) / 9);
+  }
+  /** @type {Record<string, import('../../web/hansel.js').EncodeOptions>} */
+  const ways = { each: { bits: 4, each: true }, rule: { bits: 4 }, feedback: { bits: 4, hessians: { w: upper } } };
+  const taken = Object.fromEntries(Object.keys(ways).map((way) => [way, /** @type {number[]} */ ([])]));
+  for (let i = 0; i < 3; i++) {
+    for (const [way, options] of Object.entries(ways)) {
+      const start = performance.now();
+      await encode(tensors, options);
+      taken[way].push((performance.now() - start) / 1000);
+    }
+  }
+  const medians = Object.entries(taken).map(([way, all]) => [way, all.sort((a, b) => a - b)[1]]);
+  return /** @type {any} */ (Object.fromEntries(medians));
+}
+
 /** @param {boolean} quick @returns {Promise<Results>} */
 async function runAll(quick) {
   const [config, reference] = [await read('config.json'), await read('reference.json')];
@@ -179,7 +206,7 @@ async function runAll(quick) {
   } finally {
     await scorers.close();
   }
-  return { count, windows, weights, results };
+  return { count, windows, weights, results, seconds: await encodingTimes() };
 }
 
 const { values } = parseArgs({

@@ -308,7 +308,8 @@ function making(pools, options, progress) {
         coded += at - last;
         last = at;
       }
-      progress(phase, phase === 'code' ? coded / all : 0);
+      // To round with feedback takes longer than to code.
+      progress(phase === 'code' ? phase : 'fit', phase === 'code' ? coded / all : phase === 'round' ? 0.9 * at / weights : 0);
     });
   };
 }

@@ -34,7 +34,7 @@ export class TensorEncoder {
   /**
    * @param {import('../workers/pool.js').Pool<import('../core/encoder.js').Encoder>} pool
    * @param {import('./encode.js').Input} input @param {import('./encode.js').EncodeOptions} options
-   * @param {(phase: 'fit' | 'code', weights: number) => void} [report]
+   * @param {(phase: 'fit' | 'round' | 'code', weights: number) => void} [report]
    */
   constructor(pool, input, options, report = () => {}) {
     this.pool = pool;
@@ -73,7 +73,7 @@ export class TensorEncoder {
   feedBack(factor) {
     const { input, options: { step, signal }, pool } = this;
     return roundWithFeedback(input, Number(step), factor, pool, {
-      signal, report: (weights) => this.report('fit', weights),
+      signal, report: (weights) => this.report('round', weights),
     });
   }
 

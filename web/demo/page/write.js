@@ -53,7 +53,7 @@ export async function watchWriter() {
   byId('write-kind').append(...radios('kind', (await available()).map((kind) => ({ value: kind, text: NAMES[kind] })),
     (await available())[0]));
   byId('prompt').value = prompt;
-  byId('write-about').textContent = `Loss in nats per character, over ${characters.toLocaleString('en-US')} characters of text that it was not trained on.`;
+  byId('write-about').textContent = `Loss and divergence in nats per character, over ${characters.toLocaleString('en-US')} characters of text that it was not trained on. The divergence says how far its guesses are from those of the exact weights. Feedback: weights were rounded so that they make up for what others lost.`;
   for (const control of byId('write').querySelectorAll('button, textarea')) control.disabled = false;
   byId('write-stop').disabled = true;
   byId('write-form').addEventListener('submit', (/** @type {Event} */ event) => {
