@@ -240,6 +240,7 @@ describe('error feedback', () => {
       [with_((h) => { h[0] = -1; }), /not a Hessian/],
       [{ a: HESSIANS.b }, /wrong size .*8515 numbers/], [{ a: new Float32Array(0) }, /wrong size/],
       [{ a: lopsided }, /not symmetric/],
+      [{ a: HESSIANS.a, b: HESSIANS.a }, /b: a Hessian of the wrong size .*2145 numbers/],
       [{ other: HESSIANS.a }, /Hessians of another model .*"a".*"other"/],
       [await file({ a }), /not a file of Hessians/],
       [await file({ a: { dtype: 'I32', shape: [2], data: new Int32Array(2) } }, [['hessians', '1']]), /no Hessian .*F32/],

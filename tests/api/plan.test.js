@@ -91,7 +91,8 @@ describe('plans', function () {
     write('other.json', { hansel: 'plan 2' });
     write('rates.json', { hansel: 'plan 1', values: {}, rates: { a: { step: -1, most: 2 } } });
     write('none.json', { hansel: 'plan 1' });
-    for (const file of ['bad.json', 'other.json', 'rates.json', 'none.json', 'm.json', one]) {
+    write('values.json', { hansel: 'plan 1', values: { bits: '4', tensor: 7 }, rates: {} });
+    for (const file of ['bad.json', 'other.json', 'rates.json', 'none.json', 'values.json', 'm.json', one]) {
       await bad(['encode', '--plan', file, one, ...out], 'HANSEL_ERR_PLAN', 1, { cwd });
     }
     await bad(['encode', '--plan', 'nowhere', one, ...out], 'HANSEL_ERR_SOURCE', 1, { cwd });

@@ -74,7 +74,7 @@ export async function planCommand(files, to, options, values) {
   for (const file of files) {
     const isMeasured = file.endsWith('.json') && !file.endsWith('.safetensors.index.json');
     const found = isMeasured ? (await readJson(file, MEASURED)).tensors
-      : await measureModel(await open(file, { signal: options.signal }), { ...coding, bits: coding.bits ?? 8 });
+      : await measureModel(await open(file, { signal: options.signal }), { ...coding, bits: coding.bits ?? Infinity });
     if (!Array.isArray(found)) throw bad(file, 'no tensors', 'a list', found);
     for (const one of found) {
       const { name } = checkMeasured(one, file);
@@ -105,6 +105,11 @@ export async function planCommand(files, to, options, values) {
 export async function readPlan(path) {
   const { values, rates } = await readJson(path, PLAN);
   if (Object(values) !== values || Object(rates) !== rates) throw bad(path, 'no steps', 'values and rates');
+  for (const [name, value] of Object.entries(values)) {
+    const isText = (/** @type {unknown} */ x) => typeof x === 'string';
+    if (name === 'tensor' ? Array.isArray(value) && value.every(isText) : isText(value) || typeof value === 'boolean') continue;
+    throw bad(path, `impossible ${JSON.stringify(name)}`, 'what hansel plan was given', value);
+  }
   for (const [name, rate] of Object.entries(rates)) {
     if (rate === null || (isNumber(rate.step) && isNumber(rate.most) && rate.step > 0)) continue;
     throw bad(path, `no step for ${JSON.stringify(name)}`, 'step and most', rate);

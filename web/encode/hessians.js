@@ -20,6 +20,10 @@ const KEPT_BYTES = 256 << 20;
 /** @param {number} columns */
 const triangleOf = (columns) => columns * (columns + 1) / 2;
 
+/** How many columns a tensor can have: of trailing dimensions together, as a convolution has them.
+ * @param {number[]} shape */
+const trailing = (shape) => shape.map((_, i) => shape.slice(i).reduce((a, b) => a * b, 1)).reverse();
+
 /**
  * The upper half of a Hessian.
  * @param {Float32Array} numbers @param {number} columns
@@ -146,7 +150,7 @@ export class Hessians {
     made.catch(() => this.#factors.delete(key));
     this.#factors.set(key, made);
     const factor = await made.catch((error) => { throw locate(error, name); });
-    if (shape.reduce((a, b) => a * b, 1) % factor.columns) throw this.#misfit(name, shape, factor.columns);
+    if (!trailing(shape).includes(factor.columns)) throw this.#misfit(name, shape, triangleOf(factor.columns));
     let bytes = 0;
     for (const [other, one] of [...this.#factors].reverse()) {
       bytes += (await one).factor.length;
@@ -166,14 +170,8 @@ export class Hessians {
   /** @param {string} name @param {number[]} shape */
   async #make(name, shape) {
     const numbers = await this.#read(name);
-    // Of trailing dimensions together, as a convolution has them.
-    let columns = 1;
-    for (const n of [...shape].reverse()) {
-      columns *= n;
-      if (numbers.length === triangleOf(columns) || numbers.length === columns * columns) {
-        return makeFactor(this.#module, upperHalf(numbers, columns), columns, this.#signal);
-      }
-    }
-    throw this.#misfit(name, shape, numbers.length);
+    const columns = trailing(shape).find((n) => numbers.length === triangleOf(n) || numbers.length === n * n);
+    if (columns === undefined) throw this.#misfit(name, shape, numbers.length);
+    return makeFactor(this.#module, upperHalf(numbers, columns), columns, this.#signal);
   }
 }
