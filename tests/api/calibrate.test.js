@@ -6,7 +6,10 @@ import { join } from 'node:path';
 import { encode, open } from '../../web/hansel.js';
 import { IMPORTANCE } from '../../web/encode/hessians.js';
 import { calibrate, hessianSlots, weighed } from '../../web/llama/calibrate.js';
-import { createSampler } from '../../web/llama/llama_sampler.js';
+import { WasmBackend } from '../../web/gpu/wasm_device.js';
+import { loadLlama } from '../../web/llama/llama.js';
+import { createSampler, randomNumbers } from '../../web/llama/llama_sampler.js';
+import { writeSamples } from '../../web/llama/samples.js';
 import { bad, cleanUp, folder, good, plain } from './command.js';
 import { makeLlama, referenceLogits } from './llama_reference.js';
 
@@ -126,6 +129,24 @@ describe('calibrate', function () {
     assert.deepEqual(one, two);
     assert.notDeepEqual(one, other);
     assert.equal(one.get('lm_head.weight').positions, 3 * 80);
+  });
+
+  it('sequences that are written side by side are those that are written alone', async () => {
+    const shared = { num_attention_heads: 6, num_key_value_heads: 2, head_dim: 4 };
+    for (const changes of [{}, shared, { tie_word_embeddings: true }]) {
+      const { model, config } = await inputs('F32', changes);
+      const written = await writeSamples(model, config, { samples: 5, length: 30, seed: 3, count: () => {} });
+      const llama = await loadLlama(model, config, new WasmBackend());
+      const random = randomNumbers(3);
+      for (const ids of written) {
+        const alone = [Math.floor(random() * 29)];
+        const seed = Math.floor(random() * 2 ** 32);
+        const options = { maxTokens: 29, temperature: 1, seed };
+        for await (const { token } of llama.generate(alone.slice(), options)) alone.push(token);
+        assert.deepEqual(ids, alone);
+      }
+      llama.destroy();
+    }
   });
 
   it('reads a text, and a coded model', async () => {

@@ -10,11 +10,11 @@ import { takeTurn } from '../core/turn.js';
 import { MAX_BATCH } from '../core/vectors.js';
 import { WasmBackend } from '../gpu/wasm_device.js';
 import { IMPORTANCE } from '../encode/hessians.js';
-import { checkTensors, loadLlama, makeCache, makeVectors, runLayer, tensorNames } from './llama.js';
+import { checkTensors, makeCache, makeVectors, runLayer, tensorNames } from './llama.js';
 import { importances } from './importance.js';
 import { Tokenizer, readConfig } from './llama_config.js';
-import { randomNumbers } from './llama_sampler.js';
 import { WasmOps } from './llama_wasm.js';
+import { writeSamples } from './samples.js';
 
 /** Sequences that are read, unless asked for more or fewer, and tokens of each. */
 const SAMPLES = 48;
@@ -86,7 +86,7 @@ export async function* calibrate(model, config, {
     onProgress?.({ done, total, tensor });
   };
   const sequences = tokens ? checkTokens(tokens, sizes)
-    : isOwn ? await write(model, config, { samples, length, seed, signal, count })
+    : isOwn ? await writeSamples(model, config, { samples, length, seed, signal, count })
       : cut(new Tokenizer(sizes.characters).encode(String(text)), samples, length);
   const positions = sequences.reduce((sum, { length: own }) => sum + own, 0);
   const some = sequences.slice(0, WEIGHED);
@@ -190,35 +190,4 @@ function cut(ids, samples, length) {
     const at = Math.floor(i * all / Math.min(samples, all)) * length;
     return ids.slice(at, at + length);
   });
-}
-
-/**
- * What the model writes by itself, each token as likely as it finds it.
- * @param {Model} model @param {any} config
- * @param {{samples: number, length: number, seed: number, signal?: AbortSignal,
- *   count: (some: number, what: string) => void}} options
- * @returns {Promise<number[][]>}
- */
-async function write(model, config, { samples, length, seed, signal, count }) {
-  const llama = await loadLlama(model, config, new WasmBackend(), { context: length, signal });
-  const random = randomNumbers(seed);
-  const sequences = [];
-  try {
-    for (let i = 0; i < samples; i++) {
-      const ids = [Number.isInteger(config.bos_token_id) ? config.bos_token_id
-        : Math.floor(random() * llama.config.vocab)];
-      const seedOf = Math.floor(random() * 2 ** 32);
-      for await (const { token } of llama.generate(ids.slice(), {
-        maxTokens: length - 1, temperature: 1, seed: seedOf, signal,
-      })) {
-        ids.push(token);
-        await takeTurn();
-      }
-      sequences.push(ids);
-      count(ids.length, 'samples');
-    }
-  } finally {
-    llama.destroy();
-  }
-  return sequences;
 }

@@ -68,6 +68,16 @@ export class WasmOps {
   /** Vectors that the last product made. */
   made = 0;
 
+  /** Where in its sequence a vector of this run stands. @param {number} index */
+  positionOf(index) {
+    return this.position + index;
+  }
+
+  /** Where in a cache its sequence begins, in vectors. @param {number} index */
+  startOf(index) { // eslint-disable-line no-unused-vars
+    return 0;
+  }
+
   /** @param {Vectors} dst @param {Float32Array} data */
   write({ data: dst }, data) {
     dst.set(data);
@@ -82,8 +92,11 @@ export class WasmOps {
 
   /** @param {Vectors} cache @param {any} matrix @param {Vectors} src */
   async multiplyIntoCache(cache, matrix, src) {
+    const { data, width } = cache;
     const y = await matrix.matmul(src.data.subarray(0, this.count * src.width), this.count);
-    cache.data.set(y, this.position * cache.width);
+    for (let i = 0; i < this.count; i++) {
+      data.set(y.subarray(i * width, (i + 1) * width), (this.startOf(i) + this.positionOf(i)) * width);
+    }
   }
 
   /** RMSNorm. @param {Vectors} dst @param {Vectors} src @param {Vectors} weights */
@@ -99,25 +112,27 @@ export class WasmOps {
   /** RoPE: element i of a head turns with element i + headDim / 2. @param {Vectors} dst
    * @param {Vectors} src */
   rotate(dst, src) {
-    this.#rotate(dst.data, 0, src);
+    this.#rotate(dst.data, src, (i) => i * src.width);
   }
 
   /** @param {Vectors} cache @param {Vectors} src */
   rotateIntoCache(cache, src) {
-    this.#rotate(cache.data, this.position * cache.width, src);
+    this.#rotate(cache.data, src, (i) => (this.startOf(i) + this.positionOf(i)) * src.width);
   }
 
-  /** @param {Float32Array} dst @param {number} start @param {Vectors} src */
-  #rotate(dst, start, { data: src, width }) {
+  /** @param {Float32Array} dst @param {Vectors} src @param {(index: number) => number} placeOf in dst */
+  #rotate(dst, { data: src, width }, placeOf) {
     const { headDim } = this.config;
     const half = headDim / 2;
     for (let at = 0; at < this.count * width; at += headDim) {
-      const turn = (this.position + Math.floor(at / width)) * headDim;
+      const index = Math.floor(at / width);
+      const turn = this.positionOf(index) * headDim;
+      const to = placeOf(index) + at % width;
       for (let i = 0; i < half; i++) {
         const [cos, sin] = [this.rotations[turn + i], this.rotations[turn + half + i]];
         const [a, b] = [src[at + i], src[at + half + i]];
-        dst[start + at + i] = a * cos - b * sin;
-        dst[start + at + half + i] = b * cos + a * sin;
+        dst[to + i] = a * cos - b * sin;
+        dst[to + half + i] = b * cos + a * sin;
       }
     }
   }
@@ -126,11 +141,12 @@ export class WasmOps {
    * @param {Vectors} values */
   attend({ data: dst, width }, { data: queries }, { data: keys, width: keyWidth }, { data: values }) {
     const { headDim, heads, keyHeads } = this.config;
-    const scores = new Float64Array(this.position + this.count);
+    const scores = new Float64Array(this.context);
     const sums = new Float64Array(headDim);
     for (let at = 0; at < this.count * width; at += headDim) {
-      const seen = this.position + Math.floor(at / width) + 1;
-      const keyHead = Math.floor(at % width / headDim / (heads / keyHeads)) * headDim;
+      const index = Math.floor(at / width);
+      const seen = this.positionOf(index) + 1;
+      const keyHead = this.startOf(index) * keyWidth + Math.floor(at % width / headDim / (heads / keyHeads)) * headDim;
       let most = -Infinity;
       for (let p = 0, key = keyHead; p < seen; p++, key += keyWidth) {
         let [even, odd] = [0, 0];
