@@ -175,6 +175,11 @@ describe('calibrate', function () {
       [{ num_hidden_layers: 3 }, {}, 'HANSEL_ERR_TENSOR'],
       [{}, { signal: AbortSignal.abort() }, 'HANSEL_ERR_ABORTED'],
     ]) await assert.rejects(of(changes, options), { code }, JSON.stringify([changes, options]));
+    for (const tokens of [null, 0, '']) await assert.rejects(of({}, { tokens }), { code: 'HANSEL_ERR_ARGUMENT' });
+    const broken = makeLlama({}, 4);
+    broken.tensors['model.layers.0.mlp.down_proj.weight'].data[3] = NaN;
+    await assert.rejects(hessiansOf(await open(new Uint8Array(plain(broken.tensors))), broken.config, { samples: 1 }),
+      { code: 'HANSEL_ERR_NOT_FINITE', where: 'model.layers.1.self_attn.q_proj.weight' });
     const characters = Array.from({ length: 29 }, (_, i) => String.fromCharCode(97 + i)).join('');
     await assert.rejects(of({ characters }, { text: 'abc' }), { code: 'HANSEL_ERR_TEXT', message: /too short/ });
     await assert.rejects(of({ characters }, { text: 'A'.repeat(99) }), { code: 'HANSEL_ERR_TEXT' });
@@ -213,6 +218,7 @@ describe('calibrate', function () {
     await bad(['calibrate', 'model.safetensors', '-o', 'x', '--tokens', 'model.safetensors'], 'HANSEL_ERR_ARGUMENT', 1, { cwd });
     await bad(['calibrate', 'model.safetensors', '-o', 'x', '--config', 'none'], 'HANSEL_ERR_SOURCE', 1, { cwd });
     await bad(['calibrate', 'model.safetensors', '-o', 'x', '--config', 'ids.json'], 'HANSEL_ERR_CONFIG', 1, { cwd });
+    await bad(['calibrate', 'http://127.0.0.1:1/model.safetensors', '-o', 'x'], 'HANSEL_ERR_USAGE', 2, { cwd });
     await bad(['encode', 'model.safetensors', '-o', 'x', '--bits', '4', '--hessians', 'model.safetensors'],
       'HANSEL_ERR_HESSIAN', 1, { cwd });
     assert.deepEqual(readdirSync(cwd).sort(), ['config.json', 'hessians.safetensors', 'ids.json', 'model.safetensors', 'out']);

@@ -185,6 +185,14 @@ describe('error feedback', () => {
       await encode(model, { bits: 3, hessians: { a: HESSIANS.a, b: HESSIANS.a } })));
   });
 
+  it('a step must hold the weights, unless they may be cut off', async () => {
+    const tensor = { a: MODEL.a };
+    const options = { step: 0.01, hessians: { a: HESSIANS.a } };
+    await assert.rejects(encode(tensor, options), { code: 'HANSEL_ERR_RANGE', where: 'a' });
+    const { reports } = await encodeWithReports(tensor, { ...options, saturate: true });
+    assert.ok(reports.get('a').saturated > 1000 && reports.get('a').hasFeedback);
+  });
+
   it('degenerate ones are used: no inputs, one input, columns that never come', async () => {
     const zeros = new Float32Array(65 * 66 / 2);
     const single = hessianOf(INPUTS.a.subarray(0, 65), 65);
@@ -261,6 +269,11 @@ describe('error feedback', () => {
       await assert.rejects(encode({ a: f32([300, 65], data) }, { ...aim, hessians: HESSIANS }),
         { code: 'HANSEL_ERR_NOT_FINITE', where: 'a', position: 5000 });
     }
+    const large = gaussian(1100 * 1024);
+    large[1099 * 1024 + 7] = NaN;
+    const hessians = { w: new Float32Array(1024 * 1025 / 2) };
+    await assert.rejects(encode({ w: f32([1100, 1024], large) }, { step: 0.5, hessians }),
+      { code: 'HANSEL_ERR_NOT_FINITE', message: new RegExp(`index ${1099 * 1024 + 7}`) });
     const stop = new AbortController();
     const phases = [];
     await assert.rejects(encode(MODEL, { bits: 3, hessians: HESSIANS, signal: stop.signal, onProgress: (p) => {

@@ -91,13 +91,22 @@ describe('plans', function () {
     write('other.json', { hansel: 'plan 2' });
     write('rates.json', { hansel: 'plan 1', values: {}, rates: { a: { step: -1, most: 2 } } });
     write('none.json', { hansel: 'plan 1' });
-    write('values.json', { hansel: 'plan 1', values: { bits: '4', tensor: 7 }, rates: {} });
+    write('far.json', { hansel: 'plan 1', values: {}, rates: { a: { step: 1e300, most: 2 } } });
+    write('zero.json', { hansel: 'plan 1', values: {}, rates: { a: { step: 1, most: 0 } } });
+    write('little.json', { hansel: 'plan 1', values: { bits: '4' }, rates: Object.fromEntries(Object.keys(SHARDS[two])
+      .map((name) => [name, { step: 0.1, most: 1e-9 }])) });
+    assert.match((await good(['encode', '--plan', 'little.json', two, '-o', 'little'], { cwd })).stderr, /no step costs so little/);
+    writeFileSync(join(cwd, 'alien.safetensors'), plain({ alien: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } }, [['hessians', '1']]));
+    for (const args of [['encode', INDEX, '-o', 'o.safetensors.index.json'], ['plan', INDEX, ...out]]) {
+      await bad([...args, '--bits', '4', '--hessians', 'alien.safetensors'], 'HANSEL_ERR_HESSIAN', 1, { cwd });
+    }
+    write('values.json', 'far.json', 'zero.json', { hansel: 'plan 1', values: { bits: '4', tensor: 7 }, rates: {} });
     for (const file of ['bad.json', 'other.json', 'rates.json', 'none.json', 'values.json', 'm.json', one]) {
       await bad(['encode', '--plan', file, one, ...out], 'HANSEL_ERR_PLAN', 1, { cwd });
     }
     await bad(['encode', '--plan', 'nowhere', one, ...out], 'HANSEL_ERR_SOURCE', 1, { cwd });
     for (const [i, change] of [(t) => { t.shape = [-1]; }, (t) => { t.curve = ['x']; }, (t) => { t.gain = 0; },
-      (t) => { t.dtype = 'I8'; }, (t) => { delete t.name; }, (t) => { t.low = 1; }].entries()) {
+      (t) => { t.dtype = 'I8'; }, (t) => { t.sumSquares = 0; }, (t) => { t.low = t.high = 0; }, (t) => { t.gain = 1e300; }, (t) => { delete t.name; }, (t) => { t.low = 1; }].entries()) {
       const copy = structuredClone(measured);
       change(copy.tensors[0]);
       write(`t${i}.json`, copy);

@@ -51,6 +51,23 @@ describe('a rate for a whole model', () => {
     }
   });
 
+  it('of weights on borders of steps, few values, or one', async () => {
+    const g = f32([64, 64], 0.5, 3);
+    const shapes = {
+      line: Float32Array.from({ length: 96 }, (_, i) => 2 * i / 95 - 1),
+      halves: Float32Array.from({ length: 480 }, (_, i) => (i * 7 % 31 - 15) / 2),
+      signs: Float32Array.from({ length: 480 }, (_, i) => (i % 3 ? 1 : -1)),
+      one: new Float32Array(480).fill(3), spike: Float32Array.from({ length: 480 }, (_, i) => (i === 7 ? 1e30 : 1e-30)),
+      tiny: Float32Array.from({ length: 480 }, (_, i) => (i - 240) * 1e-40),
+    };
+    for (const [what, data] of Object.entries(shapes)) {
+      for (const bits of [0.5, 1, 2, 3, 4, 5, 7, 9]) {
+        const { bits: found } = await rateOf(await encode({ s: { dtype: 'F32', shape: [8, data.length / 8], data }, g }, { bits }));
+        assert.ok(!(found > bits), `${what}: ${found} of ${bits}`);
+      }
+    }
+  });
+
   it('gives the trained model one coarseness', async () => {
     const file = new URL('../../web/demo/models/licence-llama/model.hansel.safetensors', import.meta.url);
     const model = await open(new Uint8Array(await readFile(file)));

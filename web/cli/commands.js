@@ -114,18 +114,22 @@ export async function encodeCommand(from, to, options, rates) {
   await checkFree(to, options.force);
   const shards = await readShards(from, signal);
   const model = await open(from, { signal }); // the shards match
-  const planned = rates ?? planRates(await measureModel(model, options), options);
+  const planned = rates ?? planRates(await measureModel(model, options, true), options);
   return encodeShards(shards, to, options, planned);
 }
 
 /**
  * What the tensors of a model cost.
  * @param {Model} model which is closed @param {EncodeOptions} options
+ * @param {boolean} [isWhole] some of its tensors must have Hessians, if there are any
  * @returns {Promise<import('../encode/rate.js').Measured[]>}
  */
-export async function measureModel(model, options) {
+export async function measureModel(model, options, isWhole = false) {
   try {
-    return await measureAll(inputsOf(model), options, await openTools(options));
+    const inputs = inputsOf(model);
+    const tools = await openTools(options);
+    if (isWhole) tools.hessians.checkFor(inputs.map(({ name }) => name));
+    return await measureAll(inputs, options, tools);
   } finally {
     await model.close();
   }

@@ -53,7 +53,8 @@ function checkMeasured(one, where) {
     && Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n > 0)
     && [low, high, sumSquares, gain].every(isNumber) && low <= 0 && high >= 0 && sumSquares >= 0 && gain >= 1
     && (importance === null || (isNumber(importance) && importance >= 0))
-    && typeof isFed === 'boolean' && Array.isArray(curve) && curve.every(isNumber);
+    && typeof isFed === 'boolean' && Array.isArray(curve) && curve.every((bits) => isNumber(bits) && bits >= 0)
+    && gain < 1e6 && (!curve.length || (high > low && sumSquares > 0));
   if (!isRight) throw bad(where, 'a tensor is not described', 'name, dtype, shape, range and curve', one);
   return one;
 }
@@ -83,6 +84,11 @@ export async function planCommand(files, to, options, values) {
     }
   }
   const measured = [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  if (coding.bits !== undefined && values.hessians && !measured.some(({ isFed }) => isFed)) {
+    throw new HanselError('HANSEL_ERR_HESSIAN', 'Hessians of another model', {
+      expected: `of ${JSON.stringify(measured[0]?.name)}, say`, got: 'none of what was measured',
+    });
+  }
   const rates = coding.bits === undefined ? null : planRates(measured, coding);
   const output = await OutputFile.create(to, force);
   try {
@@ -111,7 +117,8 @@ export async function readPlan(path) {
     throw bad(path, `impossible ${JSON.stringify(name)}`, 'what hansel plan was given', value);
   }
   for (const [name, rate] of Object.entries(rates)) {
-    if (rate === null || (isNumber(rate.step) && isNumber(rate.most) && rate.step > 0)) continue;
+    const { step, most } = rate ?? { step: 1, most: 1 };
+    if (step >= 2 ** -126 && step <= 3e38 && isNumber(most) && most > 0) continue;
     throw bad(path, `no step for ${JSON.stringify(name)}`, 'step and most', rate);
   }
   return { values, rates: new Map(Object.entries(rates)) };

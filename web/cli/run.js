@@ -125,13 +125,14 @@ const COMMANDS = {
     report(sizeLine(shownOutput(to), result.bytes, result.rawBytes));
   },
 
-  async plan({ values, files, signal, onProgress, report, end }) {
+  async plan({ values, files, pathOf, signal, onProgress, report, end }) {
     if (values.each && values.bits === undefined) throw usage('--each needs --bits');
     if (values.output === undefined) throw usage('-o OUT is needed');
     if (values.output === '-' && values.json) throw usage('--json and -o - both want standard output');
     const { planCommand } = await import('./plan.js');
     const hessians = values.hessians && await openHessians(values.hessians, signal);
-    const result = await planCommand(files, values.output, {
+    const paths = await Promise.all(files.map(pathOf));
+    const result = await planCommand(paths, values.output, {
       ...codingOptions(values), hessians, force: Boolean(values.force), signal, onProgress,
     }, planned(values)).finally(() => hessians?.close());
     end();
@@ -140,11 +141,12 @@ const COMMANDS = {
       values.bits === undefined ? '' : `, ${result.tensors} with a step`}`);
   },
 
-  async calibrate({ values, files: [from], signal, onProgress, report, end }) {
+  async calibrate({ values, files: [from], pathOf, signal, onProgress, report, end }) {
     if (values.text !== undefined && values.tokens !== undefined) throw usage('--text or --tokens, not both');
+    if (values.config === undefined && /^(-$|https?:)/i.test(from)) throw usage('--config FILE is needed');
     const to = outputOf(values, from, () => join(dirname(from), 'hessians.safetensors'));
     const { calibrateCommand } = await import('./calibrate.js');
-    const result = await calibrateCommand(from, to, {
+    const result = await calibrateCommand(await pathOf(from), to, {
       config: values.config, text: values.text, tokens: values.tokens,
       samples: whole(values.samples, 'samples', 1, 1e6), seed: whole(values.seed, 'seed', 1, 2 ** 32 - 1),
       force: Boolean(values.force), signal, onProgress,

@@ -59,7 +59,7 @@ export async function makeFactor(module, triangle, columns, signal) {
   const mean = wasm.view().getFloat64(struct + C.FEEDBACK_MEAN, true);
   const least = new Float32Array(wasm.get(pivots, 4 * columns).buffer).reduce((sum, x) => sum + x, 0) / columns;
   return {
-    columns, gain: Math.sqrt(mean / least), struct: wasm.get(struct, C.SIZEOF_FEEDBACK),
+    columns, gain: Math.max(1, Math.sqrt(mean / least)), struct: wasm.get(struct, C.SIZEOF_FEEDBACK),
     factor: wasm.get(factor, size), order: wasm.get(order, 4 * columns),
   };
 }

@@ -144,7 +144,7 @@ async function encodeTensor(make, input, all, spool, others, rate, hessians) {
   if (!plan && !(dtype in DTYPES)) return pass('no gain');
   if (!plan && shape.length > 8) return pass('more than 8 dimensions');
   if (mode === 'grid') {
-    const aim = rate ?? { step: options.step, most: Infinity };
+    const aim = rate ?? { step: options.step, most: Infinity, isExact: !options.saturate };
     const factor = aim.step && hessians.has(name) ? await hessians.factorOf(name, shape) : null;
     const coded = await codeGrid(make, input, aim, factor, options.always ? Infinity : rawBytes, spool);
     if (coded === 'no gain') return pass(coded);
@@ -217,12 +217,7 @@ export async function encodeTo(inputs, options, spool, plainHeader, rates) {
   }
   const tools = await openTools(options);
   const { codec } = tools.pools[0];
-  const { names } = tools.hessians;
-  if (!rates && names.length && !names.some((name) => byName.has(name))) {
-    throw new HanselError('HANSEL_ERR_HESSIAN', 'Hessians of another model', {
-      expected: `of ${JSON.stringify(all[0]?.name)}, say`, got: `of ${JSON.stringify(names[0])}, say`,
-    });
-  }
+  if (!rates) tools.hessians.checkFor([...byName.keys()]);
   const whole = all.filter((input) => chooseMode(input, options).mode === 'lossless');
   const others = { inputs: byName, plans: await planFields(whole, options.signal) };
   if (rates) checkPlanned(all, rates, options, tools);

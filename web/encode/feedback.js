@@ -5,6 +5,7 @@ import { checkAborted } from '../core/errors.js';
 import { allocate } from '../core/memory.js';
 import { elementCount } from '../file/safetensors.js';
 import { mapOrdered } from '../workers/pool.js';
+import { shifted } from './shifted.js';
 
 /** Weights that are rounded at a time, about: more of them, and a large factor is seldom copied. */
 const CHUNK = 1 << 20;
@@ -50,7 +51,8 @@ export async function roundWithFeedback(input, step, found, pool, { signal, repo
   const weights = elementCount(shape);
   const values = gridValues(dtype, step);
   const indices = allocate(weights, name);
-  const each = Math.max(4, Math.floor(CHUNK / columns / 4) * 4) * columns;
+  // Rows of few columns take the room of longer ones.
+  const each = Math.max(4, Math.floor(CHUNK / Math.max(columns, 64) / 4) * 4) * columns;
   async function* chunks() {
     for (let at = 0; at < weights; at += each) {
       checkAborted(signal);
@@ -61,8 +63,7 @@ export async function roundWithFeedback(input, step, found, pool, { signal, repo
   const sum = { sumSquares: 0, sumError: 0, maxError: 0, saturated: 0 };
   const parts = mapOrdered(chunks(), pool.width, async ({ at, end, bytes }) => ({ at, end, part: await pool.run(
     'feedbackRows', [dtype, bytes, step, columns, struct, factor, order]).catch((error) => {
-    if (error.position !== undefined) error.position += at;
-    throw error;
+    throw shifted(error, at);
   }) }));
   for await (const { at, end, part } of parts) {
     indices.set(part.bytes, at);

@@ -13,15 +13,19 @@
 /**
  * @param {import('./encode.js').Making} make
  * @param {Input} input
- * @param {{step?: number, most: number}} aim most: bits a weight that it may take with this step, which
- *   is widened until it does; without a step, what make() has in mind
+ * @param {{step?: number, most: number, isExact?: boolean}} aim most: bits a weight that it may take with this
+ *   step, which is widened until it does; isExact: it must hold all weights as they are; without a step, what
+ *   make() has in mind
  * @param {import('../core/hessian.js').Factor | null} factor for error feedback, which wants a step
  * @param {number} rawBytes that it must take less than
  * @param {Spool} spool
  * @returns {Promise<Gridded | 'no step' | 'no gain'>}
+ * @throws {import('../core/errors.js').HanselError} as TensorEncoder.plan() and code()
  */
-export async function codeGrid(make, input, { step, most }, factor, rawBytes, spool) {
-  for (;;) {
+export async function codeGrid(make, input, { step, most, isExact }, factor, rawBytes, spool) {
+  // What feedback pushes beyond the ends is cut off, what was there is told.
+  if (factor && isExact) await make(input, step).plan(false);
+  for (let round = 1; ; round++) {
     const fed = factor && step ? await make(input, step).feedBack(factor) : null;
     const isFed = Boolean(fed?.input);
     const encoder = make(fed?.input ?? input, step);
@@ -39,6 +43,8 @@ export async function codeGrid(make, input, { step, most }, factor, rawBytes, sp
     }
     await spool.clear();
     if (!(step && over > 0)) return 'no gain';
-    step = Math.fround(step * (1.0005 + over));
+    // Further each time, should so little not be enough.
+    step = Math.fround(step * (1.0005 + over) ** round);
+    if (!(step <= 3e38)) return 'no step';
   }
 }

@@ -132,9 +132,15 @@ export class Hessians {
     });
   }
 
-  /** Names of tensors that have one. */
-  get names() {
-    return [...this.#keys.keys()];
+  /**
+   * Whether any is of these tensors.
+   * @param {string[]} names of a whole model @throws {HanselError} HANSEL_ERR_HESSIAN
+   */
+  checkFor(names) {
+    if (!this.#keys.size || !names.length || names.some((name) => this.#keys.has(name))) return;
+    throw new HanselError('HANSEL_ERR_HESSIAN', 'Hessians of another model', {
+      expected: `of ${JSON.stringify(names[0])}, say`, got: `of ${JSON.stringify([...this.#keys.keys()][0])}, say`,
+    });
   }
 
   /**
@@ -162,7 +168,7 @@ export class Hessians {
   /** @param {string} name @param {number[]} shape @param {number} numbers */
   #misfit(name, shape, numbers) {
     return new HanselError('HANSEL_ERR_HESSIAN', 'a Hessian of the wrong size', {
-      expected: `the upper half of ${shape.at(-1)} x ${shape.at(-1)}, as the tensor is [${shape}]`,
+      expected: `the upper half of ${shape.at(-1) ?? 1} x ${shape.at(-1) ?? 1}, as the tensor is [${shape}]`,
       got: `${numbers} numbers`, where: name,
     });
   }

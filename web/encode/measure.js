@@ -12,7 +12,7 @@ import { TensorEncoder } from './tensor_encoder.js';
 /** From one step to the next, how many there are at most, and bits that are few enough. */
 const [RATIO, STEPS, FEW] = [Math.SQRT2, 24, 0.1];
 /** A sample's slices. With feedback each step takes long: fewer weights. */
-const [SLICES, FED_SAMPLE] = [8, 1 << 18];
+const [SLICES, FED_SAMPLE, LEAST_ROW] = [8, 1 << 18, 64];
 
 /** So many weights are best coded with all bits of probability there are. */
 const MANY = 1 << 17;
@@ -41,34 +41,35 @@ async function sampled(input, most, unit) {
 }
 
 /**
- * Counts that sum up to all weights.
- * @param {Float64Array} counts @param {number} weights @returns {Float64Array}
+ * Whole numbers in the proportions of some counts.
+ * @param {Float64Array} counts @param {number} total that they sum up to @returns {Float64Array}
  */
-export function stretch(counts, weights) {
+function stretch(counts, total) {
   const sum = counts.reduce((a, b) => a + b, 0);
-  const scaled = counts.map((count) => (count > 0 ? Math.max(1, Math.round(count * weights / sum)) : 0));
-  const rest = weights - scaled.reduce((a, b) => a + b, 0);
-  scaled[scaled.indexOf(Math.max(...scaled))] += rest;
-  return scaled;
+  let [seen, given] = [0, 0];
+  return counts.map((count) => {
+    const before = given;
+    seen += count;
+    given = Math.min(Math.round(seen * total / sum), total);
+    return given - before;
+  });
 }
 
 /**
  * Counts of several weights to a symbol, as if a weight did not depend on the one before: FORMAT.md 4.5.
  * @param {Float64Array} counts of weights, by their bytes @param {import('../core/codec.js').Blob} blob
- * @returns {Float64Array} of all but the rarest
+ * @returns {Float64Array}
  */
 function foldedCounts(counts, { origin, alphabetSize, weightsPerSymbol, weights }) {
   const bits = 32 - Math.clz32(alphabetSize - 1);
   const folded = new Float64Array(256);
   const own = Array.from({ length: alphabetSize }, (_, i) => counts[(origin + i) & 255] / weights);
-  const symbols = Math.ceil(weights / weightsPerSymbol);
   for (let symbol = 0; symbol < 1 << bits * weightsPerSymbol; symbol++) {
     let share = 1;
     for (let i = 0; i < weightsPerSymbol; i++) share *= own[symbol >> bits * i & (1 << bits) - 1] ?? 0;
-    folded[symbol] = Math.round(share * symbols);
+    folded[symbol] = share;
   }
-  folded[folded.indexOf(Math.max(...folded))] += symbols - folded.reduce((a, b) => a + b, 0);
-  return folded;
+  return stretch(folded, Math.ceil(weights / weightsPerSymbol));
 }
 
 /**
@@ -84,7 +85,7 @@ function bitsOf(codec, tensor, counts) {
     const found = state.work === 'fold' ? foldedCounts(counts, state.blob) : counts;
     state = /** @type {typeof state} */ (codec.next(state, { counts: found, sumError: 0 }));
   }
-  return state.bits;
+  return Math.max(state.bits, 0); // of a handful of weights it expects less than nothing
 }
 
 /**
@@ -124,7 +125,10 @@ export async function measure(input, factor, importance, pool, options) {
   const curve = [];
   const found = { name, dtype, shape, ...range, isFed: Boolean(factor), importance, gain: factor?.gain ?? 1, curve };
   if (!(found.sumSquares > 0)) return found;
-  const seen = await sampled(input, factor ? FED_SAMPLE : SAMPLE, factor?.columns ?? 1);
+  // Rows of few columns take the room of longer ones.
+  const columns = factor?.columns ?? 1;
+  const most = factor ? Math.ceil(FED_SAMPLE / Math.max(columns, LEAST_ROW)) * columns : SAMPLE;
+  const seen = await sampled(input, most, columns);
   const finest = finestOf(found);
   const sums = new Float64Array(FINE_COUNTS + 1);
   const unit = Math.fround(Math.max(-found.low, found.high) / (FINE_COUNTS / 2 - 1));

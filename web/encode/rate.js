@@ -109,7 +109,7 @@ function exp2(x) {
   const whole = Math.floor(x);
   let sum = 1;
   for (let k = 18; k > 0; k--) sum = 1 + sum * (x - whole) * Math.LN2 / k;
-  for (let k = 0; k < Math.abs(whole); k++) sum = whole < 0 ? sum / 2 : sum * 2;
+  for (let k = 0; k < Math.min(Math.abs(whole), 1100); k++) sum = whole < 0 ? sum / 2 : sum * 2;
   return sum;
 }
 
@@ -161,7 +161,8 @@ function bitsAt(curve, finest, step) {
   const t = x - i;
   const [b, c = b] = [curve[i], curve[i + 1]];
   const [a, d] = [curve[i - 1] ?? 2 * b - c, curve[i + 2] ?? 2 * c - b];
-  return b + t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))) / 2;
+  const found = b + t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))) / 2;
+  return Math.min(Math.max(found, Math.min(b, c)), Math.max(b, c));
 }
 
 /**

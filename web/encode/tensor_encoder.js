@@ -5,11 +5,12 @@
 import { dtypeBytes } from '../core/dtypes.js';
 import { SLICE } from '../core/encoder.js';
 import { WINDOW_COUNTS } from '../core/structs.js';
-import { HanselError, checkAborted } from '../core/errors.js';
+import { checkAborted } from '../core/errors.js';
 import { streamRanges } from '../core/ranges.js';
 import { elementCount } from '../file/safetensors.js';
 import { mapOrdered } from '../workers/pool.js';
 import { roundWithFeedback } from './feedback.js';
+import { shifted } from './shifted.js';
 
 /** Bytes of a tensor kept in memory while a step is searched, to read it only once. */
 const KEEP_BYTES = 64 << 20;
@@ -17,18 +18,6 @@ const KEEP_BYTES = 64 << 20;
 /** @typedef {import('../core/codec.js').Blob} Blob */
 /** @typedef {import('../core/encoder.js').State} State */
 /** @typedef {import('./encode.js').Spool} Spool */
-
-/**
- * An error of a slice, its index counted from the tensor's start.
- * @param {any} error @param {number} at @returns {unknown}
- */
-function shifted(error, at) {
-  if (!(error instanceof HanselError) || error.position === undefined || at === 0) return error;
-  const position = error.position + at;
-  const fix = (/** @type {unknown} */ text) => String(text)
-    .replace(`index ${error.position}`, `index ${position}`);
-  return Object.assign(error, { position, message: fix(error.message), got: fix(error.got) });
-}
 
 export class TensorEncoder {
   /**

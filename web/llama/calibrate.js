@@ -65,7 +65,7 @@ export const weighed = (config) => [...tensorNames(readConfig(config))]
  * @returns {AsyncGenerator<Part>} the Hessians of hessianSlots(), over so many positions, then the importances
  *   of weighed()
  * @throws {HanselError} HANSEL_ERR_CONFIG, _TENSOR, _DTYPE as loadLlama(); _TEXT for characters that the model has
- *   not, _ARGUMENT, _ABORTED
+ *   not, _NOT_FINITE for a model that does not compute, _ARGUMENT, _ABORTED
  */
 export async function* calibrate(model, config, {
   text, tokens, samples = SAMPLES, seed = 1, signal, onProgress,
@@ -78,14 +78,14 @@ export async function* calibrate(model, config, {
   }
   const names = tensorNames(sizes);
   checkTensors(model, names);
-  const isOwn = text === undefined && !tokens;
+  const isOwn = text === undefined && tokens === undefined;
   let done = 0;
   let total = 2 * (sizes.layers + 1) * samples * length;
   const count = (/** @type {number} */ read, /** @type {string} */ tensor) => {
     done += read;
     onProgress?.({ done, total, tensor });
   };
-  const sequences = tokens ? checkTokens(tokens, sizes)
+  const sequences = tokens !== undefined ? checkTokens(tokens, sizes)
     : isOwn ? await writeSamples(model, config, { samples, length, seed, signal, count })
       : cut(new Tokenizer(sizes.characters).encode(String(text)), samples, length);
   const positions = sequences.reduce((sum, { length: own }) => sum + own, 0);
@@ -152,14 +152,25 @@ export async function* calibrate(model, config, {
     for (const part of Object.values(home)) part.destroy?.();
     for (const { slot: { name, names: of }, sum } of sums.values()) {
       const data = sum.mean();
+      checkFinite(name, data);
       yield { name, names: of, shape: [data.length / 4], positions, data };
     }
   }
   const found = await importances(model, sizes, names, ops, some, inputs, { seed, signal, count });
   for (const name of weighed(config)) {
     const data = new Uint8Array(Float32Array.of(found.get(name) ?? 0).buffer);
+    checkFinite(name, data);
     yield { name: `${IMPORTANCE}${name}`, names: [name], shape: [1], positions: again, data };
   }
+}
+
+/** @param {string} where @param {Uint8Array<ArrayBuffer>} data F32 @throws {HanselError} HANSEL_ERR_NOT_FINITE */
+function checkFinite(where, data) {
+  const bad = new Float32Array(data.buffer).find((value) => !Number.isFinite(value));
+  if (bad === undefined) return;
+  throw new HanselError('HANSEL_ERR_NOT_FINITE', 'what comes to this tensor, or matters of it, is not finite', {
+    expected: 'a model of finite weights that does not overflow', got: bad, where,
+  });
 }
 
 /**
