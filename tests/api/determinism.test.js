@@ -37,6 +37,7 @@ describe('determinism', function () {
     for (const [name, { dtype, shape, data: values }] of Object.entries(tensors).slice(0, 3)) {
       const bytes = bytesOf(values).slice(0, SLICE * dtypeBits(dtype) / 8);
       assert.deepEqual(simd.scan(dtype, bytes), scalar.scan(dtype, bytes), name);
+      assert.deepEqual(simd.fineCounts(dtype, bytes, 0.0007), scalar.fineCounts(dtype, bytes, 0.0007), name);
       const begin = (codec, options) => codec.begin({ dtype, weightsPerSymbol: 1, ...options });
       for (const step of [0.013, 0.11]) {
         const begun = [simd, scalar].map((codec) => (

@@ -10,6 +10,31 @@ static uint8_t quantize_one(float weight, float step, int clamp, hansel_stats *s
     return index;
 }
 
+/* Each weight is where rounding says, those beyond the ends at the ends. */
+static void test_fine_counts(void) {
+    static uint32_t counts[HANSEL_FINE_COUNTS], expected[HANSEL_FINE_COUNTS];
+    static const float ends[] = {0, -0.0f, 0.5f, 1.5f, -0.5f, 32767, 1e30f, -32767, -3e38f};
+    static const uint16_t bfloats[] = {0x3F80, 0xC000, 0x3F81}; /* 1, -2, 1.0078125 */
+    static const uint32_t at[] = {0, 0, 0, 2, 0, 32767, 32767, (uint32_t)-32767, (uint32_t)-32767};
+    float weights[5000];
+    uint32_t i;
+    for (i = 0; i < 5000; i++) {
+        weights[i] = (float)(int32_t)(formula_random(7, i) >> 8) * 0.001f - 8000;
+        expected[32768 + (int32_t)lrintf(weights[i] / 0.5f)]++;
+    }
+    hansel_fine_counts(counts, HANSEL_F32, weights, 5000, 0.5f);
+    check(!memcmp(counts, expected, sizeof counts), "fine counts");
+    memset(counts, 0, sizeof counts);
+    memset(expected, 0, sizeof expected);
+    for (i = 0; i < sizeof ends / sizeof *ends; i++) expected[(32768 + at[i]) & 65535]++;
+    hansel_fine_counts(counts, HANSEL_F32, ends, sizeof ends / sizeof *ends, 1);
+    check(!memcmp(counts, expected, sizeof counts), "fine counts of ends and ties");
+    memset(counts, 0, sizeof counts);
+    hansel_fine_counts(counts, HANSEL_BF16, bfloats, 3, 0.0078125f);
+    check(counts[32768 + 128] == 1 && counts[32768 - 256] == 1 && counts[32768 + 129] == 1,
+          "fine counts of BF16");
+}
+
 void test_quantize(void) {
     static const hansel_blob none = {.raw_bytes = 0};
     static const struct {
@@ -28,6 +53,7 @@ void test_quantize(void) {
     hansel_status status;
     size_t i;
     current = "quantize";
+    test_fine_counts();
     memset(&stats, 0, sizeof stats);
     for (i = 0; i < sizeof ties / sizeof *ties; i++) {
         check((int8_t)quantize_one(ties[i].quotient, 1, 0, &stats, &status) == ties[i].index &&
