@@ -23,7 +23,7 @@ export async function inflate(bytes, most) {
   }
 }
 
-/** @param {typeof import('node:zlib')} zlib @param {Uint8Array} bytes @param {number} most
+/** @param {any} zlib Node's @param {Uint8Array} bytes @param {number} most
  * @returns {Uint8Array<ArrayBuffer>} */
 function inflateAtOnce(zlib, bytes, most) {
   const { buffer, engine } = /** @type {any} */ (
