@@ -76,6 +76,19 @@ describe('plans', function () {
     }
   });
 
+  it('a Hessian of the unit gains nothing, and is measured like others', async () => {
+    const cwd = shards();
+    const data = [];
+    for (let i = 0; i < 48; i++) for (let j = i; j < 48; j++) data.push(i === j ? 1 : 0);
+    writeFileSync(join(cwd, 'unit.safetensors'), plain({ 'a.weight': { dtype: 'F32', shape: [data.length],
+      data: Float32Array.from(data) } }, [['hessians', '1']]));
+    await good(['plan', NAMES[0], '-o', 'm.json', '--hessians', 'unit.safetensors'], { cwd });
+    const [, { name, gain, isFed }] = JSON.parse(readFileSync(join(cwd, 'm.json'), 'utf8')).tensors
+      .sort((x, y) => (x.name > y.name ? -1 : 1));
+    assert.deepEqual([name, gain, isFed], ['a.weight', 1, true]);
+    await good(['plan', 'm.json', '-o', 'p.json', '--bits', '4', '--hessians', 'unit.safetensors'], { cwd });
+  });
+
   it('names what is no plan, and what it does not say', async () => {
     const cwd = shards();
     const [one, two, three] = NAMES;
