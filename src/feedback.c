@@ -220,14 +220,11 @@ hansel_status hansel_feedback_factor(const hansel_feedback *f, float *factor, fl
     return HANSEL_OK;
 }
 
-/* Adding 1.5 * 2^23 rounds |x| < 2^22 to the nearest integer, ties to even. */
-#define ROUNDER 12582912.0f
-
 /* Index of the grid's nearest value. */
 static float nearest(float weight, float step, uint32_t *outside) {
     float q = weight / step;
     q = q < -1024.0f ? -1024.0f : q > 1024.0f ? 1024.0f : q;
-    q = (q + ROUNDER) - ROUNDER;
+    q = (q + HANSEL_ROUNDER) - HANSEL_ROUNDER;
     *outside += q < -128.0f || q > 127.0f;
     return q < -128.0f ? -128.0f : q > 127.0f ? 127.0f : q;
 }

@@ -14,6 +14,10 @@
 #error "the bytes of a blob are decided by IEEE arithmetic: compile without -ffast-math"
 #endif
 
+/* Adding 1.5 * 2^23 to |x| < 2^22 leaves no bits below the unit: x is rounded to the
+ * nearest integer, ties to even, which then stands in the sum's low bits too. */
+#define HANSEL_ROUNDER 12582912.0f
+
 /* Whether weights of a dtype can lie on a grid, and `count` of them as binary32. values.c. */
 int hansel_is_float(uint32_t dtype);
 void hansel_load_floats(float *restrict dst, uint32_t dtype, const uint8_t *restrict src,

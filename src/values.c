@@ -176,10 +176,6 @@ hansel_status hansel_scan(hansel_stats *stats, uint32_t dtype, const void *src, 
     return HANSEL_OK;
 }
 
-/* Adding 1.5 * 2^23 to |x| < 2^22 leaves no bits below the unit: x is rounded to the
- * nearest integer, ties to even, which then stands in the sum's low bits too. */
-#define ROUNDER 12582912.0f
-
 hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, size_t count,
                               float step, int clamp, hansel_stats *stats, hansel_fault *fault) {
     const uint8_t *bytes = src;
@@ -200,12 +196,12 @@ hansel_status hansel_quantize(uint8_t *dst, uint32_t dtype, const void *src, siz
             /* Far outside stays outside; also inf, where w / step overflows. */
             q = q < -1024.0f ? -1024.0f : q;
             q = q > 1024.0f ? 1024.0f : q;
-            q = (q + ROUNDER) - ROUNDER;
+            q = (q + HANSEL_ROUNDER) - HANSEL_ROUNDER;
             outside += (uint32_t)(q < -128.0f) | (uint32_t)(q > 127.0f);
             q = q < -128.0f ? -128.0f : q;
             q = q > 127.0f ? 127.0f : q;
             indices[i] = q;
-            bits[i] = bits_from_float(q + ROUNDER);
+            bits[i] = bits_from_float(q + HANSEL_ROUNDER);
         }
         for (i = 0; i < n; i++) dst[done + i] = (uint8_t)bits[i];
         if (outside != before && !clamp) {
@@ -253,7 +249,7 @@ void hansel_fine_counts(uint32_t *counts, uint32_t dtype, const void *src, size_
             float q = block[i] / unit;
             q = q < -most ? -most : q;
             q = q > most ? most : q;
-            bits[i] = bits_from_float(q + (ROUNDER + HANSEL_FINE_COUNTS / 2));
+            bits[i] = bits_from_float(q + (HANSEL_ROUNDER + HANSEL_FINE_COUNTS / 2));
         }
         for (i = 0; i < n; i++) counts[bits[i] & (HANSEL_FINE_COUNTS - 1)]++;
     }

@@ -1,33 +1,10 @@
 /** What hansel calibrate does: Hessians of a Llama's matrices to a file (docs/CALIBRATION.md). Node only. */
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { HanselError } from '../core/errors.js';
 import { buildHeader } from '../file/write_header.js';
 import { IMPORTANCE } from '../encode/hessians.js';
 import { calibrate, hessianSlots, weighed } from '../llama/calibrate.js';
 import { open } from '../model/model.js';
-import { OutputFile } from './node_file.js';
-
-/** @param {string} path @returns {Promise<string>} */
-async function readText(path) {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new HanselError('HANSEL_ERR_SOURCE', 'cannot be read', {
-      where: path, cause, got: /** @type {Error} */ (cause).message.replace(/, \w+( '.*)?$/s, ''),
-    });
-  }
-}
-
-/** @param {string} path @param {string} code @returns {Promise<any>} */
-async function readJson(path, code) {
-  const text = await readText(path);
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HanselError(code, 'not JSON', { where: path, got: /** @type {Error} */ (cause).message, cause });
-  }
-}
+import { OutputFile, readJson, readText } from './node_file.js';
 
 /**
  * hansel calibrate.
@@ -36,7 +13,7 @@ async function readJson(path, code) {
  *   signal?: AbortSignal, onProgress?: (progress: import('../llama/calibrate.js').Progress) => void}} options
  *   paths of config.json (default: beside the checkpoint), of a text, of a JSON list of lists of token ids
  * @returns {Promise<{hessians: number, tensors: number, positions: number, bytes: number}>}
- * @throws {HanselError} HANSEL_ERR_CONFIG, _SOURCE, _EXISTS, and as calibrate()
+ * @throws {import('../core/errors.js').HanselError} HANSEL_ERR_CONFIG, _SOURCE, _EXISTS, and as calibrate()
  */
 export async function calibrateCommand(from, to, { config: path, text, tokens, force, ...options }) {
   const config = await readJson(path ?? join(dirname(from), 'config.json'), 'HANSEL_ERR_CONFIG');

@@ -2,13 +2,13 @@
  * Files that appear whole or not at all (Node). What is written goes to a temporary file beside its
  * destination and takes its name at the end, so a stop at any moment leaves the old file as it was.
  */
-import { link, lstat, open, rename, rm, stat } from 'node:fs/promises';
+import { link, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, sep } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { HanselError, checkAborted } from '../core/errors.js';
 import { createTemporary, removeTemporary } from './temporary.js';
-import { alias, notWritten, writeOut } from './terminal.js';
+import { alias, notWritten, shortMessage, writeOut } from './terminal.js';
 
 /** Bytes read at a time. */
 const CHUNK = 2 ** 20;
@@ -50,6 +50,30 @@ async function claimName(from, to) {
   } catch (cause) {
     const { code } = /** @type {NodeJS.ErrnoException} */ (cause);
     throw code === 'EEXIST' ? exists(to) : cause;
+  }
+}
+
+/** @param {string} path @returns {Promise<string>} @throws {HanselError} HANSEL_ERR_SOURCE */
+export async function readText(path) {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new HanselError('HANSEL_ERR_SOURCE', 'cannot be read', { where: path, cause, got: shortMessage(cause) });
+  }
+}
+
+/**
+ * @param {string} path @param {string} code of the error for what is no JSON @param {string} [expected]
+ * @returns {Promise<any>} @throws {HanselError} that, or HANSEL_ERR_SOURCE
+ */
+export async function readJson(path, code, expected) {
+  const text = await readText(path);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new HanselError(code, 'not JSON', {
+      where: path, expected, got: /** @type {Error} */ (cause).message, cause,
+    });
   }
 }
 

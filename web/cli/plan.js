@@ -2,12 +2,11 @@
  * Plans: what tensors cost, as it was measured of some shards at a time, and the steps that share out a rate
  * over all of them. Both are JSON, for machines that code a shard each. Node only.
  */
-import { readFile } from 'node:fs/promises';
 import { HanselError } from '../core/errors.js';
 import { planRates } from '../encode/plan.js';
 import { open } from '../model/model.js';
 import { measureModel } from './commands.js';
-import { OutputFile } from './node_file.js';
+import { OutputFile, readJson } from './node_file.js';
 
 /** What the files say they are. */
 const [MEASURED, PLAN] = ['measured 1', 'plan 1'];
@@ -25,21 +24,8 @@ const bad = (where, what, expected, got) => new HanselError('HANSEL_ERR_PLAN', w
 });
 
 /** @param {string} path @param {string} kind @returns {Promise<any>} */
-async function readJson(path, kind) {
-  let text;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new HanselError('HANSEL_ERR_SOURCE', 'cannot be read', {
-      where: path, cause, got: /** @type {Error} */ (cause).message.replace(/, \w+( '.*)?$/s, ''),
-    });
-  }
-  let value;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw bad(path, 'not JSON', `a file of hansel plan, "${kind}"`);
-  }
+async function readOwn(path, kind) {
+  const value = await readJson(path, 'HANSEL_ERR_PLAN', `a file of hansel plan, "${kind}"`);
   if (value?.hansel !== kind) throw bad(path, 'another file', `"hansel": "${kind}"`, value?.hansel);
   return value;
 }
@@ -74,7 +60,7 @@ export async function planCommand(files, to, options, values) {
   const all = new Map();
   for (const file of files) {
     const isMeasured = file.endsWith('.json') && !file.endsWith('.safetensors.index.json');
-    const found = isMeasured ? (await readJson(file, MEASURED)).tensors
+    const found = isMeasured ? (await readOwn(file, MEASURED)).tensors
       : await measureModel(await open(file, { signal: options.signal }), { ...coding, bits: coding.bits ?? Infinity });
     if (!Array.isArray(found)) throw bad(file, 'no tensors', 'a list', found);
     for (const one of found) {
@@ -109,7 +95,7 @@ export async function planCommand(files, to, options, values) {
  * @throws {HanselError} HANSEL_ERR_PLAN, HANSEL_ERR_SOURCE
  */
 export async function readPlan(path) {
-  const { values, rates } = await readJson(path, PLAN);
+  const { values, rates } = await readOwn(path, PLAN);
   if (Object(values) !== values || Object(rates) !== rates) throw bad(path, 'no steps', 'values and rates');
   for (const [name, value] of Object.entries(values)) {
     const isText = (/** @type {unknown} */ x) => typeof x === 'string';

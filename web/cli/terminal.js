@@ -29,6 +29,9 @@ const renamed = (text) => [...aliases].reduce(
 export const visible = (text) => renamed(String(text)).replace(HIDDEN, (c) => SHORT[c]
   ?? (c < '\u0100' ? `\\x${hex(c, 2)}` : `\\u${hex(c, 4)}`));
 
+/** What the system says of a file, without its name. @param {any} cause @returns {string} */
+export const shortMessage = ({ message }) => message.replace(/, \w+( '.*)?$/s, '');
+
 /**
  * @param {string} path @param {any} cause
  * @returns {HanselError} HANSEL_ERR_SOURCE; a HanselError is left as it is
@@ -39,7 +42,7 @@ export function notWritten(path, cause) {
     : 'cannot be written';
   return new HanselError('HANSEL_ERR_SOURCE', what, {
     where: path === '-' ? 'standard output' : path, cause,
-    got: cause.message.replace(/, \w+( '.*)?$/s, ''), // without the temporary file's name
+    got: shortMessage(cause), // without the temporary file's name
   });
 }
 

@@ -10,7 +10,7 @@ import { takeTurn } from '../core/turn.js';
 import { MAX_BATCH } from '../core/vectors.js';
 import { WasmBackend } from '../gpu/wasm_device.js';
 import { IMPORTANCE } from '../encode/hessians.js';
-import { checkTensors, makeCache, makeVectors, runLayer, tensorNames } from './llama.js';
+import { checkTensors, loadPart, makeCache, makeVectors, runLayer, tensorNames } from './llama.js';
 import { importances } from './importance.js';
 import { Tokenizer, readConfig } from './llama_config.js';
 import { WasmOps } from './llama_wasm.js';
@@ -116,8 +116,7 @@ export async function* calibrate(model, config, {
     const parts = [...names].filter(([, one]) => one.layer === own && (isLast ? one.role === 'norm' : true));
     const home = /** @type {Record<string, any>} */ (isLast ? {} : makeCache(ops, sizes));
     for (const [name, { role }] of parts) {
-      home[role] = /norm$/i.test(role) ? ops.weights(await model.decode(name, { dtype: 'F32', signal }))
-        : await backend.load(model, name, { signal });
+      home[role] = await loadPart(ops, model, name, role, signal);
     }
     /** @type {Map<string, {slot: Slot, sum: HessianSum}>} */
     const sums = new Map();

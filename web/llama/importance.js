@@ -8,7 +8,7 @@ import { takeTurn } from '../core/turn.js';
 import { MAX_BATCH } from '../core/vectors.js';
 import { buildHeader } from '../file/write_header.js';
 import { open } from '../model/model.js';
-import { makeCache, makeVectors, runLayer } from './llama.js';
+import { loadPart, makeCache, makeVectors, runLayer } from './llama.js';
 import { createSampler } from './llama_sampler.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
@@ -189,13 +189,11 @@ export async function importances(model, config, names, ops, sequences, states, 
     await takeTurn();
     checkAborted(signal);
   };
-  const norm = (/** @type {string} */ name) => (
-    /** @type {Promise<Float32Array>} */ (model.decode(name, { dtype: 'F32', signal })));
   const vectors = makeVectors(ops, config);
 
   const headName = isTied ? 'model.embed_tokens.weight' : 'lm_head.weight';
   const [head, headT] = [product(await backend.load(model, headName)), await transposed(backend, model, headName)];
-  const last = await norm('model.norm.weight');
+  const { data: last } = await loadPart(ops, model, 'model.norm.weight', 'norm', signal);
   const sample = createSampler({ temperature: 1, topK: 0, seed });
   /** @type {Float32Array[]} */
   const gradients = [];
@@ -225,12 +223,8 @@ export async function importances(model, config, names, ops, sequences, states, 
     /** @type {Record<string, Product>} */
     const back = {};
     for (const [role, name] of Object.entries(own)) {
-      if (/norm$/i.test(role)) {
-        home[role] = ops.weights(await norm(name));
-      } else {
-        home[role] = await backend.load(model, name, { signal });
-        back[role] = await transposed(backend, model, name);
-      }
+      home[role] = await loadPart(ops, model, name, role, signal);
+      if (!/norm$/i.test(role)) back[role] = await transposed(backend, model, name);
     }
     for (const [i, x] of states[layer].entries()) {
       await turn();

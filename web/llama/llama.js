@@ -145,6 +145,14 @@ export function makeVectors(ops, { hidden, heads, keyHeads, headDim, intermediat
   }).map(([name, width]) => [name, ops.vectors(width)]));
 }
 
+/**
+ * A tensor as runLayer() takes it.
+ * @param {any} ops @param {Model} model @param {string} name @param {string} role @param {AbortSignal} [signal]
+ * @returns {Promise<any>} a norm's numbers, or a matrix, to be destroyed
+ */
+export const loadPart = async (ops, model, name, role, signal) => (/norm$/i.test(role)
+  ? ops.weights(await model.decode(name, { dtype: 'F32', signal })) : ops.backend.load(model, name, { signal }));
+
 /** A layer's cache. @param {any} ops @param {LlamaConfig} config */
 export const makeCache = (ops, { keyHeads, headDim }) => (
   { keys: ops.cache(keyHeads * headDim), values: ops.cache(keyHeads * headDim) });

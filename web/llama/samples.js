@@ -6,7 +6,7 @@ import { checkAborted } from '../core/errors.js';
 import { takeTurn } from '../core/turn.js';
 import { MAX_BATCH } from '../core/vectors.js';
 import { WasmBackend } from '../gpu/wasm_device.js';
-import { makeCache, makeVectors, runLayer, tensorNames } from './llama.js';
+import { loadPart, makeCache, makeVectors, runLayer, tensorNames } from './llama.js';
 import { readConfig } from './llama_config.js';
 import { createSampler, randomNumbers } from './llama_sampler.js';
 import { WasmOps } from './llama_wasm.js';
@@ -56,16 +56,14 @@ export async function writeSamples(model, config, { samples, length, seed, signa
   });
   const each = 8 * layers * length * keyHeads * headDim;
   const most = Math.min(Math.max(Math.floor(CACHE_BYTES / each), 1), MAX_BATCH, samples);
-  const backend = new WasmBackend();
-  const ops = new SideBySide(backend, sizes, length, most);
+  const ops = new SideBySide(new WasmBackend(), sizes, length, most);
   const vectors = makeVectors(ops, sizes);
   const homes = Array.from({ length: layers }, () => /** @type {Record<string, any>} */ (makeCache(ops, sizes)));
   /** @type {Record<string, any>} */
   const last = {};
   for (const [name, { role, layer }] of tensorNames(sizes)) {
     checkAborted(signal);
-    (layer < 0 ? last : homes[layer])[role] = /norm$/i.test(role)
-      ? ops.weights(await model.decode(name, { dtype: 'F32', signal })) : await backend.load(model, name, { signal });
+    (layer < 0 ? last : homes[layer])[role] = await loadPart(ops, model, name, role, signal);
   }
   const head = isTied ? last.embedding : last.head;
   for (let from = 0; from < samples; from += most) {
