@@ -64,7 +64,7 @@ help: ## this list
 
 # Half of that: what npm packs.
 package: setup
-	@$(MAKE) --no-print-directory $(MODULES) dist/types/hansel.d.ts min/hansel.js dist/wgsl.js
+	@$(MAKE) --no-print-directory $(MODULES) dist/types/hansel.d.ts min/hansel.js dist/wgsl.js dist/parsers.js
 
 # A sub-make, so that what setup installs is there when make looks.
 build: setup ## all that is built; quick when nothing changed
@@ -72,7 +72,7 @@ build: setup ## all that is built; quick when nothing changed
 
 .PHONY: products
 products: build/structs.checked $(MODULES) dist/types/hansel.d.ts min/hansel.js build/libhansel.a \
-          dist/site/index.html dist/wgsl.js
+          dist/site/index.html dist/wgsl.js dist/parsers.js
 
 setup:
 	@.ci/setup
@@ -127,12 +127,16 @@ dist/wgsl.js: tools/shaders.js package.json $(wildcard shaders/*)
 	@mkdir -p dist
 	node tools/shaders.js
 
-dist/types/hansel.d.ts: $(WEB) tsconfig.json tools/types.js dist/wgsl.js node_modules/.installed
+dist/parsers.js: tools/parsers.js node_modules/.installed
+	@mkdir -p dist
+	node tools/parsers.js
+
+dist/types/hansel.d.ts: $(WEB) tsconfig.json tools/types.js dist/wgsl.js dist/parsers.js node_modules/.installed
 	$(TSC) -p .
 	node tools/types.js
 	@touch $@
 
-min/hansel.js: $(WEB) tools/minify.js package.json node_modules/.installed
+min/hansel.js: $(WEB) tools/minify.js package.json $(MODULES) node_modules/.installed
 	node tools/minify.js
 
 # ---- the demo page ---------------------------------------------------------------

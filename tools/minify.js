@@ -2,7 +2,7 @@
  * Makes min/: web/ for pages without a bundler. hansel.js and what it imports, its core, are one file;
  * what is loaded later or by other entries is one file each, and takes what it shares from the core
  * by short names that begin with _.
- * all.js is all of hansel in one file.
+ * all.js is all of hansel in one file; service_worker.js is one, modules and all.
  *
  * And dist/worker.js, which is one file for everybody: bundlers copy it, or put it where they like.
  */
@@ -14,7 +14,7 @@ import { minify } from 'terser';
 const root = new URL('..', import.meta.url).pathname;
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 const web = join(root, 'web');
-const ENTRIES = ['gpu', 'webgpu', 'webgl', 'plain'];
+const ENTRIES = ['gpu', 'webgpu', 'webgl', 'plain', 'file'];
 /** Where each module lies; their names alone tell them apart, entries from rooms by the folder. */
 const MODULES = new Map();
 for (const path of await readdir(web, { recursive: true })) {
@@ -125,6 +125,13 @@ await build({
 await build({
   ...settings, entryPoints: [MODULES.get('hansel')], outdir: undefined,
   outfile: join(root, 'min/all.js'), plugins: [replaceAsset(FILE_URL)],
+});
+// One file that pages keep beside themselves: the modules to decode with are in it.
+const wasm = Object.fromEntries(await Promise.all(['decode', 'decode_simd', 'planes'].map(async (name) => (
+  [`${name}.wasm`, await readFile(join(root, `dist/${name}.wasm`), 'base64')]))));
+await build({
+  ...settings, format: 'iife', entryPoints: [MODULES.get('service_worker')],
+  plugins: [replaceAsset(`fileUrl = (name) => new URL('data:application/wasm;base64,' + ${JSON.stringify(wasm)}[name])`)],
 });
 for (const [name, entry] of [['all', 'hansel'], ['hansel', 'hansel'], ...ENTRIES.map((one) => [one, one])]) {
   await writeFile(join(settings.outdir, `${name}.d.ts`), `export * from '../dist/types/${entry}.js';\n`);

@@ -13,7 +13,7 @@ const MOST_ENTRIES = 10;
 const MOST_LINES = 500;
 
 /** From the ground up. A room imports from itself and from those below, not from its neighbours. */
-const FLOORS = [['asset'], ['core'], ['file', 'workers'], ['model'], ['encode'], ['gpu'], ['llama'], ['entries'],
+const FLOORS = [['asset'], ['core'], ['file', 'workers'], ['model'], ['encode', 'restore'], ['gpu'], ['llama'], ['entries'],
   ['cli', 'demo']];
 
 /** @param {string} path from the root @returns {string} */
@@ -34,7 +34,7 @@ function importsOf(path, text) {
   const code = text.replace(/\/\*\*[^]*?\*\/|^\s*\/\/.*/gm, '');
   const find = (/** @type {string} */ from, /** @type {RegExp[]} */ patterns) => new Set(
     patterns.flatMap((pattern) => [...from.matchAll(pattern)].map(
-      ([, name]) => posix.join(posix.dirname(path), name)).filter((to) => !to.startsWith('dist/'))));
+      ([, name]) => posix.join(posix.dirname(path), name)).filter((to) => !/^(dist|min)\//.test(to))));
   const isDynamic = /\bimport\(\s*(?:\/\*[^*]*\*\/\s*)?'(\.[^']+)'/g;
   const run = find(code, [/^(?:import|export)\b[^;'(]*'(\.[^']+)'/gm, isDynamic,
     /\bnew URL\('(\.[^']+\.js)', import\.meta\.url\)/g]);

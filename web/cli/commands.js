@@ -1,252 +1,24 @@
 /** What the command line's commands do; web/cli/run.js prints. Node only. */
-import { basename, dirname, join } from 'node:path';
 import { convert } from '../core/convert.js';
-import { isConvertible, typedArray } from '../core/dtypes.js';
+import { typedArray } from '../core/dtypes.js';
 import { HanselError, checkAborted } from '../core/errors.js';
-import { encodeTo, inputsOf, openTools, plainHeader } from '../encode/encode.js';
-import { measureAll, planRates } from '../encode/plan.js';
-import { dtypeBits, elementCount } from '../file/safetensors.js';
-import { readIndex } from '../file/shards.js';
-import { openSource } from '../file/source.js';
+import { CARRIER, layoutOf } from '../file/carrier.js';
+import { byteSize, dtypeBits, elementCount } from '../file/safetensors.js';
 import { buildHeader } from '../file/write_header.js';
 import { open } from '../model/model.js';
-import { codedFile } from './coded_file.js';
-import { OutputFile, checkFree } from './node_file.js';
+import { OutputFile } from './node_file.js';
+import { openPlain } from './plain_files.js';
 import { SAMPLE_COLUMNS, SAMPLE_ROWS, sampleRows } from './sample.js';
 
 /** @typedef {import('../model/model.js').Model} Model */
-/** @typedef {import('../encode/encode.js').Report} Report */
-/** @typedef {import('../encode/rate.js').Rate} Rate */
-/** @typedef {import('../encode/encode.js').EncodeOptions} EncodeOptions */
 /** @typedef {import('./terminal.js').Progress} Progress */
 /** @typedef {(progress: Progress) => void} OnProgress */
 /** @typedef {{force: boolean, signal?: AbortSignal, onProgress?: OnProgress}} Common */
 
-/** Bytes that decode writes unless told: so many, or so many times the file's. Weights of a tenth
- * of a bit take 320 times their room as F32. */
-const DECODED_MIN = 2 ** 30;
-const DECODED_RATIO = 1000;
+/** Bytes of an original that are read at a time. */
+const PIECE = 1 << 20;
 
 const isUrl = (/** @type {string} */ from) => /^https?:/i.test(from);
-
-/** Whether a path or URL is a sharded checkpoint's index. @param {string} from */
-export const isIndex = (from) => (isUrl(from) ? new URL(from).pathname : from)
-  .endsWith('.safetensors.index.json');
-
-/** @param {string} path @param {Common} options */
-async function openPlain(path, { signal }) {
-  const model = await open(path, { signal });
-  return { model, inputs: await orClose(model, async () => inputsOf(model)) };
-}
-
-/**
- * Codes one file into another.
- * @param {string} from @param {string} to
- * @param {EncodeOptions & Common} options
- * @param {Map<string, Rate | null>} [rates] that were planned, together with other files'
- * @returns {Promise<{output: OutputFile, reports: Map<string, Report>, rawBytes: number,
- *   bytes: number}>} output is written, but not committed
- */
-async function encodeFile(from, to, options, rates) {
-  const { force, ...coding } = options;
-  const { signal } = options;
-  const { model, inputs } = await openPlain(from, options);
-  const output = await orClose(model, () => OutputFile.create(to, force, true));
-  try {
-    const file = codedFile(/** @type {import('node:fs/promises').FileHandle} */ (output.handle),
-      to, signal);
-    const { header, reports, bytes } = await encodeTo(inputs,
-      { ...coding, metadata: model.metadata }, file, plainHeader(model), rates);
-    await file.finish(header);
-    return { output, reports, rawBytes: model.bytes, bytes };
-  } catch (error) {
-    await output.discard();
-    throw error;
-  } finally {
-    await model.close();
-  }
-}
-
-/**
- * What an index says, and where its shards are: as open() finds them, and it alone.
- * @param {string} from @param {AbortSignal} [signal]
- * @returns {Promise<{files: Map<string, string>, weightMap: Map<string, string>,
- *   metadata: object}>} files: a shard's path or URL by its name in the index, sorted
- */
-async function readShards(from, signal) {
-  const source = await openSource(from, { signal });
-  try {
-    const { shards, weightMap } = await readIndex(source, signal);
-    const { metadata } = JSON.parse(new TextDecoder().decode(
-      await source.read(0, source.size, { signal })));
-    /** @type {Map<string, string>} */
-    const files = new Map();
-    for (const shard of shards.sort()) {
-      const beside = await source.resolve(shard, { signal });
-      files.set(shard, beside.name);
-      await beside.close();
-    }
-    return { files, weightMap, metadata };
-  } finally {
-    await source.close();
-  }
-}
-
-/**
- * hansel encode: one file, or all shards of an index.
- * @param {string} from @param {string} to
- * @param {EncodeOptions & Common} options
- * @param {Map<string, Rate | null>} [rates] by a plan
- * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number,
- *   files: string[]}>}
- */
-export async function encodeCommand(from, to, options, rates) {
-  const { signal } = options;
-  if (!isIndex(from)) {
-    const { output, ...result } = await encodeFile(from, to, options, rates);
-    try {
-      await output.commit(signal);
-    } finally {
-      await output.discard();
-    }
-    return { ...result, files: [to] };
-  }
-  await checkFree(to, options.force);
-  const shards = await readShards(from, signal);
-  const model = await open(from, { signal }); // the shards match
-  const planned = rates ?? planRates(await measureModel(model, options, true), options);
-  return encodeShards(shards, to, options, planned);
-}
-
-/**
- * What the tensors of a model cost.
- * @param {Model} model which is closed @param {EncodeOptions} options
- * @param {boolean} [isWhole] some of its tensors must have Hessians, if there are any
- * @returns {Promise<import('../encode/rate.js').Measured[]>}
- */
-export async function measureModel(model, options, isWhole = false) {
-  try {
-    const inputs = inputsOf(model);
-    const tools = await openTools(options);
-    if (isWhole) tools.hessians.checkFor(inputs.map(({ name }) => name));
-    return await measureAll(inputs, options, tools);
-  } finally {
-    await model.close();
-  }
-}
-
-/**
- * Codes shards and their index.
- * @param {Awaited<ReturnType<typeof readShards>>} shards @param {string} to
- * @param {EncodeOptions & Common} options
- * @param {Map<string, Rate | null>} rates
- * @returns {Promise<{reports: Map<string, Report>, rawBytes: number, bytes: number, files: string[]}>}
- */
-async function encodeShards({ files, weightMap, metadata }, to, options, rates) {
-  const stem = basename(to).replace(/\.safetensors\.index\.json$|\.json$/, '');
-  const number = (/** @type {number} */ n) => String(n).padStart(5, '0');
-  /** @type {OutputFile[]} */
-  const outputs = [];
-  const total = { reports: new Map(), rawBytes: 0, bytes: 0, files: /** @type {string[]} */ ([]) };
-  /** By the old shards' names. @type {Map<string, string>} */
-  const names = new Map();
-  try {
-    for (const [shard, file] of files) {
-      const name = `${stem}-${number(names.size + 1)}-of-${number(files.size)}.safetensors`;
-      const path = join(dirname(to), name);
-      const { output, reports, rawBytes, bytes } = await encodeFile(file, path, options, rates);
-      outputs.push(output);
-      names.set(shard, name);
-      for (const [tensor, report] of reports) {
-        if (weightMap.get(tensor) !== shard) {
-          throw new HanselError('HANSEL_ERR_INDEX', 'the index contradicts the shards', {
-            expected: weightMap.get(tensor) ?? 'not indexed', got: shard, where: tensor,
-          });
-        }
-        total.reports.set(tensor, report);
-      }
-      total.rawBytes += rawBytes;
-      total.bytes += bytes;
-      total.files.push(path);
-    }
-    const output = await OutputFile.create(to, options.force);
-    outputs.push(output);
-    const map = [...weightMap].map(([tensor, shard]) => [tensor, names.get(shard)]);
-    const about = { ...metadata, total_size: [...total.reports.values()]
-      .reduce((sum, { bytes }) => sum + bytes, 0) };
-    await output.append(new TextEncoder().encode(
-      `${JSON.stringify({ metadata: about, weight_map: Object.fromEntries(map) }, null, 2)}\n`));
-    for (const done of outputs) await done.commit();
-    return { ...total, files: [...total.files, to] };
-  } catch (error) {
-    for (const output of outputs) await output.takeBack();
-    throw error;
-  } finally {
-    for (const output of outputs) await output.discard();
-  }
-}
-
-/** @param {import('../file/safetensors.js').Header} header @param {string} name */
-const placeIn = ({ tensors }, name) => tensors.get(name)?.start ?? 0;
-
-/**
- * hansel decode: a plain safetensors file; the one that was coded, if it was without loss and no other
- * dtype is wanted.
- * @param {string} from @param {string} to
- * @param {Common & {dtype?: string, maxBytes?: number, threads?: number}} options maxBytes: by
- *   default what is no tiny file's claim of terabytes
- * @returns {Promise<{bytes: number, kept: string[]}>} kept: tensors that have no such dtype and
- *   were written in their own
- * @throws {HanselError} HANSEL_ERR_LIMIT, and nothing is written
- */
-export async function decodeCommand(from, to, {
-  force, dtype, maxBytes, threads, signal, onProgress,
-}) {
-  const model = await open(from, { threads, signal });
-  /** @type {string[]} */
-  const kept = [];
-  /** @type {OutputFile | undefined} */
-  let output;
-  try {
-    const plan = [...model.tensors].map(([name, { dtype: own, shape, mode, weights }]) => {
-      const can = dtype === undefined || dtype === own || (mode === 'grid' && dtype === 'I8')
-        || isConvertible(own, dtype);
-      if (!can) kept.push(name);
-      const target = can ? dtype ?? own : own;
-      return { name, dtype: target, shape, bytes: weights * dtypeBits(target) / 8, weights };
-    });
-    const isAsItWas = plan.every(({ name, dtype: target }) => target === model.tensor(name).dtype);
-    const [plain] = isAsItWas && model.headers.length === 1 ? model.headers : [];
-    plan.sort((a, b) => (plain ? placeIn(plain, a.name) - placeIn(plain, b.name)
-      : dtypeBits(b.dtype) - dtypeBits(a.dtype)));
-    const header = plain?.headerBytes
-      ?? buildHeader(plan.map(({ name, ...rest }) => [name, rest]), model.metadata);
-    const size = plan.reduce((sum, { bytes }) => sum + bytes, header.length);
-    const most = maxBytes ?? Math.max(DECODED_MIN, DECODED_RATIO * model.bytes);
-    if (size > most) {
-      throw new HanselError('HANSEL_ERR_LIMIT', 'decodes to more than --max-size allows', {
-        expected: `at most ${most}`, got: size, where: from,
-      });
-    }
-    output = await OutputFile.create(to, force);
-    await output.append(header);
-    const total = plan.reduce((sum, { weights }) => sum + weights, 0);
-    let done = 0;
-    for (const tensor of plan) {
-      const slices = model.slices(tensor.name, {
-        dtype: /** @type {import('../core/dtypes.js').Dtype} */ (tensor.dtype), signal,
-        onProgress: (p) => onProgress?.({ done: done + p.done, total, tensor: tensor.name }),
-      });
-      for await (const { bytes } of slices) await output.append(bytes);
-      done += tensor.weights;
-    }
-    await output.commit();
-    return { bytes: size, kept };
-  } finally {
-    await output?.discard();
-    await model.close();
-  }
-}
 
 /**
  * What rounding loses, about: errors are spread evenly over a step. With error feedback it is more.
@@ -270,6 +42,13 @@ async function expectedError(model, name, signal) {
   }
 }
 
+/** What file a coded one gives back, if that is none of safetensors. @param {Model} model */
+function restoresTo({ headers: [header] }) {
+  if (!header?.metadata.has(CARRIER)) return {};
+  const { format, beside } = layoutOf(header);
+  return { format, beside };
+}
+
 /**
  * hansel info.
  * @param {string} from @param {{signal?: AbortSignal}} options
@@ -288,7 +67,7 @@ export async function infoCommand(from, { signal }) {
     }
     const raw = [...model.tensors.values()]
       .reduce((sum, { weights, dtype }) => sum + Math.ceil(weights * dtypeBits(dtype) / 8), 0);
-    return { tensors: Object.fromEntries(tensors), bytes: model.bytes, raw_bytes: raw };
+    return { tensors: Object.fromEntries(tensors), bytes: model.bytes, raw_bytes: raw, ...restoresTo(model) };
   } finally {
     await model.close();
   }
@@ -300,14 +79,40 @@ export async function infoCommand(from, { signal }) {
  */
 
 /**
- * @param {Model} model @param {Model} original @param {string} name @param {AbortSignal} [signal]
+ * @typedef {object} Original what a coded file is compared with
+ * @property {ReadonlyMap<string, {dtype: string, shape: number[]}>} tensors
+ * @property {(name: string, options: {signal?: AbortSignal}) => AsyncGenerator<{bytes: Uint8Array}>} slices
+ * @property {() => Promise<void>} close
+ */
+
+/**
+ * @param {Model} model coded @param {string} path @param {AbortSignal} [signal]
+ * @returns {Promise<Original>}
+ */
+async function openOriginal(model, path, signal) {
+  if (!model.headers[0]?.metadata.has(CARRIER)) return open(path, { signal });
+  const { files, close } = await openPlain(path, { isBytes: restoresTo(model).format === 'bytes', signal });
+  const own = files.find(({ inputs }) => inputs.some(({ name }) => name !== 'hansel.rest' && model.tensors.has(name)));
+  const inputs = new Map((own ?? files[0]).inputs.map((input) => [input.name, input]));
+  return {
+    tensors: inputs, close,
+    async* slices(name) {
+      const { dtype, shape, read } = /** @type {import('../encode/encode.js').Input} */ (inputs.get(name));
+      const size = byteSize(dtype, shape, name);
+      for (let at = 0; at < size; at += PIECE) yield { bytes: await read(at, Math.min(at + PIECE, size)) };
+    },
+  };
+}
+
+/**
+ * @param {Model} model @param {Original} original @param {string} name @param {AbortSignal} [signal]
  * @returns {Promise<Difference>}
  * @throws {HanselError} HANSEL_ERR_MISMATCH for what is not a coding of the original
  */
 async function compare(model, original, name, signal) {
   const a = model.tensor(name);
   const b = original.tensors.get(name);
-  const text = (/** @type {import('../model/model.js').Tensor} */ t) => `${t.dtype} [${t.shape}]`;
+  const text = (/** @type {{dtype: string, shape: number[]}} */ t) => `${t.dtype} [${t.shape}]`;
   if (!b || text(a) !== text(b)) {
     throw new HanselError('HANSEL_ERR_MISMATCH', 'not the original\'s tensor', {
       expected: b ? text(b) : 'no such tensor', got: text(a), where: name,
@@ -361,7 +166,7 @@ async function compare(model, original, name, signal) {
 export async function verifyCommand(from, { against, threads, signal, onProgress }) {
   const model = await open(from, { threads, signal });
   const original = against === undefined ? null
-    : await orClose(model, () => open(against, { signal }));
+    : await orClose(model, () => openOriginal(model, against, signal));
   const results = new Map();
   try {
     if (!model.isCoded) {

@@ -1,10 +1,11 @@
 /** What hansel --help prints. */
-export const HELP = `hansel - entropy-coded neural-network weights in safetensors files
+export const HELP = `hansel - entropy-coded neural-network weights
 
   hansel encode IN [-o OUT] [--step D | --bits B | --error E | --lossless]
          [--each] [--tensor NAME=AIM]... [--saturate] [--include RE]
-         [--exclude RE] [--hessians FILE] [--plan FILE] [--stream-length S]
-         [--precision P] [--threads N] [--force] [--quiet] [--json]
+         [--exclude RE] [--hessians FILE] [--plan FILE] [--bytes]
+         [--stream-length S] [--precision P] [--threads N] [--force] [--quiet]
+         [--json]
   hansel calibrate MODEL [-o FILE] [--text FILE | --tokens FILE] [--samples N]
          [--seed S] [--config FILE] [--force] [--quiet] [--json]   (Llamas)
   hansel plan   IN... -o FILE [--bits B] [--each] [--tensor NAME=AIM]...
@@ -18,11 +19,15 @@ export const HELP = `hansel - entropy-coded neural-network weights in safetensor
   hansel serve  [DIR] [--port P] [--host H] [--allow-host NAME]... [--quiet]
   hansel assets DIR [--quiet] [--json]   (wasm modules and worker, for pages;
          those that are there are replaced)
+  hansel service-worker DIR [--quiet] [--json]   (hansel-sw.js, for pages that
+         cannot be changed: docs/RUNTIMES.md)
   hansel --version
 
-IN is a safetensors file, a model.safetensors.index.json (with its shards),
-an http(s) URL, or - for standard input (either takes -o); OUT a file, or - for
-standard output.
+IN is a safetensors file, a model.safetensors.index.json (with its shards), an
+ONNX model (with its external data), a GGUF file (with its splits), an http(s)
+URL, or - for standard input (either takes -o); OUT a file, or - for standard
+output. decode gives back the file that was coded: byte for byte if that was
+without loss, else with other values in the same places.
 
   --step D           grid step, the same for all tensors (1/52 is understood)
   --bits B           coded bits per weight to stay below, all tensors together:
@@ -40,6 +45,7 @@ standard output.
   --plan FILE        of hansel plan: steps of a rate that shards share which are
                      coded apart (docs/SHARDS.md). Without --bits it writes what
                      it measured of IN; such files may be its IN
+  --bytes            code any file as bytes, without loss
   --stream-length S  symbols per stream, about (default: 1024 to 16384)
   --precision P      bits of probability, 8 to 12 (default: the cheapest)
   --threads N        threads at work (default: all cores); same bytes always

@@ -2,7 +2,7 @@
  * Files that appear whole or not at all (Node). What is written goes to a temporary file beside its
  * destination and takes its name at the end, so a stop at any moment leaves the old file as it was.
  */
-import { link, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, sep } from 'node:path';
 import { addAbortSignal } from 'node:stream';
@@ -75,6 +75,11 @@ export async function readJson(path, code, expected) {
       where: path, expected, got: /** @type {Error} */ (cause).message, cause,
     });
   }
+}
+
+/** Makes the folder that a file is to be in. @param {string} path @throws {HanselError} HANSEL_ERR_SOURCE */
+export async function makeFolder(path) {
+  await mkdir(dirname(path), { recursive: true }).catch((cause) => { throw notWritten(path, cause); });
 }
 
 /** A file being written; append(), then commit() or discard(). */

@@ -12,7 +12,7 @@ export const usage = (message, got) => new HanselError('HANSEL_ERR_USAGE',
  * @type {Record<string, Record<string, 's' | 'b' | 'm'>>} */
 const OPTIONS = {
   encode: {
-    output: 's', step: 's', bits: 's', each: 'b', error: 's', tensor: 'm', lossless: 'b', saturate: 'b', include: 's',
+    output: 's', step: 's', bits: 's', each: 'b', error: 's', tensor: 'm', lossless: 'b', saturate: 'b', bytes: 'b', include: 's',
     exclude: 's', hessians: 's', plan: 's', 'stream-length': 's', precision: 's', threads: 's', force: 'b', quiet: 'b',
     json: 'b',
   },
@@ -31,11 +31,12 @@ const OPTIONS = {
   sample: { rows: 's', force: 'b', quiet: 'b', json: 'b' },
   serve: { port: 's', host: 's', 'allow-host': 'm', quiet: 'b' },
   assets: { quiet: 'b', json: 'b' },
+  'service-worker': { quiet: 'b', json: 'b' },
 };
 /** How many files a command takes. @type {Record<string, [number, number, string]>} */
 const FILES = {
   plan: [1, Infinity, 'files'], info: [1, Infinity, 'files'], verify: [1, Infinity, 'files'], serve: [0, 1, 'one folder at most'],
-  assets: [1, 1, 'one folder'],
+  assets: [1, 1, 'one folder'], 'service-worker': [1, 1, 'one folder'],
 };
 
 /**

@@ -5,7 +5,7 @@
 import { HanselError } from '../core/errors.js';
 import { planRates } from '../encode/plan.js';
 import { open } from '../model/model.js';
-import { measureModel } from './commands.js';
+import { measureModel } from './encode.js';
 import { OutputFile, readJson } from './node_file.js';
 
 /** What the files say they are. */

@@ -82,14 +82,15 @@ const codingOptions = (values) => ({
  * @type {Record<string, (context: Context) => Promise<number | void>>} */
 const COMMANDS = {
   async encode({ values, files: [from], pathOf, signal, onProgress, report, end }) {
-    const { encodeCommand, isIndex } = await import('./commands.js');
+    const { encodeCommand, isIndex } = await import('./encode.js');
     const aims = ['step', 'bits', 'error', 'lossless'].filter((name) => values[name] !== undefined);
     if (aims.length > 1) throw usage('one of --step, --bits, --error, --lossless', aims.join(', '));
     if (values.saturate && values.step === undefined) throw usage('--saturate needs --step');
     if (values.each && values.bits === undefined) throw usage('--each needs --bits');
-    const to = outputOf(values, from, () => from.replace(/\.safetensors(\.index\.json)?$|$/,
-      (ending) => `.hansel${ending || '.safetensors'}`));
-    if (isIndex(from) && !isIndex(to)) {
+    const isCarrier = values.bytes || /\.(onnx|gguf)$/i.test(from);
+    const to = outputOf(values, from, () => (isCarrier ? `${from}.hansel`
+      : from.replace(/\.safetensors(\.index\.json)?$|$/, (ending) => `.hansel${ending || '.safetensors'}`)));
+    if (isIndex(from) && !values.bytes && !isIndex(to)) {
       throw usage('the output of an index is an index: OUT.safetensors.index.json', to);
     }
     const plan = values.plan === undefined ? null : await readPlanOf(values);
@@ -98,7 +99,8 @@ const COMMANDS = {
     };
     if (plan?.values.hessians && !values.hessians) throw usage('the plan was made with --hessians');
     const hessians = values.hessians && await openHessians(values.hessians, signal);
-    const result = await encodeCommand(await pathOf(from), to, { ...options, hessians }, plan?.rates)
+    const isBytes = Boolean(values.bytes);
+    const result = await encodeCommand(await pathOf(from), to, { ...options, hessians }, plan?.rates, isBytes)
       .finally(() => hessians?.close());
     end();
     const all = [...result.reports];
@@ -162,15 +164,16 @@ const COMMANDS = {
       throw usage('--dtype must be F32, F16, BF16 or I8', values.dtype);
     }
     const to = outputOf(values, from, () => (
-      from.replace(/(\.hansel)?\.safetensors(\.index\.json)?$|$/, '.decoded.safetensors')));
+      /.\.hansel$/.test(from) ? from.replace(/\.hansel$/, '')
+        : from.replace(/(\.hansel)?\.safetensors(\.index\.json)?$|$/, '.decoded.safetensors')));
     const options = {
       dtype: values.dtype, maxBytes: size(values['max-size'], 'max-size'),
       force: Boolean(values.force), threads: threadsOf(values), signal, onProgress,
     };
-    const { decodeCommand } = await import('./commands.js');
-    const { bytes, kept } = await decodeCommand(await pathOf(from), to, options);
+    const { decodeCommand } = await import('./decode.js');
+    const { bytes, kept, files } = await decodeCommand(await pathOf(from), to, options);
     end();
-    if (values.json) return printJson({ bytes, kept, files: [to] });
+    if (values.json) return printJson({ bytes, kept, files });
     report(`${shownOutput(to)}: ${bytes} bytes`);
     if (kept.length) {
       report(`in their own dtype, having no ${values.dtype}: ${kept.map(visible).join(', ')}`);
@@ -190,6 +193,7 @@ const COMMANDS = {
           t.entropy_bits === null ? '-' : fixed(t.entropy_bits, 5).toString(),
           t.expected_error === null ? '-' : fixed(t.expected_error, 2).toString()])]));
       await print(sizeLine(shown(file), info.bytes, info.raw_bytes));
+      if (info.format) await print(`gives back ${info.format}${info.beside?.length ? `, with ${info.beside.map(visible).join(', ')}` : ''}`);
     });
   },
 
@@ -234,6 +238,14 @@ const COMMANDS = {
     const files = await copyAssets(dir);
     if (values.json) return printJson({ files });
     report(`${shown(dir)}: ${files.length} files`);
+  },
+
+  async 'service-worker'({ values, files: [dir], report }) {
+    const { copyServiceWorker } = await import('./copy_assets.js');
+    const files = await copyServiceWorker(dir);
+    if (values.json) return printJson({ files });
+    report(`${shown(files[0])}: a page registers it by\n`
+      + `<script>navigator.serviceWorker.register('hansel-sw.js')</script>`);
   },
 
   async serve({ values, files: [dir = '.'], signal, report }) {

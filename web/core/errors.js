@@ -26,6 +26,8 @@ export const CODES = /* @__PURE__ */ Object.freeze({
   HANSEL_ERR_SAFETENSORS: 'not a valid safetensors file',
   HANSEL_ERR_MANIFEST: 'the manifest or directory is missing, malformed or contradicts the file',
   HANSEL_ERR_INDEX: 'a sharded checkpoint\'s index is malformed or contradicts its shards',
+  HANSEL_ERR_ONNX: 'an ONNX model that is malformed or contradicts itself',
+  HANSEL_ERR_GGUF: 'a GGUF file that is malformed or contradicts itself',
   HANSEL_ERR_PLAN: 'a plan, or what it is made of, that is malformed or of another model',
   HANSEL_ERR_TENSOR: 'no tensor of that name',
   HANSEL_ERR_DTYPE: 'an operation that this dtype does not have',

@@ -93,10 +93,10 @@ const matches = (pattern, name) => pattern !== undefined && new RegExp(pattern).
 
 /**
  * How a tensor is to be coded, or why not.
- * @param {Pick<Input, 'name' | 'dtype' | 'shape'>} input @param {EncodeOptions} all
+ * @param {Pick<Input, 'name' | 'dtype' | 'shape' | 'isExact'>} input @param {EncodeOptions} all
  * @returns {{mode: 'grid' | 'lossless' | 'pass-through', reason: string}}
  */
-export function chooseMode({ name, dtype, shape }, all) {
+export function chooseMode({ name, dtype, shape, isExact }, all) {
   const options = optionsOf(name, all);
   const pass = (/** @type {string} */ reason) => (
     { mode: /** @type {const} */ ('pass-through'), reason });
@@ -107,6 +107,7 @@ export function chooseMode({ name, dtype, shape }, all) {
   const isFloat = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
   const aim = options.step ?? options.bits ?? options.error;
   if (aim === undefined || !isFloat) return { mode: 'lossless', reason: '' };
+  if (isExact && !included) return { mode: 'lossless', reason: 'no weights' };
   const isVector = shape.filter((n) => n !== 1).length < 2;
   if (isVector && options.step === undefined && !included && elementCount(shape) < MIN_VECTOR) {
     return pass('a short vector');

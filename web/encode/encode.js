@@ -25,6 +25,8 @@ import { TensorEncoder } from './tensor_encoder.js';
 const [MAX_DEFLATED, MIN_SAVED] = [1 << 20, 8];
 /** Bytes of a tensor that is deflated only to see whether that is smaller, at most. */
 const MAX_COMPARED = 1 << 16;
+/** ... both, of bytes that are likely text: a vocabulary, a graph. */
+const MAX_TEXT = 1 << 24;
 
 /**
  * @typedef {object} EncodeOptions
@@ -74,6 +76,8 @@ const MAX_COMPARED = 1 << 16;
  * @property {number[]} shape
  * @property {(start: number, end: number) => Promise<Uint8Array>} read bytes of the tensor; not
  *   modified
+ * @property {boolean} [isText] bytes that may repeat themselves as text does, not as weights do
+ * @property {boolean} [isExact] no weights: coded without loss, unless its name is in `tensors` or `include`
  */
 /**
  * @typedef {object} Spool where a file's bytes gather, all but its header
@@ -189,9 +193,9 @@ const matrixOf = (blobs, entropy) => ({ blobs, entropy: Math.round(entropy * ENT
  * What a tensor that is not coded takes. Codes and indices may repeat themselves, floats do not.
  * @param {Input} input @param {number} rawBytes @returns {Promise<number>}
  */
-async function least({ dtype, read }, rawBytes) {
-  if (rawBytes > MAX_COMPARED || (dtype in DTYPES && dtype !== 'U8')) return rawBytes;
-  return deflated(await read(0, rawBytes))?.length ?? rawBytes;
+async function least({ dtype, read, isText }, rawBytes) {
+  if (rawBytes > (isText ? MAX_TEXT : MAX_COMPARED) || (dtype in DTYPES && dtype !== 'U8')) return rawBytes;
+  return deflated(await read(0, rawBytes), isText)?.length ?? rawBytes;
 }
 
 /**
@@ -315,15 +319,16 @@ function making(pools, options, progress) {
  * @param {AbortSignal} [signal]
  * @returns {Promise<import('../file/records.js').TensorRecord>}
  */
-async function pass({ name, dtype, shape, read }, report, spool, codec, signal) {
+async function pass({ name, dtype, shape, read, isText }, report, spool, codec, signal) {
   const size = byteSize(dtype, shape, name);
   report.bytes = report.rawBytes = size;
   let crc32c = 0;
-  for (let at = 0; at < size; at += MAX_DEFLATED) {
+  const piece = isText ? MAX_TEXT : MAX_DEFLATED;
+  for (let at = 0; at < size; at += piece) {
     checkAborted(signal);
-    const bytes = (await read(at, Math.min(at + MAX_DEFLATED, size))).slice();
+    const bytes = (await read(at, Math.min(at + piece, size))).slice();
     crc32c = codec.crc32c(bytes, crc32c);
-    const short = bytes.length === size ? deflated(bytes) : null;
+    const short = bytes.length === size ? deflated(bytes, isText) : null;
     await spool.write(short ?? bytes);
     if (short) {
       report.bytes = short.length;
@@ -333,10 +338,10 @@ async function pass({ name, dtype, shape, read }, report, spool, codec, signal) 
   return { kind: STORED, crc32c };
 }
 
-/** @param {Uint8Array} bytes of a tensor that is not coded
+/** @param {Uint8Array} bytes of a tensor that is not coded @param {boolean} [isText]
  * @returns {Uint8Array | null} shorter; null if there is too little to gain, or too much to do */
-export function deflated(bytes) {
-  if (bytes.length > MAX_DEFLATED) return null;
+export function deflated(bytes, isText) {
+  if (bytes.length > (isText ? MAX_TEXT : MAX_DEFLATED)) return null;
   const short = deflate(bytes);
   return short.length + varint(short.length).length + MIN_SAVED <= bytes.length ? short : null;
 }

@@ -57,12 +57,12 @@ export class SeveralReader {
     this.wanted = wanted;
     this.dtype = wanted.dtype ?? tensor.dtype;
     this.#at = place.start;
-    this.#bytes = new ByteReader(place.source.stream(place.start, place.end, wanted));
+    this.#bytes = wanted.bytes ?? new ByteReader(place.source.stream(place.start, place.end, wanted));
   }
 
-  /** Ends the transfer. */
-  close() {
-    return this.#bytes.close();
+  /** Ends the transfer, if it is its own. */
+  async close() {
+    if (!this.wanted.bytes) await this.#bytes.close();
   }
 
   /** Model.slices(). @returns {AsyncGenerator<{start: number, bytes: Uint8Array}>} */
