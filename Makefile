@@ -127,7 +127,7 @@ dist/wgsl.js: tools/shaders.js package.json $(wildcard shaders/*)
 	@mkdir -p dist
 	node tools/shaders.js
 
-dist/parsers.js: tools/parsers.js node_modules/.installed
+dist/parsers.js: tools/parsers.js package.json node_modules/.installed
 	@mkdir -p dist
 	node tools/parsers.js
 
@@ -136,7 +136,7 @@ dist/types/hansel.d.ts: $(WEB) tsconfig.json tools/types.js dist/wgsl.js dist/pa
 	node tools/types.js
 	@touch $@
 
-min/hansel.js: $(WEB) tools/minify.js package.json $(MODULES) node_modules/.installed
+min/hansel.js: $(WEB) tools/minify.js package.json node_modules/.installed
 	node tools/minify.js
 
 # ---- the demo page ---------------------------------------------------------------
@@ -177,8 +177,12 @@ dist/demo/vendor/uplot.js: tools/vendor.js node_modules/.installed
 dist/demo/samples/samples.json: tools/samples.js $(MODULES)
 	node tools/samples.js dist/demo/samples
 
-dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/* web/llama/*) src/FORMAT.md \
-    $(MODULES) min/hansel.js dist/wgsl.js dist/demo/models/$(MODEL)/models.json \
+dist/demo/runtimes/models.json: tools/runtime_demo.js $(wildcard tools/onnx_*.js tools/runtime_files.js) \
+    $(MODEL_DIR)/model.hansel.safetensors $(MODULES) dist/parsers.js $(wildcard web/encode/*.js web/cli/*.js)
+	node tools/runtime_demo.js $(MODEL_DIR) $(@D)
+
+dist/site/index.html: tools/site.js $(WEB) $(wildcard web/demo/* web/demo/page/* web/llama/*) src/FORMAT.md docs/RUNTIMES.md \
+    dist/demo/runtimes/models.json $(MODULES) min/hansel.js dist/wgsl.js dist/demo/models/$(MODEL)/models.json \
     dist/demo/vendor/uplot.js dist/demo/samples/samples.json
 	node tools/site.js dist/site
 

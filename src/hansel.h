@@ -44,7 +44,7 @@ extern "C" {
 
 /* Of the library; FORMAT.md counts versions of the format by itself. */
 #define HANSEL_VERSION_MAJOR 1
-#define HANSEL_VERSION_MINOR 3
+#define HANSEL_VERSION_MINOR 4
 #define HANSEL_VERSION_PATCH 0
 #define HANSEL_VERSION \
     (10000 * HANSEL_VERSION_MAJOR + 100 * HANSEL_VERSION_MINOR + HANSEL_VERSION_PATCH)

@@ -2,7 +2,7 @@
  * Makes min/: web/ for pages without a bundler. hansel.js and what it imports, its core, are one file;
  * what is loaded later or by other entries is one file each, and takes what it shares from the core
  * by short names that begin with _.
- * all.js is all of hansel in one file; service_worker.js is one, modules and all.
+ * all.js is all of hansel in one file; service_worker.js is what hansel service-worker writes, without wasm.
  *
  * And dist/worker.js, which is one file for everybody: bundlers copy it, or put it where they like.
  */
@@ -126,12 +126,10 @@ await build({
   ...settings, entryPoints: [MODULES.get('hansel')], outdir: undefined,
   outfile: join(root, 'min/all.js'), plugins: [replaceAsset(FILE_URL)],
 });
-// One file that pages keep beside themselves: the modules to decode with are in it.
-const wasm = Object.fromEntries(await Promise.all(['decode', 'decode_simd', 'planes'].map(async (name) => (
-  [`${name}.wasm`, await readFile(join(root, `dist/${name}.wasm`), 'base64')]))));
+// hansel service-worker puts the modules to decode with before it, as addresses.
 await build({
   ...settings, format: 'iife', entryPoints: [MODULES.get('service_worker')],
-  plugins: [replaceAsset(`fileUrl = (name) => new URL('data:application/wasm;base64,' + ${JSON.stringify(wasm)}[name])`)],
+  plugins: [replaceAsset('fileUrl = (name) => new URL(HANSEL_MODULES[name])')],
 });
 for (const [name, entry] of [['all', 'hansel'], ['hansel', 'hansel'], ...ENTRIES.map((one) => [one, one])]) {
   await writeFile(join(settings.outdir, `${name}.d.ts`), `export * from '../dist/types/${entry}.js';\n`);

@@ -29,7 +29,8 @@ for (const name of await readdir(join(ROOT, 'dist'))) {
   if (/\.(wasm|js)$/.test(name)) await cp(join(ROOT, 'dist', name), join(made, 'dist', name));
 }
 await mkdir(join(made, 'src'));
-for (const name of ['src/FORMAT.md', 'LICENSE']) await cp(join(ROOT, name), join(made, name));
+await mkdir(join(made, 'docs'));
+for (const name of ['src/FORMAT.md', 'docs/RUNTIMES.md', 'LICENSE']) await cp(join(ROOT, name), join(made, name));
 
 const page = await readFile(join(ROOT, 'web/demo/index.html'), 'utf8');
 await writeFile(join(made, 'index.html'), page.replace(/(href|src)="(?!#|data:|https?:)([^"]+)"/g,

@@ -39,3 +39,8 @@ for (const name of ZSTD) {
 }
 await copyFile(join(MODULES, '@bokuweb/zstd-wasm/dist/esm/zstd.wasm'), join(to, 'zstd/zstd.wasm'));
 await copyFile(join(MODULES, '@bokuweb/zstd-wasm/package.json'), join(to, 'zstd/package.json')); // its licence
+for (const name of ['ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm']) {
+  await mkdir(join(to, 'ort'), { recursive: true });
+  await copyFile(join(MODULES, 'onnxruntime-web/dist', name), join(to, 'ort', name));
+}
+await copyFile(join(MODULES, 'onnxruntime-web/package.json'), join(to, 'ort/package.json')); // its licence

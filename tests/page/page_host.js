@@ -12,7 +12,7 @@ export const SAMPLES = join(ROOT, 'dist/demo/samples');
 
 /** @type {Record<string, string>} */
 const TYPES = {
-  '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json',
+  '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.css': 'text/css', '.json': 'application/json',
   '.wasm': 'application/wasm', '.wgsl': 'text/plain', '.glsl': 'text/plain',
 };
 

@@ -4,6 +4,8 @@
  */
 import { lastLogits } from './onnx_run.js';
 
+export { lastLogits };
+
 const MODULES = '/node_modules/';
 const ORT = `${MODULES}onnxruntime-web/dist/`;
 const WLLAMA = `${MODULES}@wllama/wllama/esm/`;
@@ -18,15 +20,23 @@ const ALL = 1000;
 
 /** @typedef {string | Blob | Uint8Array} Bytes a string is a URL */
 
+/** onnxruntime-web. @param {'wasm' | 'webgpu'} provider @param {string} [folder] of its files */
+export async function loadOrt(provider, folder = ORT) {
+  const ort = await import(`${folder}ort.${provider}.min.mjs`);
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = provider === 'webgpu' ? WEBGPU_WASM : folder;
+  return ort;
+}
+
 /**
  * @param {{provider: 'wasm' | 'webgpu', model: string | Uint8Array | Blob,
- *   externalData?: {path: string, data: Bytes}[], tokens: number[]}} given
+ *   externalData?: {path: string, data: Bytes}[], tokens: number[], worker?: string}} given worker: a folder of ort's
+ *   files, which then run in a worker from there
  * @returns {Promise<number[]>} logits of what follows the tokens
  */
-export async function runOnnx({ provider, model, externalData, tokens }) {
-  const ort = await import(`${ORT}ort.${provider}.min.mjs`);
-  ort.env.wasm.numThreads = 1;
-  ort.env.wasm.wasmPaths = provider === 'webgpu' ? WEBGPU_WASM : ORT;
+export async function runOnnx({ provider, model, externalData, tokens, worker }) {
+  const ort = await loadOrt(provider, worker);
+  ort.env.wasm.proxy = worker !== undefined;
   const session = await ort.InferenceSession.create(
     model instanceof Blob ? new Uint8Array(await model.arrayBuffer()) : model,
     { executionProviders: [provider], externalData, logSeverityLevel: QUIET });
@@ -39,7 +49,7 @@ export async function runOnnx({ provider, model, externalData, tokens }) {
 }
 
 /**
- * @param {{id: string, configure: (env: any) => void, device?: 'wasm' | 'webgpu', prompt: string, maxTokens: number,
+ * @param {{id: string, configure: (env: any) => unknown, device?: 'wasm' | 'webgpu', prompt: string, maxTokens: number,
  *   options?: object}} given id: of the repository; configure: sets the hooks of the library's env, which begins
  *   anew each time, without caches; options: of from_pretrained(), such as dtype and model_file_name
  * @returns {Promise<{text: string, tokens: number[], back: string, logits: number[]}>} what the model
@@ -55,7 +65,7 @@ export async function runTransformers({ id, configure, device = 'wasm', prompt, 
     useBrowserCache: false, useCustomCache: false, customCache: null, useWasmCache: false,
     fetch: (/** @type {Parameters<typeof fetch>} */ ...given) => fetch(...given),
   });
-  configure(env);
+  await configure(env);
   const tokenizer = await AutoTokenizer.from_pretrained(id);
   const model = await AutoModelForCausalLM.from_pretrained(id, { device, dtype: 'fp32', ...options });
   try {
@@ -109,30 +119,35 @@ export class MemoryBackend {
   }
 }
 
+/** @param {object} [backend] a StorageBackend that downloads are kept in @returns {Promise<any>} a Wllama */
+export async function openWllama(backend = new MemoryBackend()) {
+  const { CacheManager, Wllama } = await import(`${WLLAMA}index.js`);
+  const quiet = { debug() {}, log() {}, warn() {}, error: console.error };
+  const wllama = new Wllama({ default: `${WLLAMA}wasm/wllama.wasm` }, {
+    suppressNativeLog: true, logger: quiet, cacheManager: new CacheManager([backend]),
+  });
+  wllama.setCompat(null); // or it would load a build from a CDN where the browser lacks JSPI
+  return wllama;
+}
+
 /**
- * Leaves a file in a backend as if wllama had downloaded it.
- * @param {object} backend a StorageBackend @param {string} url that loading will ask for @param {Blob} blob
+ * @param {any} wllama that has a model @param {{prompt: string, maxTokens: number}} given
+ * @returns {Promise<{text: string, first: [token: number, logProbability: number][]}>} what the model writes; what
+ *   may follow the prompt
  */
-export async function storeForWllama(backend, url, blob) {
-  const { CacheManager } = await import(`${WLLAMA}index.js`);
-  const manager = new CacheManager([backend]);
-  const metadata = { originalURL: url, originalSize: blob.size, etag: '' };
-  await manager.write(await manager.getNameFromURL(url), blob.stream(), metadata);
+export async function complete(wllama, { prompt, maxTokens }) {
+  const { choices: [{ text, logprobs: { content: [{ top_logprobs: top }] } }] } = await wllama.createCompletion({
+    prompt, max_tokens: maxTokens, temperature: 0, logprobs: ALL,
+  });
+  return { text, first: top.map((/** @type {any} */ { id, logprob }) => [id, logprob]) };
 }
 
 /**
  * @param {{blobs?: Blob[], url?: string, backend?: object, prompt: string, maxTokens: number,
- *   options?: object}} given blobs or a url; backend: a StorageBackend that downloads are kept in; options: of loading
- * @returns {Promise<{text: string, first: [token: number, logProbability: number][]}>} what the model writes; what
- *   may follow the prompt
+ *   options?: object}} given blobs or a url; backend: as for openWllama(); options: of loading
  */
-export async function runWllama({ blobs, url, backend, prompt, maxTokens, options }) {
-  const { CacheManager, Wllama } = await import(`${WLLAMA}index.js`);
-  const quiet = { debug() {}, log() {}, warn() {}, error: console.error };
-  const wllama = new Wllama({ default: `${WLLAMA}wasm/wllama.wasm` }, {
-    suppressNativeLog: true, logger: quiet, cacheManager: new CacheManager([backend ?? new MemoryBackend()]),
-  });
-  wllama.setCompat(null); // or it would load a build from a CDN where the browser lacks JSPI
+export async function runWllama({ blobs, url, backend, options, ...asked }) {
+  const wllama = await openWllama(backend);
   const own = {
     n_threads: 1, n_gpu_layers: 0, n_ctx: 256, n_parallel: 1, cache_type_k: 'f32', cache_type_v: 'f32',
     flash_attn: false, warmup: false, ...options,
@@ -140,29 +155,8 @@ export async function runWllama({ blobs, url, backend, prompt, maxTokens, option
   try {
     if (url) await wllama.loadModelFromUrl(url, own);
     else await wllama.loadModel(blobs, own);
-    const { choices: [{ text, logprobs: { content: [{ top_logprobs: top }] } }] } = await wllama.createCompletion({
-      prompt, max_tokens: maxTokens, temperature: 0, logprobs: ALL,
-    });
-    return { text, first: top.map((/** @type {any} */ { id, logprob }) => [id, logprob]) };
+    return await complete(wllama, asked);
   } finally {
     await wllama.exit();
   }
-}
-
-/**
- * From then on a Service Worker answers for files that are nowhere, as a page's own would by decoding.
- * @param {Record<string, Blob>} files by URL
- * @returns {Promise<() => Promise<void>>} ends it
- */
-export async function answerByServiceWorker(files) {
-  const cache = await globalThis.caches.open('answers');
-  for (const [url, blob] of Object.entries(files)) await cache.put(url, new Response(blob));
-  const registration = await navigator.serviceWorker.register('/tests/runtimes/service_worker.js');
-  while (!navigator.serviceWorker.controller) {
-    await new Promise((resolve) => { navigator.serviceWorker.oncontrollerchange = resolve; });
-  }
-  return async () => {
-    await registration.unregister();
-    await globalThis.caches.delete('answers');
-  };
 }

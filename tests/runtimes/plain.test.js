@@ -1,13 +1,10 @@
-/** The runtimes that pages use run plain files through every hook that takes files from elsewhere. */
+/** The runtimes that pages use run plain files, and compute what the reference does. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
-import { GGUF_TYPES, ggufFile } from '../../tools/gguf_model.js';
-import { onnxFiles, readCheckpoint } from '../../tools/runtime_files.js';
+import { GGUF_TYPES } from '../../tools/gguf_model.js';
 import { launch } from '../gpu/chromium.js';
+import { readModel } from './model_files.js';
 import { runOnnx } from './ort_node.js';
 
-const CHECKPOINT = fileURLToPath(new URL('../../web/demo/models/licence-llama/', import.meta.url));
 const PAGE = '/tests/runtimes/page.html';
 /** Worst logit, by what weights are stored in. */
 const CLOSE = { F32: 1e-3, F16: 2e-2 };
@@ -21,9 +18,8 @@ const GPU_TOKENS = 8;
 
 describe('plain files in the runtimes that pages use', function () {
   this.timeout(120000);
-  /** @type {Awaited<ReturnType<typeof readCheckpoint>>} */
-  let checkpoint;
   let files;
+  let gguf;
   let reference;
   let tokens;
   let browser;
@@ -31,10 +27,7 @@ describe('plain files in the runtimes that pages use', function () {
   let page;
 
   before(async () => {
-    checkpoint = await readCheckpoint(CHECKPOINT, 'model.hansel.safetensors');
-    files = onnxFiles(checkpoint);
-    reference = JSON.parse(await readFile(`${CHECKPOINT}reference.json`, 'utf8'));
-    tokens = [...reference.prompt].map((character) => checkpoint.config.characters.indexOf(character));
+    ({ files, gguf, reference, tokens } = await readModel());
     browser = await launch();
     page = await browser.openPage(PAGE);
     for (const [path, bytes] of files) page.put(`plain/licence-llama/${path}`, bytes);
@@ -100,26 +93,6 @@ describe('plain files in the runtimes that pages use', function () {
     'local paths': (env, folder) => Object.assign(env, {
       allowLocalModels: true, allowRemoteModels: false, localModelPath: folder,
     }),
-    'a fetch of its own': (env, folder) => {
-      env.fetch = async (url) => {
-        const { pathname } = new URL(url);
-        const response = await fetch(`${folder}${pathname.slice(1)}`);
-        return response.ok ? new Response(await response.blob()) : response;
-      };
-    },
-    'a custom cache': (env, folder) => Object.assign(env, {
-      useCustomCache: true,
-      customCache: {
-        async match(url) {
-          // Asked for local paths first.
-          if (!url.startsWith('http')) return undefined;
-          const response = await fetch(`${folder}${new URL(url).pathname.slice(1)}`);
-          return response.ok ? new Response(await response.blob()) : undefined;
-        },
-        put: () => Promise.reject(new Error('there was nothing to put')),
-      },
-      fetch: (url) => Promise.reject(new Error(`fetched ${url}`)),
-    }),
   };
   for (const [hook, configure] of Object.entries(hooks)) {
     it(`transformers.js: ${hook}`, async () => {
@@ -130,26 +103,6 @@ describe('plain files in the runtimes that pages use', function () {
       assertWritten(found, hook);
     });
   }
-
-  it('transformers.js: the browser\'s cache, filled beforehand', async () => {
-    const found = await page.run(async ({ prompt, maxTokens, names }, harness) => {
-      const cache = await globalThis.caches.open('transformers-cache');
-      for (const name of names) {
-        const response = await fetch(`/__mem/plain/licence-llama/${name}`);
-        await cache.put(`https://models.invalid/licence-llama/${name}`, new Response(await response.blob()));
-      }
-      return harness.runTransformers({
-        id: 'licence-llama', prompt, maxTokens,
-        configure(env) {
-          Object.assign(env, {
-            remoteHost: 'https://models.invalid', useBrowserCache: true,
-            fetch: (url) => Promise.reject(new Error(`fetched ${url}`)),
-          });
-        },
-      }).finally(() => globalThis.caches.delete('transformers-cache'));
-    }, { prompt: reference.prompt, maxTokens: all(), names: [...files.keys()].filter((name) => !/inline|fp16/.test(name)) });
-    assertWritten(found, 'cache');
-  });
 
   it('transformers.js: weights as a session option; in the model; F16', async () => {
     const found = await page.run(async ({ prompt, maxTokens }, harness) => {
@@ -195,7 +148,7 @@ describe('plain files in the runtimes that pages use', function () {
 
   for (const type of GGUF_TYPES) {
     it(`wllama: Blobs of ${type}`, async () => {
-      const url = page.put('model.gguf', ggufFile(checkpoint.sizes, checkpoint.tensors, type));
+      const url = page.put('model.gguf', gguf(type));
       const isFloat = /F/.test(type);
       const maxTokens = isFloat ? all() : 1;
       const found = await page.run(async ([path, given], harness) => harness.runWllama({
@@ -205,58 +158,4 @@ describe('plain files in the runtimes that pages use', function () {
       assert.equal(found.text, reference.greedy_continuation.slice(0, maxTokens), type);
     });
   }
-
-  it('wllama: a URL, and a store that has its file', async () => {
-    const url = page.put('model.gguf', ggufFile(checkpoint.sizes, checkpoint.tensors, 'F16'));
-    const found = await page.run(async ([path, given], harness) => {
-      const backend = new harness.MemoryBackend();
-      const here = new URL(path, location.href).href;
-      const downloaded = await harness.runWllama({ ...given, url: here, backend });
-      const stored = new harness.MemoryBackend();
-      const nowhere = 'https://models.invalid/model.gguf';
-      await harness.storeForWllama(stored, nowhere, await (await fetch(path)).blob());
-      return {
-        downloaded, kept: Array.from(backend.files.values(), ({ size }) => size),
-        stored: await harness.runWllama({ ...given, url: nowhere, backend: stored }),
-      };
-    }, [url, { prompt: reference.prompt, maxTokens: 20 }]);
-    const expected = reference.greedy_continuation.slice(0, 20);
-    assert.deepEqual([found.downloaded.text, found.stored.text], [expected, expected]);
-    assert.equal(found.kept.length, 2, 'the file, and what is known about it');
-  });
-
-  it('a Service Worker answers onnxruntime-web, transformers.js and wllama', async () => {
-    const own = await browser.openPage(PAGE);
-    const gguf = own.put('model.gguf', ggufFile(checkpoint.sizes, checkpoint.tensors, 'F16'));
-    try {
-      const found = await own.run(async ({ prompt, maxTokens, tokens: ids, path, names }, harness) => {
-        const take = (from) => fetch(from).then((response) => response.blob());
-        const answers = { '/nowhere/model.gguf': await take(path) };
-        for (const name of names) answers[`/nowhere/licence-llama/${name}`] = await take(`/__mem/plain/licence-llama/${name}`);
-        const end = await harness.answerByServiceWorker(answers);
-        const folder = '/nowhere/licence-llama/onnx/';
-        const results = {
-          ort: await harness.runOnnx({
-            provider: 'wasm', model: `${folder}model.onnx`, tokens: ids,
-            externalData: [{ path: 'model.onnx_data', data: `${folder}model.onnx_data` }],
-          }),
-          transformers: await harness.runTransformers({
-            id: 'licence-llama', prompt, maxTokens,
-            configure: (env) => { env.remotePathTemplate = 'nowhere/{model}/'; },
-          }),
-          wllama: await harness.runWllama({ url: new URL('/nowhere/model.gguf', location.href).href, prompt, maxTokens }),
-        };
-        await end();
-        return results;
-      }, {
-        prompt: reference.prompt, maxTokens: 20, tokens, path: gguf,
-        names: [...files.keys()].filter((name) => !/inline|fp16/.test(name)),
-      });
-      assertClose(found.ort, 'F32', 'ort');
-      assertWritten(found.transformers, 'transformers.js', 20);
-      assert.equal(found.wllama.text, reference.greedy_continuation.slice(0, 20));
-    } finally {
-      await own.close();
-    }
-  });
 });

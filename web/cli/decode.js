@@ -8,8 +8,9 @@ import { open } from '../model/model.js';
 import { codedName } from '../restore/coded_name.js';
 import { restore } from '../restore/open_file.js';
 import { RestoredFile } from '../restore/restored_file.js';
-import { OutputFile, checkFree, makeFolder } from './node_file.js';
+import { OutputFile, checkDistinct, checkFree, makeFolder } from './node_file.js';
 import { usage } from './options.js';
+import { isTemporary } from './temporary.js';
 
 /** @typedef {import('./commands.js').Common} Common */
 
@@ -67,8 +68,14 @@ async function restoreAll(first, model, to, options) {
   if (beside.length && to === '-') {
     throw usage('the model has other files beside it: -o OUT must be a file', beside.join(', '));
   }
+  if (beside.length && isTemporary(first.name)) {
+    throw new HanselError('HANSEL_ERR_SOURCE', 'standard input has no files beside it', { got: beside.join(', ') });
+  }
   const paths = [to, ...beside.map((name) => join(dirname(to), name))];
+  checkDistinct(paths);
   const files = [first];
+  /** @type {(() => Promise<void>)[]} */
+  const folders = [];
   /** @type {OutputFile[]} */
   const outputs = [];
   try {
@@ -81,7 +88,7 @@ async function restoreAll(first, model, to, options) {
     let before = 0;
     for (const [i, file] of files.entries()) {
       const path = paths[i];
-      if (i) await makeFolder(path);
+      if (i) folders.push(await makeFolder(path));
       const output = await OutputFile.create(path, force);
       outputs.push(output);
       const pieces = file.stream({
@@ -93,7 +100,11 @@ async function restoreAll(first, model, to, options) {
     for (const output of outputs) await output.commit();
     return { bytes: total, kept: [], files: paths };
   } catch (error) {
-    for (const output of outputs) await output.takeBack();
+    for (const output of outputs) {
+      await output.takeBack();
+      await output.discard();
+    }
+    for (const unmake of folders.reverse()) await unmake();
     throw error;
   } finally {
     for (const output of outputs) await output.discard();

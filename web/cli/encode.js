@@ -8,7 +8,7 @@ import { openSource } from '../file/source.js';
 import { open } from '../model/model.js';
 import { codedName } from '../restore/coded_name.js';
 import { codedFile } from './coded_file.js';
-import { OutputFile, checkFree, makeFolder } from './node_file.js';
+import { OutputFile, checkDistinct, checkFree, makeFolder } from './node_file.js';
 import { usage } from './options.js';
 import { openPlain } from './plain_files.js';
 
@@ -121,21 +121,27 @@ export async function encodeCommand(from, to, options, rates, isBytes) {
     return encodeShards(shards, to, options, planned);
   }
   const { files, close } = await openPlain(from, { isBytes, signal });
+  /** @type {(() => Promise<void>)[]} */
+  const folders = [];
   try {
     const isSeveral = files.length > 1;
     const paths = files.map(({ name }) => (name ? join(dirname(to), codedName(name)) : to));
     if (isSeveral && to === '-') {
       throw usage('the model has other files beside it: -o OUT must be a file', files[1].name);
     }
+    checkDistinct(paths);
     for (const path of paths) await checkFree(path, options.force);
     const inputs = files.flatMap((file) => file.inputs);
     const planned = rates ?? (isSeveral ? planRates(await measureInputs(inputs, options, true), options) : undefined);
     return await encodeAll((async function* () {
       for (const [i, plain] of files.entries()) {
-        if (i) await makeFolder(paths[i]);
+        if (i) folders.push(await makeFolder(paths[i]));
         yield { plain, to: paths[i] };
       }
     })(), options, planned);
+  } catch (error) {
+    for (const unmake of folders.reverse()) await unmake();
+    throw error;
   } finally {
     await close();
   }

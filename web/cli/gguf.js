@@ -1,6 +1,7 @@
 /** Where the tensors of a GGUF file are. Node only. */
 import { HanselError } from '../core/errors.js';
 import { dtypeBits } from '../file/safetensors.js';
+import { ownName } from './own_name.js';
 
 /**
  * Types of tensors, by ggml's numbers: their dtype, or elements and bytes of a block, which is coded as bytes.
@@ -19,19 +20,29 @@ const TYPES = {
 
 /** @typedef {{name: string, type: number, start: number, shape: number[]}} Info shape: slowest dimension first */
 
+/** The parser asks for so many bytes behind what it reads, at most. */
+const AHEAD = 1 << 20;
 /** The other files of a split model, by the name of the first. */
 const FIRST_OF = /-00001-of-(\d{5})\.gguf$/;
 
 /** @param {string} message @param {{expected?: unknown, got?: unknown, where?: string, cause?: unknown}} details */
 const bad = (message, details) => new HanselError('HANSEL_ERR_GGUF', message, details);
 
+/** @param {import('../file/source.js').Source} source @param {string} [expected] @param {unknown} [cause] */
+const cutOff = ({ name, size }, expected, cause) => new HanselError('HANSEL_ERR_TRUNCATED', 'the header is cut off', {
+  expected, got: expected ? size : `${size} bytes`, where: name, cause,
+});
+
 /**
- * The file as a server that knows Range.
- * @param {import('../file/source.js').Source} source @param {AbortSignal} [signal]
+ * The file as a server that knows Range. Behind its end the parser sees zeros, but not without end.
+ * @param {import('../file/source.js').Source} source @param {(end: number) => void} note what has been read
+ * @param {AbortSignal} [signal]
  */
-const fetchFrom = (source, signal) => async (/** @type {unknown} */ url, /** @type {any} */ { headers }) => {
+const fetchFrom = (source, note, signal) => async (/** @type {unknown} */ url, /** @type {any} */ { headers }) => {
   const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(headers.Range) ?? [];
   const [start, end] = [first, Number(last) + 1].map((at) => Math.min(Number(at), source.size));
+  if (Number(first) > source.size + AHEAD) throw cutOff(source);
+  note(end);
   return new Response(/** @type {Uint8Array<ArrayBuffer>} */ (await source.read(start, end, { signal })));
 };
 
@@ -45,23 +56,19 @@ const fetchFrom = (source, signal) => async (/** @type {unknown} */ url, /** @ty
 export async function findInGguf(source, signal) {
   const { gguf } = await import('../../dist/parsers.js');
   const { name: where, size } = source;
-  let parsed;
+  let [parsed, done] = [/** @type {any} */ (null), 0];
   try {
-    parsed = await gguf('https://gguf.file/', { fetch: fetchFrom(source, signal) });
+    parsed = await gguf('https://gguf.file/', { fetch: fetchFrom(source, (end) => { done = end; }, signal) });
   } catch (cause) {
     if (cause instanceof HanselError) throw cause;
-    const { message } = /** @type {Error} */ (cause);
-    if (cause instanceof RangeError) {
-      throw new HanselError('HANSEL_ERR_TRUNCATED', 'the header is cut off', { got: `${size} bytes`, where, cause });
+    if (!(cause instanceof RangeError)) {
+      throw bad('not a GGUF file that can be read', { got: /** @type {Error} */ (cause).message, where, cause });
     }
-    throw bad('not a GGUF file that can be read', { got: message, where, cause });
+    if (done === size) throw cutOff(source, undefined, cause);
+    throw bad('the header is too long to be read', { expected: 'at most 50 MB, and 2 MB a text', where, cause });
   }
   const { tensorInfos, tensorInfoByteRange: [, headerEnd], littleEndian, metadata } = parsed;
-  if (headerEnd > size) { // the parser sees zeros behind the end
-    throw new HanselError('HANSEL_ERR_TRUNCATED', 'the header is cut off', {
-      expected: `at least ${headerEnd} bytes`, got: size, where,
-    });
-  }
+  if (headerEnd > size) throw cutOff(source, `at least ${headerEnd} bytes`);
   const alignment = Number(metadata['general.alignment'] ?? 32);
   if (alignment < 1 || alignment > 2 ** 20 || alignment & alignment - 1) {
     throw bad('an impossible general.alignment', { expected: 'a power of two', got: alignment, where });
@@ -98,7 +105,8 @@ function placeOf({ name, type, start, shape }, isNumeric, next) {
   const [elements, bytes] = typeof known === 'string' ? [1, dtypeBits(known) / 8] : known ?? [1, 0];
   const rowBytes = columns / elements * bytes;
   const end = start + rows * rowBytes;
-  if (!Number.isInteger(rowBytes) || !Number.isSafeInteger(end)) {
+  const most = shape.reduce((product, n) => product * (n || 1), 1); // as 0 hides what is before it
+  if (!Number.isInteger(rowBytes) || !Number.isSafeInteger(end) || !Number.isSafeInteger(most)) {
     throw bad('an impossible shape', {
       expected: elements > 1 ? `rows of a multiple of ${elements}` : 'less than 2^53 bytes', got: `[${shape}]`, where: name,
     });
@@ -111,7 +119,7 @@ function placeOf({ name, type, start, shape }, isNumeric, next) {
 
 /** @param {string} path @returns {string[]} names of the files that follow the first */
 function splitsOf(path) {
-  const name = path.split(/[/\\]/).pop() ?? '';
+  const name = ownName(path);
   const [, count = '1'] = FIRST_OF.exec(name) ?? [];
   return Array.from({ length: Number(count) - 1 }, (_, i) => (
     name.replace(/-00001-of-/, `-${String(i + 2).padStart(5, '0')}-of-`)));

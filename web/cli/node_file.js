@@ -2,11 +2,12 @@
  * Files that appear whole or not at all (Node). What is written goes to a temporary file beside its
  * destination and takes its name at the end, so a stop at any moment leaves the old file as it was.
  */
-import { link, lstat, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, sep } from 'node:path';
+import { dirname, resolve, sep } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { HanselError, checkAborted } from '../core/errors.js';
+import { usage } from './options.js';
 import { createTemporary, removeTemporary } from './temporary.js';
 import { alias, notWritten, shortMessage, writeOut } from './terminal.js';
 
@@ -77,9 +78,27 @@ export async function readJson(path, code, expected) {
   }
 }
 
-/** Makes the folder that a file is to be in. @param {string} path @throws {HanselError} HANSEL_ERR_SOURCE */
+/**
+ * Makes the folder that a file is to be in.
+ * @param {string} path
+ * @returns {Promise<() => Promise<void>>} removes what was made, as far as it is empty
+ * @throws {HanselError} HANSEL_ERR_SOURCE
+ */
 export async function makeFolder(path) {
-  await mkdir(dirname(path), { recursive: true }).catch((cause) => { throw notWritten(path, cause); });
+  const folder = resolve(dirname(path));
+  const first = await mkdir(folder, { recursive: true }).catch((cause) => { throw notWritten(path, cause); });
+  return async () => {
+    for (let at = folder; first && at.length >= first.length; at = dirname(at)) await rmdir(at).catch(() => {});
+  };
+}
+
+/**
+ * That the files of a model do not take each other's place: names of those beside the first differ.
+ * @param {string[]} paths the first one as given @throws {HanselError} HANSEL_ERR_USAGE
+ */
+export function checkDistinct([to, ...beside]) {
+  const own = beside.find((path) => resolve(path) === resolve(to));
+  if (own !== undefined) throw usage('OUT is where another file of the model goes', own);
 }
 
 /** A file being written; append(), then commit() or discard(). */

@@ -1,6 +1,7 @@
 /** Where the tensors of an ONNX model are, in its file and in those beside it. Node only. */
 import { HanselError } from '../core/errors.js';
 import { byteSize, elementCount } from '../file/safetensors.js';
+import { ownName } from './own_name.js';
 
 /** What Protocol Buffers allow. */
 const MOST = 2 ** 31 - 1;
@@ -16,7 +17,7 @@ const DTYPES = {
 const PACKED = { 21: 2, 22: 2, 23: 2, 25: 4, 26: 4 };
 
 /** Operators that multiply by weights, or look them up; and those that only hand them on. */
-const USES = /^(Q?Gemm|.*MatMul.*|.*Conv.*|Gather.*|Einsum|LSTM|GRU|RNN|.*Attention.*|.*Embed.*|.*MoE.*)$/;
+const USES = /^(Q?Gemm|Einsum|LSTM|GRU|RNN)$|^Gather|MatMul|Conv|Attention|Embed|MoE/;
 /** What is looked up by position, such as the waves of rotary embeddings. */
 const NO_WEIGHTS = /rotary|rope|(^|[._/])(cos|sin)(_?cached?)?$|(cos|sin)_cache/i;
 const HANDS_ON = /^(Cast|CastLike|Transpose|Identity|Reshape|Squeeze|Unsqueeze|DequantizeLinear)$/;
@@ -249,7 +250,7 @@ export async function findInOnnx(source, signal) {
       inside.push({ name, dtype, shape: expected === null ? [end - start] : shape, start, end, isExact });
     }
   }
-  const own = where.split(/[/\\]/).pop();
+  const own = ownName(where);
   /** @type {FoundFile[]} */
   const files = [{ format: 'onnx', code: 'HANSEL_ERR_ONNX', source, tensors: inside, beside: [...beside.keys()] }];
   try {

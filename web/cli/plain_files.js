@@ -5,6 +5,7 @@ import { inputsOf, plainHeader } from '../encode/encode.js';
 import { looksLike } from '../file/looks_like.js';
 import { openSource } from '../file/source.js';
 import { open } from '../model/model.js';
+import { isTemporary } from './temporary.js';
 
 /** @typedef {import('../encode/encode.js').Input} Input */
 /** @typedef {import('../encode/carrier_inputs.js').FoundFile} FoundFile */
@@ -28,9 +29,17 @@ const FIRST = 64;
 async function formatOf(source) {
   const kind = looksLike(await source.read(0, Math.min(FIRST, source.size)));
   if (kind === 'GGUF') return 'gguf';
-  if (kind === 'ONNX' || /\.onnx$/i.test(source.name)) return 'onnx';
+  if (kind === 'ONNX' || (kind === undefined && /\.onnx$/i.test(source.name))) return 'onnx';
   return kind === undefined ? 'safetensors' : undefined;
 }
+
+/** Standard input, which is read from a copy. @param {Source} source @returns {Source} */
+const alone = (source) => ({
+  ...source,
+  async resolve(file) {
+    throw new HanselError('HANSEL_ERR_SOURCE', 'standard input has no files beside it', { got: file });
+  },
+});
 
 /**
  * Opens a file and those that belong to it; not the shards of an index.
@@ -40,7 +49,8 @@ async function formatOf(source) {
  * @throws {HanselError} as open(); HANSEL_ERR_GGUF, _ONNX
  */
 export async function openPlain(from, { isBytes, signal }) {
-  const source = await openSource(from, { signal });
+  const opened = await openSource(from, { signal });
+  const source = isTemporary(from) ? alone(opened) : opened;
   /** @type {Source[]} */
   const sources = [source];
   const close = async () => { for (const one of sources) await one.close(); };
@@ -105,6 +115,6 @@ async function openSafetensors(from, signal) {
 
 /** @param {any} error of what is no safetensors file @returns {any} */
 function withHint(error) {
-  if (error?.code !== 'HANSEL_ERR_SAFETENSORS' || !/looks like/.test(error.message)) return error;
+  if (!/ this looks like /.test(error?.message)) return error;
   return new HanselError(error.code, `${error.message}; --bytes codes any file as bytes`, { cause: error });
 }

@@ -241,10 +241,10 @@ const COMMANDS = {
   },
 
   async 'service-worker'({ values, files: [dir], report }) {
-    const { copyServiceWorker } = await import('./copy_assets.js');
-    const files = await copyServiceWorker(dir);
-    if (values.json) return printJson({ files });
-    report(`${shown(files[0])}: a page registers it by\n`
+    const { writeServiceWorker } = await import('./copy_assets.js');
+    const path = await writeServiceWorker(dir);
+    if (values.json) return printJson({ files: [path] });
+    report(`${shown(path)}: a page registers it by\n`
       + `<script>navigator.serviceWorker.register('hansel-sw.js')</script>`);
   },
 

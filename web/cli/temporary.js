@@ -20,6 +20,9 @@ process.on('exit', () => {
   for (const path of made) rmSync(path, { force: true });
 });
 
+/** Whether this process made it, and nobody knows what is beside it. @param {string} path */
+export const isTemporary = (path) => made.has(path);
+
 /** Folders swept. @type {Set<string>} */
 const swept = new Set();
 

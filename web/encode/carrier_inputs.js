@@ -1,4 +1,4 @@
-/** A file of any format, whose tensors were found, as input for the encoder (FORMAT.md section 7.5). */
+/** A file of any format, whose tensors were found, as input for the encoder (FORMAT.md section 7.6). */
 import { HanselError } from '../core/errors.js';
 import { carrierMetadata } from '../file/carrier.js';
 import { byteSize } from '../file/safetensors.js';
@@ -63,10 +63,14 @@ function inOrder({ source, tensors, code }) {
  */
 export function carrierInputs(file, taken) {
   const { source, format, beside = [] } = file;
+  /** What to number the next one of a name by. @type {Map<string, number>} */
+  const next = new Map();
   /** @param {string} name */
   const unique = (name) => {
     let own = name;
-    for (let i = 2; taken.has(own) || own === '' || own === '__metadata__'; i++) own = `${name}#${i}`;
+    let i = next.get(name) ?? 2;
+    while (taken.has(own) || own === '' || own === '__metadata__') own = `${name}#${i++}`;
+    next.set(name, i);
     taken.add(own);
     return own;
   };

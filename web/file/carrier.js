@@ -1,5 +1,5 @@
 /**
- * A file of any format as bytes, some ranges of which are tensors (FORMAT.md section 7.5): what the metadata says of
+ * A file of any format as bytes, some ranges of which are tensors (FORMAT.md section 7.6): what the metadata says of
  * them, so that the file can be made again by those who do not know its format.
  */
 import { malformed } from './header_crc.js';
@@ -57,8 +57,8 @@ export function layoutOf({ metadata, tensors, headerBytes, end }) {
   const all = [...tensors];
   const between = gaps.reduce((sum, gap) => sum + gap, 0);
   const [rest] = between ? all.splice(0, 1) : [];
-  if (!format || !gaps.every(isCount) || gaps.length !== all.length + 1
-      || (rest ? rest[1].end - rest[1].start : 0) !== between) {
+  if (!format || String(gaps) !== list || !gaps.every(isCount) || gaps.length !== all.length + 1
+      || (rest ? rest[1].end - rest[1].start : 0) !== between || (rest && rest[1].dtype !== 'U8')) {
     throw malformed(`${CARRIER} does not fit the tensors`, `bytes around ${all.length} tensors`, text.slice(0, 80));
   }
   /** @type {Range[]} */
@@ -73,5 +73,6 @@ export function layoutOf({ metadata, tensors, headerBytes, end }) {
   }
   const beside = metadata.get(BESIDE)?.split('\n') ?? [];
   for (const name of beside) siblingOf(name, '', () => '');
+  if (new Set(beside).size < beside.length) throw malformed(`${BESIDE} names a file twice`);
   return { format, size: at, ranges, rest: rest?.[0] ?? null, beside };
 }

@@ -98,7 +98,7 @@ export class Model {
     const tensor = this.tensors.get(name);
     if (!tensor) {
       throw new HanselError('HANSEL_ERR_TENSOR', 'no such tensor', {
-        expected: `one of the ${this.tensors.size} names in the file`, got: JSON.stringify(name),
+        expected: `one of ${this.tensors.size} names`, got: JSON.stringify(name),
       });
     }
     return tensor;

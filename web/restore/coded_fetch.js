@@ -46,7 +46,7 @@ function addressOf(input) {
  * @returns {string | null} null where there can be none
  */
 export function codedAddress(url, { match = WEIGHTS, coded }) {
-  if (!/^https?:$/.test(url.protocol) || CODED.test(url.pathname) || !match.test(url.pathname)) return null;
+  if (!/^https?:$/.test(url.protocol) || CODED.test(url.pathname) || url.pathname.search(match) < 0) return null;
   if (coded) {
     const own = coded(new URL(url));
     return own ? new URL(own, url).href : null;
@@ -78,6 +78,9 @@ export function hanselFetch(fetch = globalThis.fetch, options = {}) {
   if (match !== undefined && !(match instanceof RegExp)) {
     throw new HanselError('HANSEL_ERR_ARGUMENT', 'match is no regular expression', { got: String(match) });
   }
+  if (typeof fetch !== 'function') {
+    throw new HanselError('HANSEL_ERR_ARGUMENT', 'fetch is no function', { got: typeof fetch });
+  }
   checkThreads(threads);
   const plainFetch = fetch.bind(globalThis);
   /** Addresses that have no coded file. @type {Set<string>} */
@@ -93,10 +96,11 @@ export function hanselFetch(fetch = globalThis.fetch, options = {}) {
     const headers = new Headers(init?.headers ?? request?.headers);
     const range = headers.has('If-Range') ? null : headers.get('Range');
     for (const name of CONDITIONS) headers.delete(name);
+    const isWhole = method === 'GET' && range === null;
     try {
       const opened = await openCoded(address, () => plainFetch(address, {
         ...(request && askedBy(request)), ...init, method: 'GET', headers, signal,
-      }), options, signal ?? undefined);
+      }), { ...options, isWhole }, signal ?? undefined);
       if (typeof opened === 'object') return await answer(opened, url.href, { method, range, signal });
       if (opened) missing.add(address);
     } catch (error) {
@@ -113,27 +117,46 @@ const askedBy = ({ credentials, cache, redirect, referrer, referrerPolicy, mode 
 
 /**
  * @param {string} address @param {() => Promise<Response>} ask for it
- * @param {FetchOptions} options @param {AbortSignal} [signal]
+ * @param {FetchOptions & {isWhole?: boolean}} options isWhole: all of it will be read, and can be kept
+ * @param {AbortSignal} [signal]
  * @returns {Promise<Opened | boolean>} whether there is no such file, and will be none
  */
-async function openCoded(address, ask, { cache, threads }, signal) {
+async function openCoded(address, ask, { cache, threads, isWhole }, signal) {
   const kept = await cache?.match(address);
-  const response = kept ?? await ask();
+  const response = kept ?? await ask().catch((error) => {
+    if (signal?.aborted) throw error;
+  });
+  if (!response) return false; // no answer, or none that may be seen: another host may have the plain file
   const isPage = /^text\/html/.test(response.headers.get('Content-Type') ?? ''); // in place of what is not there
   if (!response.ok || isPage) {
     response.body?.cancel().catch(() => {});
     return isPage || [403, 404, 410].includes(response.status);
   }
   const etag = response.headers.get('ETag');
-  if (cache && !kept) cache.put(address, response.clone()).catch(() => {}); // for want of room, say: it works without
+  const copy = cache && !kept && isWhole ? response.clone() : null;
   try {
     const arriving = responseSource(response, address.replace(/[?#].*/s, ''));
     const file = await restore(arriving ?? await openSource(await response.blob()), { signal, threads });
+    if (copy) keep(cache, address, copy);
     if (!arriving || file.isSequential) return { file, etag };
     return { file: await restore(await openSource(await arriving.wholeBlob()), { signal, threads }), etag };
   } catch (error) {
-    if (/** @type {any} */ (error).code === 'HANSEL_ERR_SAFETENSORS') return true; // it only has the name of a coded one
+    copy?.body?.cancel().catch(() => {});
+    const { code, message } = /** @type {any} */ (error);
+    if (code === 'HANSEL_ERR_SAFETENSORS' || /looks like/.test(message)) return true; // it only has the name of a coded one
     throw error;
+  }
+}
+
+/**
+ * Puts it into a cache, if that can be done: without, for want of room, say, it works too.
+ * @param {CacheLike | undefined} cache @param {string} address @param {Response} response
+ */
+async function keep(cache, address, response) {
+  try {
+    await cache?.put(address, response);
+  } catch {
+    response.body?.cancel().catch(() => {});
   }
 }
 
@@ -168,19 +191,20 @@ async function answer({ file, etag }, href, { method, range, signal }) {
   if (asked !== undefined) headers['Content-Range'] = asked ? `bytes ${start}-${end - 1}/${size}` : `bytes */${size}`;
   const isEmpty = method === 'HEAD' || asked === null;
   const isShort = isEmpty || end - start <= SHORT;
-  const body = isEmpty ? null : isShort ? await file.bytes({ start, end, signal: signal ?? undefined })
-    : bodyOf(file, start, end, signal ?? undefined);
-  if (isShort) await file.close();
+  const part = { start, end, signal: signal ?? undefined };
+  const body = isShort ? await (isEmpty ? Promise.resolve(null) : file.bytes(part)).finally(() => file.close())
+    : bodyOf(file, part);
   const response = new Response(body, { status: asked === null ? 416 : asked ? 206 : 200, headers });
   return Object.defineProperty(response, 'url', { value: href });
 }
 
 /**
- * @param {RestoredFile} file closed at the end @param {number} start @param {number} end @param {AbortSignal} [signal]
+ * @param {RestoredFile} file closed at the end @param {{start: number, end: number, signal?: AbortSignal}} part of it
  * @returns {ReadableStream<Uint8Array<ArrayBuffer>>}
  */
-function bodyOf(file, start, end, signal) {
-  const pieces = file.stream({ start, end, signal }).getReader();
+function bodyOf(file, part) {
+  const { signal } = part;
+  const pieces = file.stream(part).getReader();
   return new ReadableStream({
     async pull(controller) {
       try {
@@ -194,8 +218,7 @@ function bodyOf(file, start, end, signal) {
       await file.close();
     },
     async cancel(reason) {
-      await pieces.cancel(reason);
-      await file.close();
+      await Promise.all([file.close(), pieces.cancel(reason)]); // a transfer that is waited for ends by the first
     },
   });
 }

@@ -30,6 +30,7 @@ export function responseSource({ headers, body }, name) {
     if (next.done) {
       throw new HanselError('HANSEL_ERR_TRUNCATED', 'the answer ended early', { expected: `${size} bytes`, got: end, where: name });
     }
+    if (!next.value.length) return; // which a stream may hand on
     chunks.push(next.value);
     end += next.value.length;
   };
@@ -39,7 +40,7 @@ export function responseSource({ headers, body }, name) {
     isKept = false;
     if (at < start) throw new HanselError('HANSEL_ERR_SOURCE', 'the answer was read beyond that', { got: at, where: name });
     while (start < at) {
-      if (!chunks.length) await more();
+      while (!chunks.length) await more();
       const some = Math.min(at - start, chunks[0].length);
       if (some === chunks[0].length) chunks.shift();
       else chunks[0] = chunks[0].subarray(some);
@@ -52,7 +53,7 @@ export function responseSource({ headers, body }, name) {
     await drop(from);
     while (start < to) {
       checkAborted(signal);
-      if (!chunks.length) await more();
+      while (!chunks.length) await more();
       const chunk = chunks[0].subarray(0, to - start);
       await drop(start + chunk.length);
       yield chunk;

@@ -37,6 +37,7 @@ export class RestoredFile {
   #restName;
   /** Once they were wanted. @type {Uint8Array | undefined} */
   #rest;
+  #isClosed = false;
 
   /**
    * @param {Model} model of one file, closed by close()
@@ -125,21 +126,36 @@ export class RestoredFile {
    * @returns {ReadableStream<Uint8Array<ArrayBuffer>>} which fails as bytes() does
    */
   stream(options = {}) {
+    const { signal } = options;
+    /** Ends a transfer that is waited for. */
+    const stop = new AbortController();
+    if (signal?.aborted) stop.abort(signal.reason);
+    signal?.addEventListener('abort', () => stop.abort(signal.reason), { signal: stop.signal });
     /** @type {AsyncGenerator<Uint8Array> | undefined} */
     let pieces;
     return new ReadableStream({
       pull: async (controller) => {
-        pieces ??= this.#pieces(await this.#checked(options, 'stream'));
-        const { done, value } = await pieces.next();
-        if (done) controller.close();
-        else controller.enqueue(/** @type {Uint8Array<ArrayBuffer>} */ (value));
+        try {
+          pieces ??= this.#pieces(await this.#checked({ ...options, signal: stop.signal }, 'stream'));
+          const { done, value } = await pieces.next();
+          if (!done) return controller.enqueue(/** @type {Uint8Array<ArrayBuffer>} */ (value));
+          controller.close();
+          stop.abort();
+        } catch (error) {
+          stop.abort();
+          throw error;
+        }
       },
-      cancel: async () => { await pieces?.return(undefined); },
+      cancel: async () => {
+        stop.abort();
+        await pieces?.return(undefined);
+      },
     }, { highWaterMark: 1 });
   }
 
-  /** Closes the coded file. */
+  /** Closes the coded file. Reading afterwards is HANSEL_ERR_SOURCE. */
   close() {
+    this.#isClosed = true;
     return this.#model.close();
   }
 
@@ -147,6 +163,7 @@ export class RestoredFile {
   async #checked({ start = 0, end = this.size, signal, onProgress, ...rest }, call) {
     await refuse(rest, call);
     checkAborted(signal);
+    if (this.#isClosed) throw new HanselError('HANSEL_ERR_SOURCE', 'already closed', { where: this.name });
     if (Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && start <= end && end <= this.size) {
       return { start, end, signal, onProgress };
     }
@@ -162,10 +179,12 @@ export class RestoredFile {
   async* #pieces({ start, end, signal, onProgress }, out) {
     const total = end - start;
     const wanted = this.#ranges.filter((range) => range.start < end && range.end > start);
+    const rest = this.#restFor(wanted);
     const span = this.#span(wanted);
     const bytes = span && new ByteReader(this.#model.sources[0].stream(span.start, span.end, { signal }));
     let done = 0;
     try {
+      if (rest !== null) await this.#readRest(rest, bytes, signal);
       for (const range of wanted) {
         const [first, last] = [Math.max(start, range.start), Math.min(end, range.end)];
         const how = { bytes, out: out?.subarray(first - start, last - start), signal };
@@ -182,17 +201,25 @@ export class RestoredFile {
   }
 
   /**
+   * The tensor of bytes between others, if these ranges want it and it was not read: to be read before them, as it is
+   * the first in the file.
+   * @param {Range[]} wanted @returns {string | null}
+   */
+  #restFor(wanted) {
+    return !this.#rest && wanted.some(({ name }) => name === this.#restName) ? this.#restName : null;
+  }
+
+  /**
    * What one transfer brings of the coded file.
    * @param {Range[]} wanted
    * @returns {{start: number, end: number} | undefined} none where that is not all that these ranges are made of, in
    *   their order, and no more
    */
   #span(wanted) {
-    const rest = this.#restName;
-    const isRestWanted = !this.#rest && wanted.some(({ name }) => name === rest);
+    const rest = this.#restFor(wanted);
     let span;
-    const tensors = wanted.flatMap(({ name }) => (name === null || name === rest ? [] : [name]));
-    for (const name of isRestWanted && rest !== null ? [rest, ...tensors] : tensors) {
+    const tensors = wanted.flatMap(({ name }) => (name === null || name === this.#restName ? [] : [name]));
+    for (const name of rest === null ? tensors : [rest, ...tensors]) {
       const { start, end, parts = [{ start, end }] } = this.#model.place(name);
       for (const part of parts) {
         span ??= { start: part.start, end: part.start };
@@ -212,7 +239,7 @@ export class RestoredFile {
    */
   async* #part({ name, from, start, end }, first, last, { bytes, out, signal }) {
     if (name === null || name === this.#restName) {
-      const all = name === null ? this.#header : await this.#readRest(name, bytes, signal);
+      const all = name === null ? this.#header : /** @type {Uint8Array} */ (this.#rest);
       const some = all.slice(from + first, from + last);
       out?.set(some);
       yield some;
@@ -227,20 +254,19 @@ export class RestoredFile {
         yield some;
       }
       at += piece.length;
-      if (at >= last && !isWhole) return;
+      if (at >= last && last < end - start) return; // what is read to its end is checked
     }
   }
 
-  /** @param {string} name @param {ByteReader} [bytes] @param {AbortSignal} [signal] */
+  /** @param {string} name @param {ByteReader} [bytes] at it @param {AbortSignal} [signal] */
   async #readRest(name, bytes, signal) {
-    if (this.#rest) return this.#rest;
     const out = allocate(this.#model.tensor(name).weights, name);
     let at = 0;
     for await (const piece of this.#slices(name, { bytes, signal })) {
       out.set(piece, at);
       at += piece.length;
     }
-    return this.#rest = out;
+    this.#rest = out;
   }
 
   /**
