@@ -1,6 +1,8 @@
-/** The page that every bundler builds: codes, decodes with two threads, multiplies on both GPUs. */
+/** The page that every bundler builds: codes, decodes with two threads, multiplies on both GPUs, restores a file. */
 import { HanselError, encode, open } from 'hansel';
+import { openFile } from 'hansel/file';
 import { gpu } from 'hansel/gpu';
+import { coded, digest } from './fixture.js';
 
 /** @param {Float32Array} a @param {Float32Array} b */
 const isNear = (a, b) => a.every((y, i) => Math.abs(y - b[i]) < 1e-3);
@@ -13,6 +15,13 @@ async function decodeWithWorker(model) {
     await new Promise((resolve) => { setTimeout(resolve, 25); });
   }
   throw new Error(`no worker runs: ${globalThis.fromWorkers} messages`);
+}
+
+/** Whether a coded file comes back byte for byte. */
+async function isRestored() {
+  const file = await openFile(Uint8Array.from(atob(coded), (character) => character.charCodeAt(0)));
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', await file.bytes()));
+  return file.format === 'gguf' && btoa(String.fromCharCode(...hash)) === digest;
 }
 
 async function run() {
@@ -32,6 +41,7 @@ async function run() {
     device.destroy();
   }
   found.isTyped = await encode({}, { threads: 0 }).catch((error) => error instanceof HanselError);
+  found.isRestored = await isRestored();
   return found;
 }
 

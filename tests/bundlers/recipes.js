@@ -10,7 +10,7 @@ const PAGE = (script) => `<!doctype html><title>page</title><link rel="icon" hre
  * @typedef {object} Recipe
  * @property {string} name
  * @property {Record<string, string>} packages and their versions, besides hansel
- * @property {Record<string, string>} files path to text; src/app.js is tests/bundlers/app.js
+ * @property {Record<string, string>} files path to text; src/app.js is tests/bundlers/app.js, and reads src/fixture.js
  * @property {string[][]} commands each a program of node_modules/.bin and its arguments
  * @property {string} out folder of what a page may load, and with no server of its own index.html; empty
  *   where nothing is built

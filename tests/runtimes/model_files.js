@@ -18,16 +18,17 @@ const IMPORTS = {
 /** @typedef {import('../gpu/chromium.js').TestPage} TestPage */
 
 /**
- * @returns {Promise<{files: Files, gguf: (type: string) => Uint8Array, tokens: number[], reference: any}>} files of
- *   tools/runtime_files.js, by path; gguf: a file of that type of weights; reference: a prompt and what the model makes
- *   of it; tokens: the prompt's
+ * @returns {Promise<{files: Files, gguf: (type: string, layers?: number) => Uint8Array, tokens: number[],
+ *   reference: any}>} files of tools/runtime_files.js, by path; gguf: a file of that type of weights, of some layers or
+ *   all; reference: a prompt and what the model makes of it; tokens: the prompt's
  */
 export async function readModel() {
   const checkpoint = await readCheckpoint(CHECKPOINT, 'model.hansel.safetensors');
   const reference = JSON.parse(await readFile(`${CHECKPOINT}reference.json`, 'utf8'));
   return {
     files: onnxFiles(checkpoint),
-    gguf: (type) => ggufFile(checkpoint.sizes, checkpoint.tensors, type),
+    gguf: (type, layers = checkpoint.sizes.layers) => (
+      ggufFile({ ...checkpoint.sizes, layers }, checkpoint.tensors, type)),
     tokens: [...reference.prompt].map((character) => checkpoint.config.characters.indexOf(character)),
     reference,
   };

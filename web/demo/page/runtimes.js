@@ -24,7 +24,7 @@ async function loadOrt() {
   return ort;
 }
 
-/** @param {string} file @param {AbortSignal} signal @returns {Promise<Uint8Array>} a model that can be given to the runtime */
+/** @param {string} file @param {AbortSignal} signal @returns {Promise<Uint8Array>} a model, as the runtime takes it */
 async function bytesOf(file, signal) {
   const url = new URL(file, MODELS);
   url.searchParams.set('visit', `${performance.now()}`); // no cache's time
