@@ -9,7 +9,12 @@
  */
 #include "internal.h"
 
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#endif
+
 #define BLOCK 1024 /* weights converted to binary32 at a time */
+#define BYTES 256  /* that there are */
 #define SUMS 4     /* interleaved partial sums: breaks the chain of additions */
 
 /* Three bytes are no vector's element: SIMD would be larger, not faster. */
@@ -263,19 +268,49 @@ float hansel_smallest_step(float low, float high) {
     return step; /* a quotient one rounding above 127 still rounds to 127 */
 }
 
+#if defined(__wasm_simd128__)
+static inline v128_t grid_values_simd(v128_t q, v128_t steps) {
+    __asm__("" : "+r"(q)); /* or the compiler converts lane by lane what was extended */
+    return wasm_f32x4_mul(wasm_f32x4_convert_i32x4(q), steps);
+}
+#endif
+
+/* step * q to binary32, of the first so many as there are registers of; none where one might be
+ * clamped. */
+static size_t dequantize_simd(uint8_t *dst, const uint8_t *symbols, size_t count, float step) {
+    size_t done = 0;
+#if defined(__wasm_simd128__)
+    const v128_t steps = wasm_f32x4_splat(step);
+    if (step * 128 > largest(HANSEL_F32)) return 0;
+    for (; done + 16 <= count; done += 16, dst += 64) {
+        v128_t q = wasm_v128_load(symbols + done);
+        v128_t low = wasm_i16x8_extend_low_i8x16(q), high = wasm_i16x8_extend_high_i8x16(q);
+        wasm_v128_store(dst, grid_values_simd(wasm_i32x4_extend_low_i16x8(low), steps));
+        wasm_v128_store(dst + 16, grid_values_simd(wasm_i32x4_extend_high_i16x8(low), steps));
+        wasm_v128_store(dst + 32, grid_values_simd(wasm_i32x4_extend_low_i16x8(high), steps));
+        wasm_v128_store(dst + 48, grid_values_simd(wasm_i32x4_extend_high_i16x8(high), steps));
+    }
+#else
+    (void)dst, (void)symbols, (void)count, (void)step;
+#endif
+    return done;
+}
+
 hansel_status hansel_dequantize(void *dst, uint32_t dtype, const uint8_t *symbols, size_t count,
                                 float step) {
-    float indices[BLOCK], values[BLOCK];
-    uint8_t *bytes = dst;
-    uint32_t size = hansel_dtype_bytes(dtype);
-    size_t done, n, i;
+    float indices[BYTES], values[BYTES];
+    uint8_t table[4 * BYTES], *restrict bytes = dst;
+    size_t i;
     if (!hansel_is_float(dtype)) return HANSEL_ERR_ARGUMENT;
-    for (done = 0; done < count; done += n) {
-        n = count - done < BLOCK ? count - done : BLOCK;
-        for (i = 0; i < n; i++) indices[i] = (float)(int8_t)symbols[done + i];
-        grid_values(values, dtype, step, indices, n);
-        store_floats(bytes + done * size, dtype, values, n);
-    }
+    /* A byte has but so many values. */
+    for (i = 0; i < BYTES; i++) indices[i] = (float)(int8_t)i;
+    grid_values(values, dtype, step, indices, BYTES);
+    store_floats(table, dtype, values, BYTES);
+    if (dtype == HANSEL_F32)
+        for (i = dequantize_simd(bytes, symbols, count, step); i < count; i++)
+            memcpy(bytes + 4 * i, table + 4 * symbols[i], 4);
+    else
+        for (i = 0; i < count; i++) memcpy(bytes + 2 * i, table + 2 * symbols[i], 2);
     return HANSEL_OK;
 }
 

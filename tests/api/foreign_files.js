@@ -31,7 +31,8 @@ export const tensor = ({ name, dims = [], type, raw, external }) => message(
   raw && field(9, raw), ...Object.entries(external ?? {}).map(([key, value]) => (
     field(13, message(field(1, key), field(2, value))))), external && field(14, 1));
 
-/** A NodeProto. @param {string} op @param {string[]} inputs @param {string[]} outputs @param {...Uint8Array} attributes */
+/** A NodeProto. @param {string | Uint8Array} op @param {string[]} inputs @param {string[]} outputs
+ * @param {...Uint8Array} attributes */
 export const node = (op, inputs, outputs, ...attributes) => message(
   ...inputs.map((name) => field(1, name)), ...outputs.map((name) => field(2, name)), field(4, op),
   ...attributes.map((one) => field(5, one)));
@@ -46,10 +47,10 @@ export const onnxOf = (...tensors) => onnx(...tensors.map((one) => field(5, tens
 /** @param {number} size @param {number} seed @returns {Buffer} bytes that code to about half */
 export function weights(size, seed) {
   let state = seed;
-  return Buffer.from({ length: size }, () => {
+  return Buffer.from(Uint8Array.from({ length: size }, () => {
     state = Math.imul(state, 1664525) + 1013904223 >>> 0;
     return state >>> 28;
-  });
+  }));
 }
 
 /**
@@ -75,23 +76,26 @@ export const numbers = (isBig = false) => {
  * @param {[key: string, type: number, value: Uint8Array][]} [parts.metadata]
  * @param {{name: string | Uint8Array, shape: (number | bigint)[], type: number, offset?: number | bigint,
  *   data?: Uint8Array}[]} [parts.tensors] shape: fastest dimension first; offset: by default, behind the one before
- * @param {number | bigint} [parts.tensorCount] @param {number | bigint} [parts.keyCount] by default as many as there are
+ * @param {number | bigint} [parts.tensorCount] by default as many as there are
+ * @param {number | bigint} [parts.keyCount] likewise
  * @param {number} [parts.alignment] of the data
  * @returns {Buffer}
  */
 export function gguf({ version = 3, isBig = false, metadata = [], tensors = [], tensorCount = tensors.length,
   keyCount = metadata.length, alignment = 32 }) {
-  const { u32, u64, text } = numbers(isBig);
+  const { u32, u64 } = numbers(isBig);
   const size = version === 1 ? u32 : u64;
-  const name = version === 1 ? (/** @type {string} */ s) => Buffer.concat([u32(Buffer.from(s).length), Buffer.from(s)]) : text;
-  const padded = (/** @type {Uint8Array} */ bytes) => Buffer.concat([bytes, Buffer.alloc(-bytes.length & alignment - 1)]);
+  const name = (/** @type {string | Uint8Array} */ s) => (
+    Buffer.concat([size(Buffer.from(s).length), Buffer.from(s)]));
+  const padded = (/** @type {Uint8Array} */ bytes) => (
+    Buffer.concat([bytes, Buffer.alloc(-bytes.length & alignment - 1)]));
   let at = 0;
   const data = [];
   const infos = tensors.map((one) => {
     const { data: own = Buffer.alloc(0), offset = at } = one;
     data.push(padded(own));
     at += padded(own).length;
-    return [name(/** @type {string} */ (one.name)), u32(one.shape.length), ...one.shape.map(size), u32(one.type), u64(offset)];
+    return [name(one.name), u32(one.shape.length), ...one.shape.map(size), u32(one.type), u64(offset)];
   });
   return Buffer.concat([
     padded(Buffer.concat([Buffer.from('GGUF'), u32(version), size(tensorCount), size(keyCount),

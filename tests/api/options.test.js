@@ -1,6 +1,7 @@
 /** Options that no call knows are refused by name; into; what a file looks like. */
 import assert from 'node:assert/strict';
 import { OPTIONS } from '../../web/core/unknown_option.js';
+import { openFile } from '../../web/file.js';
 import { gpu } from '../../web/gpu.js';
 import { WasmBackend } from '../../web/gpu/wasm_device.js';
 import { encode, estimate, open } from '../../web/hansel.js';
@@ -15,8 +16,10 @@ describe('options', function () {
   let model;
   let plain;
   let w;
+  let file;
   before(async () => {
     model = await open(await encode(tensors, { bits: 4 }));
+    file = await openFile(await encode(tensors, { bits: 4 }));
     plain = await open(await encode(tensors, { exclude: /./ }));
     w = await new WasmBackend().load(model, 'w');
   });
@@ -38,6 +41,10 @@ describe('options', function () {
     webgpu: (options) => webgpu(options),
     webgl: (options) => webgl(options),
     load: async (options) => (await new WasmBackend().load(model, 'w', options)).destroy(),
+    openFile: async (options) => (await openFile(await encode({}), options)).close(),
+    bytes: (options) => file.bytes(options),
+    blob: (options) => file.blob(options),
+    stream: (options) => new Response(file.stream(options)).arrayBuffer(),
     'w.decode': (options) => w.decode(options),
     'w.decodeRows': (options) => w.decodeRows(0, 1, options),
     'w.matvec': (options) => w.matvec(x, options),

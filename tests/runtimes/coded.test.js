@@ -3,8 +3,11 @@
  * what they compute of the plain files; at 6 bits a weight it is near that, and the text is the same.
  */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { openFile } from '../../web/file.js';
 import { cleanUp, folder, good } from '../api/command.js';
 import { launch } from '../gpu/chromium.js';
@@ -316,6 +319,31 @@ describe('coded files in the runtimes that pages use', function () {
     assertNearWllama(found.rounded);
     // For its size, and for the file; the second time neither.
     assertAsked(Array(4).fill('F16.gguf.hansel'));
+  });
+
+  it('from another host, which compresses once more, and does not say so', async () => {
+    const name = 'F16.gguf';
+    const sent = gzipSync(exact.coded.get(`${name}.hansel`));
+    const server = createServer((request, response) => {
+      const isCoded = request.url?.endsWith('.hansel');
+      response.writeHead(isCoded ? 200 : 404, {
+        'Access-Control-Allow-Origin': '*', 'Cross-Origin-Resource-Policy': 'cross-origin',
+        'Content-Type': 'application/octet-stream', 'Content-Encoding': 'gzip', 'Content-Length': sent.length,
+      }).end(isCoded ? sent : '');
+    });
+    await new Promise((done) => { server.listen(0, '127.0.0.1', () => done(undefined)); });
+    try {
+      const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+      const hash = await page.run(async (url) => {
+        const { hanselFetch } = await import('/web/file.js');
+        const bytes = await (await hanselFetch(fetch)(url)).arrayBuffer();
+        return [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))];
+      }, `http://127.0.0.1:${port}/${name}`);
+      assert.deepEqual(Buffer.from(hash), createHash('sha256').update(files.get(name)).digest());
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
   });
 
   describe('a Service Worker', () => {

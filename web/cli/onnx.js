@@ -58,15 +58,15 @@ class Walker {
   message(end, fields, other) {
     const { reader } = this;
     while (reader.pos < end) {
-      const tag = reader.uint32();
+      const tag = reader.tag();
       const [field, wire] = [tag >>> 3, tag & 7];
       if (wire === 2 && fields[field]) {
-        const own = reader.uint32() + reader.pos;
+        const own = reader.size() + reader.pos;
         if (own > end) throw new RangeError('index out of range');
         fields[field](own);
         reader.pos = own;
       } else if (!other?.(field, wire)) {
-        reader.skipType(wire);
+        reader.skipType(wire, 0, field);
       }
     }
     if (reader.pos !== end) throw bad('a field beyond its message', { expected: end, got: reader.pos });

@@ -2,6 +2,7 @@
 import { HanselError } from '../core/errors.js';
 import { carrierInputs } from '../encode/carrier_inputs.js';
 import { inputsOf, plainHeader } from '../encode/encode.js';
+import { CARRIER } from '../file/carrier.js';
 import { looksLike } from '../file/looks_like.js';
 import { openSource } from '../file/source.js';
 import { open } from '../model/model.js';
@@ -101,6 +102,11 @@ async function findInSplits(source, sources, signal) {
 async function openSafetensors(from, signal) {
   const model = await open(from, { signal }).catch((error) => { throw withHint(error); });
   try {
+    if (!model.isCoded && model.metadata.has(CARRIER)) { // as whose ranges it would be decoded
+      throw new HanselError('HANSEL_ERR_MANIFEST', `${CARRIER} in the metadata of a plain file; --bytes codes any file as bytes`, {
+        where: model.sources[0].name,
+      });
+    }
     return {
       files: [{
         name: '', inputs: inputsOf(model), rawBytes: model.bytes, header: plainHeader(model), metadata: model.metadata,

@@ -210,23 +210,30 @@ export class Codec {
    * @returns {Uint8Array<ArrayBuffer>} into, or an array of its own
    */
   decodeStreams(blob, cursors, first, words, count, dtype, into) {
+    return this.wasm.scoped(() => this.#decodeAt(blob, cursors, first, this.wasm.put(words), words.length, count,
+      dtype, into));
+  }
+
+  /**
+   * decodeStreams(), in a scope, of words that are in memory.
+   * @param {Blob} blob @param {Uint32Array} cursors @param {number} first @param {number} at address of the words
+   * @param {number} bytes of them @param {number} count @param {string} [dtype] @param {Uint8Array} [into]
+   */
+  #decodeAt(blob, cursors, first, at, bytes, count, dtype, into) {
     const { wasm } = this;
-    return wasm.scoped(() => {
-      const fault = wasm.zero(C.SIZEOF_FAULT);
-      const struct = wasm.put(blob.struct);
-      const table = wasm.alloc(4 * C.MAX_SLOTS);
-      const symbols = wasm.room(count, dtype ? undefined : into);
-      if (blob.streamCount) wasm.call.hansel_build_table(table, struct);
-      const at = wasm.put(new Uint8Array(cursors.buffer, cursors.byteOffset, cursors.byteLength));
-      this.check(wasm.call.hansel_decode_streams(symbols, count, struct, table, at, first,
-        Math.max(cursors.length - 1, 0), wasm.put(words), words.length, fault), fault, 'stream');
-      if (!dtype) return wasm.get(symbols, count, into);
-      const bytes = count * dtypeBytes(dtype);
-      const values = wasm.room(bytes, into);
-      wasm.call.hansel_dequantize(values, DTYPES[/** @type {'F32'} */ (dtype)], symbols, count,
-        blob.step);
-      return wasm.get(values, bytes, into);
-    });
+    const fault = wasm.zero(C.SIZEOF_FAULT);
+    const struct = wasm.put(blob.struct);
+    const table = wasm.alloc(4 * C.MAX_SLOTS);
+    const symbols = wasm.room(count, dtype ? undefined : into);
+    if (blob.streamCount) wasm.call.hansel_build_table(table, struct);
+    const starts = wasm.put(new Uint8Array(cursors.buffer, cursors.byteOffset, cursors.byteLength));
+    this.check(wasm.call.hansel_decode_streams(symbols, count, struct, table, starts, first,
+      Math.max(cursors.length - 1, 0), at, bytes, fault), fault, 'stream');
+    if (!dtype) return wasm.get(symbols, count, into);
+    const size = count * dtypeBytes(dtype);
+    const values = wasm.room(size, into);
+    wasm.call.hansel_dequantize(values, DTYPES[/** @type {'F32'} */ (dtype)], symbols, count, blob.step);
+    return wasm.get(values, size, into);
   }
 
   /**
@@ -236,8 +243,12 @@ export class Codec {
    * @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
    */
   decodeRange(blob, cursors, first, words, count, dtype, into) {
-    const bytes = this.decodeStreams(blob, cursors, first, words, count, dtype, into);
-    return { bytes, crc: this.crc32c(words) };
+    const { wasm } = this;
+    return wasm.scoped(() => {
+      const at = wasm.put(words);
+      const bytes = this.#decodeAt(blob, cursors, first, at, words.length, count, dtype, into);
+      return { bytes, crc: wasm.call.hansel_crc32c(0, at, words.length) >>> 0 };
+    });
   }
 
   /**

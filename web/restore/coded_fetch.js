@@ -135,10 +135,10 @@ async function openCoded(address, ask, { cache, threads, isWhole }, signal) {
   const etag = response.headers.get('ETag');
   const copy = cache && !kept && isWhole ? response.clone() : null;
   try {
-    const arriving = responseSource(response, address.replace(/[?#].*/s, ''));
-    const file = await restore(arriving ?? await openSource(await response.blob()), { signal, threads });
+    const arriving = await responseSource(response, address.replace(/[?#].*/s, ''), signal);
+    const file = await restore(arriving, { signal, threads });
     if (copy) keep(cache, address, copy);
-    if (!arriving || file.isSequential) return { file, etag };
+    if (file.isSequential) return { file, etag };
     return { file: await restore(await openSource(await arriving.wholeBlob()), { signal, threads }), etag };
   } catch (error) {
     copy?.body?.cancel().catch(() => {});

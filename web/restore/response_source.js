@@ -1,20 +1,32 @@
 /** A coded file that a server is sending: read once, from its start to its end, as its bytes arrive. */
 import { HanselError, checkAborted } from '../core/errors.js';
+import { parseHeader } from '../file/safetensors.js';
+
+/** Bytes of a coded file's header, at most: it names one tensor. */
+const MOST_HEADER = 1024;
 
 /** @typedef {import('../file/source.js').Source} Source */
 
 /**
+ * What an answer says of its size, if that is to be believed: other origins' may be compressed, and not say so.
+ * @param {Response} response @returns {number | null}
+ */
+function sizeOf({ headers, type }) {
+  const length = headers.get('Content-Encoding') || type === 'cors' ? null : headers.get('Content-Length');
+  return /^\d+$/.test(length ?? '') ? Number(length) : null;
+}
+
+/**
  * @param {Response} response whose body nobody has read
  * @param {string} name for messages
- * @returns {(Source & {wholeBlob: () => Promise<Blob>}) | null} what is read is kept, to be read again, until the first
- *   stream; from then on reads and streams go forward only. wholeBlob: all, before that. Null where the answer does
- *   not tell its size
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Source & {wholeBlob: () => Promise<Blob>}>} what is read is kept, to be read again, until the first
+ *   stream; from then on reads and streams go forward only. wholeBlob: all, before that
+ * @throws {HanselError} HANSEL_ERR_SAFETENSORS, _TRUNCATED for what is no coded file; HANSEL_ERR_SOURCE, _ABORTED
  */
-export function responseSource({ headers, body }, name) {
-  const length = headers.get('Content-Encoding') ? null : headers.get('Content-Length');
-  if (!body || !/^\d+$/.test(length ?? '')) return null;
-  const size = Number(length);
-  const reader = body.getReader();
+export async function responseSource(response, name, signal) {
+  const reader = (response.body ?? new Blob([]).stream()).getReader();
+  let size = sizeOf(response) ?? -1; // not known yet
   /** What has come and is not given, or is kept. @type {Uint8Array[]} */
   const chunks = [];
   let [start, end] = [0, 0]; // of these
@@ -28,7 +40,9 @@ export function responseSource({ headers, body }, name) {
       throw new HanselError('HANSEL_ERR_SOURCE', 'the transfer broke', { where: name, cause });
     }
     if (next.done) {
-      throw new HanselError('HANSEL_ERR_TRUNCATED', 'the answer ended early', { expected: `${size} bytes`, got: end, where: name });
+      throw new HanselError('HANSEL_ERR_TRUNCATED', 'the answer ended early', {
+        expected: size < 0 ? 'a header' : `${size} bytes`, got: end, where: name,
+      });
     }
     if (!next.value.length) return; // which a stream may hand on
     chunks.push(next.value);
@@ -60,31 +74,44 @@ export function responseSource({ headers, body }, name) {
     }
   }
 
+  /** @type {Source['read']} */
+  const read = async (from, to, options) => {
+    const out = new Uint8Array(to - from);
+    let at = 0;
+    if (isKept) {
+      while (end < to) {
+        checkAborted(options?.signal);
+        await more();
+      }
+      for (const chunk of chunks) {
+        if (at >= to) break;
+        out.set(chunk.subarray(Math.max(from - at, 0), to - at), Math.max(at - from, 0));
+        at += chunk.length;
+      }
+      return out;
+    }
+    for await (const chunk of stream(from, to, options)) {
+      out.set(chunk, at);
+      at += chunk.length;
+    }
+    return out;
+  };
+
+  if (size < 0) {
+    try {
+      const [length] = new Uint32Array((await read(0, 8, { signal })).buffer);
+      size = parseHeader(length > MOST_HEADER ? new Uint8Array(8) : await read(0, 8 + length, { signal })).end;
+    } catch (cause) {
+      reader.cancel().catch(() => {});
+      const { code } = /** @type {any} */ (cause);
+      throw code === 'HANSEL_ERR_TRUNCATED' ? new HanselError('HANSEL_ERR_SAFETENSORS', 'no coded file', { cause }) : cause;
+    }
+  }
   return {
     size,
     name,
     stream,
-    async read(from, to, options) {
-      const out = new Uint8Array(to - from);
-      let at = 0;
-      if (isKept) {
-        while (end < to) {
-          checkAborted(options?.signal);
-          await more();
-        }
-        for (const chunk of chunks) {
-          if (at >= to) break;
-          out.set(chunk.subarray(Math.max(from - at, 0), to - at), Math.max(at - from, 0));
-          at += chunk.length;
-        }
-        return out;
-      }
-      for await (const chunk of stream(from, to, options)) {
-        out.set(chunk, at);
-        at += chunk.length;
-      }
-      return out;
-    },
+    read,
     async wholeBlob() {
       while (end < size) await more();
       return new Blob(/** @type {BlobPart[]} */ (chunks));
@@ -93,7 +120,7 @@ export function responseSource({ headers, body }, name) {
       throw new HanselError('HANSEL_ERR_SOURCE', 'an answer has no files beside it', { got: file, where: name });
     },
     async close() {
-      await reader.cancel().catch(() => {});
+      reader.cancel().catch(() => {}); // of an answer that a cache reads, too, this takes as long as that
     },
   };
 }

@@ -15,8 +15,10 @@ const name = query.get('cache');
 
 /** @type {Promise<typeof fetch> | undefined} */
 let restored;
-const getFetch = () => restored ??= (async () => (
-  hanselFetch(scope.fetch, { match, cache: name === null ? undefined : await scope.caches.open(name) })))();
+const getFetch = () => restored ??= (async () => {
+  const cache = name === null ? undefined : await scope.caches.open(name).catch(() => {}); // which may be forbidden
+  return hanselFetch(scope.fetch, { match, cache });
+})();
 
 scope.addEventListener('install', () => scope.skipWaiting());
 scope.addEventListener('activate', (/** @type {any} */ event) => event.waitUntil(scope.clients.claim()));
