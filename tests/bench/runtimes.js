@@ -119,10 +119,11 @@ const subjects = [
 try {
   const sizes = [];
   for (const [name, files] of subjects) sizes.push(await measureSize(name, files));
-  const percent = (/** @type {number} */ part, /** @type {number} */ all) => `${(100 - 100 * part / all).toFixed(1)} %`;
+  const percent = (/** @type {number} */ part, /** @type {number} */ all) => `${(100 - 100 * part / all).toFixed(1)} %`
+    .replace('-0.0', '0.0');
   const sizeTable = table(['file', 'bytes', ...AIMS.map(([name]) => name), 'brotli -11', 'zstd -19'], sizes.map((one) => [
     one.name, one.plain.toLocaleString('en-US'), ...one.coded.map((size, i) => (
-      i && size === one.coded[0] ? '' : percent(size, one.plain))), percent(one.brotli, one.plain), percent(one.zstd, one.plain)]));
+      i && size >= one.coded[0] ? '' : percent(size, one.plain))), percent(one.brotli, one.plain), percent(one.zstd, one.plain)]));
 
   const layer = quantizedFile('f16', synthetic('gauss', 4096, 4096));
   await writeFile(join(folder, 'layer.safetensors'), layer);

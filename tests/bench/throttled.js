@@ -1,4 +1,5 @@
 /** A server of a few files that sends so many bits a second, over all its answers together; GET, HEAD and Range. */
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -42,11 +43,12 @@ export async function openThrottled(files) {
       'Content-Type': 'application/octet-stream', 'Content-Length': end - start, ETag: `"${bytes.length}"`,
       ...(first === undefined ? {} : { 'Content-Range': `bytes ${start}-${end - 1}/${bytes.length}` }),
     });
+    const closed = once(response, 'close');
     const piece = state.rate ? Math.min(PIECE, Math.ceil(state.rate / 800)) : PIECE;
     for (let at = start; at < end && !response.destroyed && request.method === 'GET'; at += piece) {
       const some = bytes.subarray(at, Math.min(at + piece, end));
       await turn(some.length);
-      if (!response.write(some)) await new Promise((done) => { response.once('drain', done).once('close', done); });
+      if (!response.write(some)) await Promise.race([once(response, 'drain'), closed]);
     }
     response.end();
   });
