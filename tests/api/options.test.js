@@ -108,6 +108,36 @@ describe('decode into', () => {
     });
   }
 
+  it('WebAssembly memory, which is filled again and again', async () => {
+    const file = await encode({
+      ...tensors, big: f32([1100, 1000], gaussian(1100000)), row: f32([1, 1200000], gaussian(1200000)),
+      codes: { dtype: 'U8', shape: [512, 18], data: new Uint8Array(512 * 18).map((_, i) => i % 18 < 2 ? i * 7 : i * i % 64) },
+    }, { bits: 4, streamLength: 2 ** 21, include: /w|half|big|row/ });
+    const model = await open(file, { threads: 2 });
+    for (const name of model.tensors.keys()) {
+      const { mode } = model.tensor(name);
+      for (const dtype of [undefined, ...(mode === 'grid' ? ['F32', 'BF16', 'I8'] : [])]) {
+        const expected = await model.decode(name, { dtype });
+        const found = await model.decode(name, { dtype, wasm: true });
+        assert.equal(found.constructor, expected.constructor);
+        assert.deepEqual(found, expected, `${name} ${dtype}`);
+        found.fill(1);
+        assert.equal(await model.decode(name, { dtype, into: found }), found);
+        assert.deepEqual(found, expected, `${name} ${dtype} again`);
+      }
+    }
+    // Part of it, for another tensor; and what lies around stays.
+    const room = new Uint8Array((await model.decode('big', { wasm: true, dtype: 'F32' })).fill(7).buffer);
+    const [{ length }, at] = [room, room.length - 2 ** 25 - 5000 * 4 & -16];
+    const before = room.slice(at - 64, at);
+    const half = new Uint16Array(room.buffer, at, model.tensor('half').weights);
+    assert.deepEqual(await model.decode('half', { into: half }), await model.decode('half'));
+    assert.deepEqual(room.subarray(at - 64, at), before);
+    assert.equal(room.length, length, 'its memory has grown');
+    await assert.rejects(model.decode('big', { wasm: true, signal: AbortSignal.abort() }), { code: 'HANSEL_ERR_ABORTED' });
+    await model.close();
+  });
+
   it('refuses what does not fit', async () => {
     const model = await open(await encode(tensors, { bits: 4 }));
     const gone = new Float32Array(64 * 70);

@@ -24,6 +24,7 @@ import { encodeTo, memorySpool } from '../../web/encode/encode.js';
 import { open } from '../../web/hansel.js';
 import { CODERS, initZstd, native, wasmCore } from './coders.js';
 import { SETS, entropyOf, makeData } from './data.js';
+import { digest } from './digest.js';
 import { measureFiles } from './file_sizes.js';
 import { measurePage } from './page.js';
 import { plot, report, spread } from './report.js';
@@ -295,5 +296,5 @@ const results = values.from ? JSON.parse(await readFile(values.from, 'utf8'))
   : await runAll(Boolean(values.quick));
 if (values.gpu) results.gpu = JSON.parse(await readFile(values.gpu, 'utf8'));
 else if (!values.from) results.gpu = measureGpu(Boolean(values.quick));
-process.stdout.write(values.json ? `${JSON.stringify(results, null, 1)}\n` : report(results));
+process.stdout.write(values.json ? `${JSON.stringify(results, null, 1)}\n` : `${report(results)}\n${digest(results)}\n`);
 if (values.write) await writePages(values.write, results);

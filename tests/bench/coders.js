@@ -142,18 +142,20 @@ const wasmSlices = (simd) => async ({ data, shape }) => {
   });
 };
 
-/** @param {number} threads @returns {Coder['prepare']} */
-const api = (threads) => async ({ data, shape }) => {
-  /** @type {Uint8Array} */
-  let file = new Uint8Array(0);
+/** @param {number} threads @param {'array' | 'wasm'} [into] memory that was used before
+ * @returns {Coder['prepare']} */
+const api = (threads, into) => async ({ data, shape }) => {
   const tensor = { dtype: 'I8', shape, data };
+  let file = await encode({ w: tensor }, { lossless: true });
+  const room = into === 'array' ? new Int8Array(data.length).fill(1)
+    : into && await (await open(file)).decode('w', { wasm: true });
   return session(data, {
     encode: async () => { file = await encode({ w: tensor }, { lossless: true, threads }); },
     decode: async () => {
       const model = await open(file, { threads });
-      const { buffer } = await model.decode('w');
+      const { buffer, byteOffset, byteLength } = await model.decode('w', { into: room });
       await model.close();
-      return new Uint8Array(buffer);
+      return new Uint8Array(buffer, byteOffset, byteLength);
     },
     bytes: () => file.length,
   });
@@ -274,6 +276,13 @@ export const CODERS = [
   {
     name: 'Hansel API, 1 thread', ours: true, prepare: api(1),
     timed: 'encode(); open() and decode(): a safetensors file in memory',
+  },
+  {
+    name: 'Hansel API, into', ours: true, prepare: api(1, 'array'), timed: 'as "API, 1 thread", decode() into an array used before',
+  },
+  {
+    name: 'Hansel API, into wasm', ours: true, prepare: api(1, 'wasm'),
+    timed: 'as "API, 1 thread", decode() into what decode({ wasm: true }) gave before',
   },
   {
     name: 'Hansel API, 2 threads', ours: true, prepare: api(2),

@@ -46,8 +46,12 @@ const ARRAYS = {
 /** Class of arrays for a dtype; Uint8Array where JavaScript has no better one. @param {string} dtype */
 export const arrayType = (dtype) => ARRAYS[dtype] ?? Uint8Array;
 
-/** @param {string} dtype @param {ArrayBuffer} buffer @returns {any} */
-export const typedArray = (dtype, buffer) => new (arrayType(dtype))(buffer);
+/** @param {string} dtype @param {ArrayBuffer} buffer
+ * @param {number} [at] byte @param {number} [bytes] @returns {any} */
+export const typedArray = (dtype, buffer, at = 0, bytes = buffer.byteLength) => {
+  const type = /** @type {any} */ (arrayType(dtype));
+  return new type(buffer, at, bytes / type.BYTES_PER_ELEMENT);
+};
 
 const FLOATS = ['F32', 'F16', 'BF16'];
 

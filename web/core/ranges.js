@@ -31,10 +31,15 @@ export function* streamRanges(codec, blob, most, { cursors, from = 0, to = blob.
   const startOf = (/** @type {number} */ stream) => codec.streamStart(blob, stream);
   let first = mostFitting(0, Math.max(streamCount - 1, 0), (stream) => startOf(stream) <= from);
   let start = streamCount ? startOf(first) : from;
+  let count = 1; // of streams in a range, most likely
   while (from < to && start < to) {
-    const last = streamCount && mostFitting(first + 1, streamCount, (stream) => (
+    const fits = (/** @type {number} */ stream) => (
       startOf(stream) - start <= most && startOf(stream - 1) < to
-      && !(cursors && 2 * (cursors[stream] - cursors[first]) > most)));
+      && !(cursors && 2 * (cursors[stream] - cursors[first]) > most));
+    const likely = Math.min(first + count, streamCount);
+    const last = streamCount && (likely < streamCount && fits(likely) && !fits(likely + 1) ? likely
+      : mostFitting(first + 1, streamCount, fits));
+    count = last - first;
     const end = streamCount ? startOf(last) : Math.min(start + most, to);
     yield { first, last, start, end };
     first = last;

@@ -5,7 +5,7 @@ const READ = 'signal onProgress';
 /** The options of each call. @type {Record<string, string>} */
 export const OPTIONS = {
   open: `${READ} threads simd resumable`,
-  decode: `dtype shared into ${READ}`,
+  decode: `dtype shared wasm into ${READ}`,
   slices: `dtype ${READ}`,
   symbols: READ,
   rows: 'dtype signal',

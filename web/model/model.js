@@ -34,6 +34,9 @@ import { TensorReader, drain } from './tensor_reader.js';
  * @property {(progress: Progress) => void} [onProgress] done and total in weights
  */
 
+/** Loaded for the first result in WebAssembly memory. @type {typeof import('./in_place.js') | undefined} */
+let inPlace;
+
 /** An open file. Make one with open(). */
 export class Model {
   /** @param {Codec} codec @param {number} [threads] */
@@ -212,9 +215,10 @@ export class Model {
    * @template {Dtype} [D=Dtype]
    * @overload
    * @param {string} name
-   * @param {ReadOptions<D> & {shared?: boolean}} [options] shared: the result lies in a
+   * @param {ReadOptions<D> & {shared?: boolean, wasm?: boolean}} [options] shared: the result lies in a
    *   SharedArrayBuffer, which worker threads fill by themselves; in a page that needs cross-origin
-   *   isolation
+   *   isolation. wasm: it lies in WebAssembly memory of its own, where the calling thread decodes it to, and which
+   *   cannot be transferred to another; as `into` of a later call it is filled so again
    * @returns {Promise<ArrayOf<D>>} row-major typed array of the dtype, the caller's: Float32Array for
    *   F32, Int8Array for I8, Uint16Array of bit patterns for F16 and BF16 (web/core/convert.js has
    *   their values), Uint8Array where JavaScript has no type for them
@@ -222,10 +226,10 @@ export class Model {
    */
   /**
    * @param {string} name
-   * @param {ReadOptions<Dtype> & {shared?: boolean, into?: ArrayBufferView}} [options]
+   * @param {ReadOptions<Dtype> & {shared?: boolean, wasm?: boolean, into?: ArrayBufferView}} [options]
    * @returns {Promise<any>}
    */
-  async decode(name, { dtype, shared, into, signal, onProgress, ...rest } = {}) {
+  async decode(name, { dtype, shared, wasm, into, signal, onProgress, ...rest } = {}) {
     await refuse(rest, 'decode');
     const target = this.#target(name, dtype);
     const bytes = Math.ceil(this.tensor(name).weights * dtypeBits(target) / 8);
@@ -236,10 +240,12 @@ export class Model {
         got: `${into.constructor.name} of ${into.byteLength}`, where: name,
       });
     }
+    if (wasm) inPlace ??= await import('./in_place.js');
     const out = into ? new Uint8Array(/** @type {ArrayBuffer} */ (into.buffer), into.byteOffset, bytes)
-      : allocate(bytes, name, shared);
-    await drain((await this.#reader(name, { dtype: target, out, signal, onProgress })).slices());
-    return into ?? typedArray(target, out.buffer);
+      : wasm && inPlace ? inPlace.roomInWasm(this.codec, bytes, name) : allocate(bytes, name, shared);
+    const wanted = { dtype: target, out, signal, onProgress };
+    await drain((await inPlace?.readerInWasm(this, name, wanted) ?? await this.#reader(name, wanted)).slices());
+    return into ?? typedArray(target, /** @type {ArrayBuffer} */ (out.buffer), out.byteOffset, bytes);
   }
 
   /**
