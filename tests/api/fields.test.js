@@ -177,7 +177,7 @@ describe('classes of rows', () => {
     for (const [rows, columns] of [[64, 100], [300, 77], [1100, 33]]) {
       const data = rowsOf(rows, columns, (row) => [3, 20, 120][row * 7 % 3]);
       const [[, input]] = inputsOf({ w: { dtype: 'I8', shape: [rows, columns], data } });
-      const { map, saved } = await findClasses(planes, input);
+      const { map, saved } = await findClasses(planes, input, 0);
       assert.ok(saved > 0);
       const [own, ...classes] = classInputs(input, map);
       assert.ok(same(await all(own), map));
@@ -198,12 +198,18 @@ describe('classes of rows', () => {
 
   it('none where rows are alike, few, short or too many', async () => {
     const planes = await loadPlanes();
-    const find = (rows, columns, scale) => findClasses(planes, [...inputsOf(
-      { w: { dtype: 'I8', shape: [rows, columns], data: rowsOf(rows, columns, scale) } }).values()][0]);
+    const find = (rows, columns, scale, least = 0) => findClasses(planes, [...inputsOf(
+      { w: { dtype: 'I8', shape: [rows, columns], data: rowsOf(rows, columns, scale) } }).values()][0], least);
     assert.equal(await find(64, 256, () => 20), null);
     assert.equal(await find(1, 5000, () => 20), null);
     assert.equal(await find(5000, 4, (row) => 1 + row % 100), null);
     assert.equal(await find(70000, 8, (row) => 1 + row % 100), null);
+    // Large ones are asked by an eighth of their rows: bits that are worth it, more than there are, and fewer.
+    const large = (scale, least) => find(4096, 1024, scale, least);
+    const found = await large((row) => 4 + row % 40, 1000);
+    assert.ok(found.saved > 1e5);
+    assert.equal(await large((row) => 4 + row % 40, 4 * found.saved), null);
+    assert.equal(await large(() => 20, 1000), null);
     assert.equal(await find(0, 8, () => 1), null);
   });
 });

@@ -15,6 +15,10 @@ const LEAST_WEIGHTS = 1 << 12;
 /** Weights of a slice, and rows, each of which is a kilobyte of counts. */
 const SLICE = 1 << 18;
 const SLICE_ROWS = 1 << 12;
+/** Of tensors of so many weights, blocks of some rows are asked first whether there is anything to gain. */
+const LARGE = 1 << 22;
+const SHARE = 8;
+const BLOCK_BYTES = 1 << 14;
 /** Bytes of a tensor kept in memory, to gather rows from; of others they are read anew. */
 const KEEP_BYTES = 64 << 20;
 
@@ -32,26 +36,64 @@ function view(shape) {
 /**
  * Deals a tensor's rows to classes.
  * @param {import('../core/planes.js').Planes} planes @param {Input} input
+ * @param {number} least bits that are worth it
  * @param {AbortSignal} [signal]
  * @returns {Promise<{map: Uint8Array<ArrayBuffer>, saved: number} | null>} each row's class, and how
  *   many bits that saves; null where one is best
  */
-export async function findClasses(planes, { dtype, shape, read }, signal) {
+export async function findClasses(planes, { dtype, shape, read }, least, signal) {
   const { rows, columns } = view(shape);
   if (rows < 2 || rows > MAX_CLASS_ROWS || columns < LEAST_COLUMNS || rows * columns < LEAST_WEIGHTS) {
     return null;
   }
   const rowBytes = columns * dtypeBytes(dtype);
+  const count = async (/** @type {number} */ row, /** @type {number} */ end) => {
+    await takeTurn();
+    checkAborted(signal);
+    return planes.rowCounts(dtype, await read(row * rowBytes, end * rowBytes), end - row);
+  };
+  if (rows * columns >= LARGE && await mostSaved(rows, rowBytes, count) < least / 2) return null;
   const step = Math.min(SLICE_ROWS, Math.max(1, Math.floor(SLICE / columns)));
   const counts = new Uint32Array(256 * rows);
   for (let row = 0; row < rows; row += step) {
-    await takeTurn();
-    checkAborted(signal);
-    const end = Math.min(row + step, rows);
-    counts.set(planes.rowCounts(dtype, await read(row * rowBytes, end * rowBytes), end - row), 256 * row);
+    counts.set(await count(row, Math.min(row + step, rows)), 256 * row);
   }
   const found = planes.classify(counts);
   return found.saved > 0 ? found : null;
+}
+
+/**
+ * Bits that classes could save, as some of the rows have it: what each row would by a table of its own that cost
+ * nothing, less what it seems to by chance (G. Miller, 1955).
+ * @param {number} rows @param {number} rowBytes
+ * @param {(row: number, end: number) => Promise<Uint32Array>} count 256 for each row
+ * @returns {Promise<number>} of all rows
+ */
+async function mostSaved(rows, rowBytes, count) {
+  const block = Math.max(1, Math.floor(BLOCK_BYTES / rowBytes));
+  const period = SHARE * block;
+  if (rows < 32 * period) return Infinity;
+  const all = new Float64Array(256);
+  const entropy = (/** @type {ArrayLike<number>} */ counts) => {
+    let [total, sum, used] = [0, 0, 0];
+    for (let i = 0; i < counts.length; i++) {
+      const n = counts[i];
+      if (!n) continue;
+      total += n;
+      sum += n * Math.log2(n);
+      used++;
+    }
+    return total * Math.log2(total) - sum + (used - 1) / 2 * Math.LOG2E;
+  };
+  let [saved, seen] = [0, 0];
+  for (let at = 0, i = 0; at + period <= rows; at += period, i++) {
+    const row = at + block * (Math.imul(i, 0x9E3779B1) >>> 29); // no period of the tensor's own is missed
+    const counts = await count(row, row + block);
+    for (let j = 0; j < counts.length; j++) all[j & 255] += counts[j];
+    for (let j = 0; j < counts.length; j += 256) saved -= entropy(counts.subarray(j, j + 256));
+    seen += block;
+  }
+  return (saved + entropy(all)) * rows / seen;
 }
 
 /**

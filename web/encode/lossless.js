@@ -51,7 +51,7 @@ async function planMatrix(make, input, signal) {
   const single = await planPart(make, input);
   const { bits } = single.state;
   const planes = await loadPlanes();
-  const found = await findClasses(planes, input, signal);
+  const found = await findClasses(planes, input, (1 - WORTH) * bits, signal);
   if (found && bits - found.saved < WORTH * bits) {
     const parts = [];
     for (const own of classInputs(input, found.map)) parts.push(await planPart(make, own));
