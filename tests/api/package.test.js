@@ -85,7 +85,7 @@ describe('npm package', function () {
     }
     const known = /^(web\/(?!demo|llama\/.*(web|shaders|sl$))|shaders\/|min\/\w+\.(js|d\.ts)$|dist\/(\w+\.(wasm|js|d\.ts)$|types\/(?!demo|llama|cli))|src\/FORMAT\.md$|[A-Z]+(\.md)?$|package\.json$)/;
     assert.deepEqual(files.filter((path) => !known.test(path)), []);
-    assert.ok(size <= 690_000, `${size} bytes packed`);
+    assert.ok(size <= 700_000, `${size} bytes packed`);
     console.log(`      ${files.length} files, ${size} bytes packed`);
   });
 
