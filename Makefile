@@ -273,7 +273,7 @@ test: build lint build/native_test build/native_test_asan build/cpp_test build/e
 	    > build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@tail -n 1 build/fuzz.log
 	$(MOCHA) --parallel --jobs 2 --ignore tests/gpu/short.test.js \
-	    'tests/bundlers/*.test.js' 'tests/runtimes/*.test.js' 'tests/gpu/*.test.js' 'tests/page/*.test.js' \
+	    'tests/bundlers/*.test.js' 'tests/gpu/*.test.js' 'tests/page/*.test.js' 'tests/runtimes/*.test.js' \
 	    'tests/api/*.test.js'
 
 bundlers: build ## the package in every bundler, each installed from npm

@@ -10,7 +10,7 @@ import { SUITE } from './conformance.js';
  */
 export function describeSuite(title, check, open, close) {
   describe(title, function () {
-    this.timeout(300_000);
+    this.timeout(900_000); // on two cores that others use, too
     if (open) before(open);
     if (close) after(close);
     for (const name of Object.keys(SUITE)) {

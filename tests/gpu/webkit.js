@@ -27,10 +27,14 @@ const LISTENER = String(() => {
   });
 });
 
+/** Milliseconds after which a call that is under way is asked for once more. */
+const ASKED_EVERY = 60_000;
+
 /** Commands of WebDriver.
  * @typedef {(method: string, path: string, body?: object) => Promise<any>} Ask */
 
 class WebKitPage extends TestPage {
+  static #calls = 0;
   #ask;
   #handle;
 
@@ -44,13 +48,24 @@ class WebKitPage extends TestPage {
   /** @type {TestPage['evaluate']} */
   async evaluate(text, value) {
     await this.#ask('POST', '/window', { handle: this.#handle });
-    const { result, error, heard } = await this.#ask('POST', '/execute/async', {
-      script: `const [text, value, done] = arguments;
-        Promise.resolve().then(() => (${call})(text, value)).then((result) => ({ result }),
-          (error) => ({ error: \`\${error}\\n\${error.stack}\` }))
-          .then((answer) => done({ ...answer, heard: globalThis.heard.splice(0) }));`,
-      args: [text, value ?? null],
+    const key = `answer${WebKitPage.#calls++}`;
+    await this.#ask('POST', '/execute/sync', {
+      script: `const [key, text, value] = arguments;
+        globalThis[key] = Promise.resolve().then(() => (${call})(text, value)).then((result) => ({ result }),
+          (error) => ({ error: \`\${error}\\n\${error.stack}\` }));`,
+      args: [key, text, value ?? null],
     });
+    /** @type {any} */
+    let answer;
+    while (!answer) { // no request may take as long as a slow machine
+      answer = await this.#ask('POST', '/execute/async', {
+        script: `const [key, ms, done] = arguments;
+          Promise.race([globalThis[key], new Promise((resolve) => { setTimeout(resolve, ms); })])
+            .then((answer) => done(answer && { ...answer, heard: globalThis.heard.splice(0) }));`,
+        args: [key, ASKED_EVERY],
+      });
+    }
+    const { result, error, heard } = answer;
     for (const [kind, words] of heard) this.hear(kind, words, '');
     if (error) throw new Error(error);
     return result ?? undefined; // which JSON does not know
@@ -110,7 +125,7 @@ export const launch = ({ root = ROOT, headers, env = {} } = {}) => withClose(asy
     ask(method, `/${begun.sessionId}${path}`, body)));
   keep(() => inSession('DELETE', '').catch(() => {}));
   const first = await inSession('GET', '/window'); // stays open: others are opened from it
-  await inSession('POST', '/timeouts', { script: 290_000 }); // Node's fetch() waits for 300 s
+  await inSession('POST', '/timeouts', { script: 2 * ASKED_EVERY }); // Node's fetch() waits for 300 s
   return {
     url: server.url,
     version: `${begun.capabilities.browserName}/${begun.capabilities.browserVersion}`,
