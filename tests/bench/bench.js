@@ -25,7 +25,6 @@ import { open } from '../../web/hansel.js';
 import { CODERS, initZstd, native, wasmCore } from './coders.js';
 import { SETS, entropyOf, makeData } from './data.js';
 import { digest } from './digest.js';
-import { measureFiles } from './file_sizes.js';
 import { measurePage } from './page.js';
 import { plot, report, spread } from './report.js';
 import { decodeSlices, encodeSlices, joinParts } from './slices.js';
@@ -250,7 +249,8 @@ async function runAll(quick) {
     const threads = await measureThreads(quick, quick ? repeats : 15);
     say('sizes');
     const bySize = await sizes(up16, repeats, quick);
-    const files = await measureFiles(quick, say);
+    say('files');
+    const files = measureApart('file_sizes.js', quick); // zstd's module does not last for all of it, too
     say('done');
     return {
       command: `node tests/bench/bench.js${quick ? ' --quick' : ''}`, quick, repeats, machine, sets,
@@ -261,10 +261,9 @@ async function runAll(quick) {
   }
 }
 
-/** In a process of its own, for its memory. @param {boolean} quick */
-function measureGpu(quick) {
-  const script = join(root, 'tests/bench/gpu.js');
-  const args = [script, '--json', ...(quick ? ['--quick'] : [])];
+/** In a process of its own, for its memory. @param {string} script @param {boolean} quick */
+function measureApart(script, quick) {
+  const args = [join(root, 'tests/bench', script), '--json', ...(quick ? ['--quick'] : [])];
   return JSON.parse(execFileSync(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 26,
   }).toString());
@@ -295,6 +294,6 @@ const { values } = parseArgs({
 const results = values.from ? JSON.parse(await readFile(values.from, 'utf8'))
   : await runAll(Boolean(values.quick));
 if (values.gpu) results.gpu = JSON.parse(await readFile(values.gpu, 'utf8'));
-else if (!values.from) results.gpu = measureGpu(Boolean(values.quick));
+else if (!values.from) results.gpu = measureApart('gpu.js', Boolean(values.quick));
 process.stdout.write(values.json ? `${JSON.stringify(results, null, 1)}\n` : `${report(results)}\n${digest(results)}\n`);
 if (values.write) await writePages(values.write, results);

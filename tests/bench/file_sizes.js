@@ -12,7 +12,7 @@ import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { encode, open } from '../../web/hansel.js';
 import { initZstd, zstd } from './coders.js';
 import { LAYOUTS, quantizedFile, readWeights, synthetic } from './quantized.js';
-import { table } from './report.js';
+import { fileSizeTable } from './report.js';
 
 /** @typedef {{model: string, layout: string, what: string, bytes: number, hansel: number,
  *   encode: number, decode: number, peers: Record<string, number | null>}} FileSize seconds;
@@ -100,20 +100,8 @@ export async function measureFiles(quick, say) {
   return found;
 }
 
-/** As a table. @param {FileSize[]} sizes */
-export function fileSizeTable(sizes) {
-  const kb = (/** @type {number | null} */ bytes) => (bytes === null ? '–' : (bytes / 1000).toFixed(1));
-  return table([
-    ['file', 'plain, KB', 'Hansel', ...Object.keys(sizes[0].peers), 'to the smallest', 'encode, MB/s', 'decode, MB/s'],
-    ...sizes.map(({ model, what, bytes, hansel, encode: e, decode: d, peers }) => {
-      const least = Math.min(...Object.values(peers).filter((n) => n !== null));
-      return [`${model}, ${what}`, kb(bytes), kb(hansel), ...Object.values(peers).map(kb),
-        `${(100 * hansel / least - 100).toFixed(2)} %`, (bytes / e / 1e6).toFixed(0), (bytes / d / 1e6).toFixed(0)];
-    }),
-  ]);
-}
-
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   const say = (/** @type {string} */ what) => void process.stderr.write(`${what}\n`);
-  console.log(fileSizeTable(await measureFiles(process.argv.includes('--quick'), say)));
+  const found = await measureFiles(process.argv.includes('--quick'), say);
+  console.log(process.argv.includes('--json') ? JSON.stringify(found) : fileSizeTable(found));
 }

@@ -1,6 +1,4 @@
-/** What bench.js found, as Markdown and as a picture. */
-import { fileSizeTable } from './file_sizes.js';
-
+/** What bench.js found, as Markdown and as a picture. Pages load this, too. */
 /** @typedef {import('./bench.js').Results} Results */
 /** @typedef {import('./gpu.js').GpuReport} GpuReport */
 /** @typedef {[number, number, number]} Spread least, median, most */
@@ -45,6 +43,19 @@ export function machineText({ command, machine, repeats, quick }) {
     `${repeats} rounds after an uncounted one; load ${load.toFixed(2)} before the start.`,
     ...(quick ? ['A quick run, with little data: read it with care.'] : []),
   ].join('\n');
+}
+
+/** As a table. @param {import('./file_sizes.js').FileSize[]} sizes */
+export function fileSizeTable(sizes) {
+  const kb = (/** @type {number | null} */ bytes) => (bytes === null ? '–' : (bytes / 1000).toFixed(1));
+  return table([
+    ['file', 'plain, KB', 'Hansel', ...Object.keys(sizes[0].peers), 'to the smallest', 'encode, MB/s', 'decode, MB/s'],
+    ...sizes.map(({ model, what, bytes, hansel, encode: e, decode: d, peers }) => {
+      const least = Math.min(...Object.values(peers).filter((n) => n !== null));
+      return [`${model}, ${what}`, kb(bytes), kb(hansel), ...Object.values(peers).map(kb),
+        `${(100 * hansel / least - 100).toFixed(2)} %`, (bytes / e / 1e6).toFixed(0), (bytes / d / 1e6).toFixed(0)];
+    }),
+  ]);
 }
 
 /** @param {Results['sets'][0]} set */

@@ -3,6 +3,7 @@
  * calls and sizes of web/model/tensor_reader.js: the product's path, but for files, and with the choice of
  * WebAssembly build.
  */
+import { MIN_HEAD_BYTES } from '../../web/core/codec.js';
 import { streamRanges } from '../../web/core/ranges.js';
 import { codeTensor } from '../api/code_tensor.js';
 
@@ -36,8 +37,12 @@ export function joinParts({ head, parts, bytes }) {
 
 /** @param {Encoder} codec @param {Uint8Array} file @returns {import('../../web/core/codec.js').Blob} */
 export function readHead(codec, file) {
-  const blob = codec.readHead(file.subarray(0, Number(codec.readHead(file.subarray(0, 56)))));
-  if (typeof blob === 'number') throw new Error('the head is cut short');
+  /** @type {import('../../web/core/codec.js').Blob | number} */
+  let blob = MIN_HEAD_BYTES;
+  while (typeof blob === 'number') { // so many bytes are needed
+    if (blob > file.length) throw new Error('the head is cut short');
+    blob = codec.readHead(file.subarray(0, blob));
+  }
   return blob;
 }
 
