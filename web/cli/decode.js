@@ -8,7 +8,7 @@ import { open } from '../model/model.js';
 import { codedName } from '../restore/coded_name.js';
 import { restore } from '../restore/open_file.js';
 import { RestoredFile } from '../restore/restored_file.js';
-import { OutputFile, checkDistinct, checkFree, makeFolder } from './node_file.js';
+import { OutputFile, allOrNone, checkDistinct, checkFree, makeFolder } from './node_file.js';
 import { usage } from './options.js';
 import { isTemporary } from './temporary.js';
 
@@ -74,10 +74,6 @@ async function restoreAll(first, model, to, options) {
   const paths = [to, ...beside.map((name) => join(dirname(to), name))];
   checkDistinct(paths);
   const files = [first];
-  /** @type {(() => Promise<void>)[]} */
-  const folders = [];
-  /** @type {OutputFile[]} */
-  const outputs = [];
   try {
     for (const name of beside) {
       files.push(await restore(await model.sources[0].resolve(codedName(name), { signal }), { signal, threads }));
@@ -85,29 +81,22 @@ async function restoreAll(first, model, to, options) {
     for (const file of files) checkSize(file.size, file.codedSize, options, file.name);
     for (const path of paths) await checkFree(path, force);
     const total = files.reduce((sum, { size }) => sum + size, 0);
-    let before = 0;
-    for (const [i, file] of files.entries()) {
-      const path = paths[i];
-      if (i) folders.push(await makeFolder(path));
-      const output = await OutputFile.create(path, force);
-      outputs.push(output);
-      const pieces = file.stream({
-        signal, onProgress: ({ done }) => onProgress?.({ done: before + done, total, tensor: basename(path) }),
-      });
-      for await (const piece of pieces) await output.append(piece);
-      before += file.size;
-    }
-    for (const output of outputs) await output.commit();
+    await allOrNone(async (outputs, folders) => {
+      let before = 0;
+      for (const [i, file] of files.entries()) {
+        const path = paths[i];
+        if (i) folders.push(await makeFolder(path));
+        const output = await OutputFile.create(path, force);
+        outputs.push(output);
+        const pieces = file.stream({
+          signal, onProgress: ({ done }) => onProgress?.({ done: before + done, total, tensor: basename(path) }),
+        });
+        for await (const piece of pieces) await output.append(piece);
+        before += file.size;
+      }
+    });
     return { bytes: total, kept: [], files: paths };
-  } catch (error) {
-    for (const output of outputs) {
-      await output.takeBack();
-      await output.discard();
-    }
-    for (const unmake of folders.reverse()) await unmake();
-    throw error;
   } finally {
-    for (const output of outputs) await output.discard();
     for (const file of files.slice(1)) await file.close();
   }
 }

@@ -8,7 +8,7 @@ import { openSource } from '../file/source.js';
 import { open } from '../model/model.js';
 import { codedName } from '../restore/coded_name.js';
 import { codedFile } from './coded_file.js';
-import { OutputFile, checkDistinct, checkFree, makeFolder } from './node_file.js';
+import { OutputFile, allOrNone, checkDistinct, checkFree, makeFolder } from './node_file.js';
 import { usage } from './options.js';
 import { openPlain } from './plain_files.js';
 
@@ -53,13 +53,12 @@ async function encodeFile({ inputs, header: plain, metadata }, to, { force, ...c
  * @param {(done: Encoded) => Promise<OutputFile[]>} [finish] writes more
  * @returns {Promise<Encoded>}
  */
-async function encodeAll(jobs, options, rates, finish) {
-  /** @type {OutputFile[]} */
-  const outputs = [];
-  /** @type {Encoded} */
-  const total = { reports: new Map(), rawBytes: 0, bytes: 0, files: [] };
-  try {
+function encodeAll(jobs, options, rates, finish) {
+  return allOrNone(async (outputs, folders) => {
+    /** @type {Encoded} */
+    const total = { reports: new Map(), rawBytes: 0, bytes: 0, files: [] };
     for await (const { plain, to } of jobs) {
+      if (plain.name) folders.push(await makeFolder(to));
       const { output, reports, bytes } = await encodeFile(plain, to, options, rates);
       outputs.push(output);
       for (const [name, report] of reports) total.reports.set(name, report);
@@ -68,14 +67,8 @@ async function encodeAll(jobs, options, rates, finish) {
       total.files.push(to);
     }
     outputs.push(...await finish?.(total) ?? []);
-    for (const done of outputs) await done.commit(options.signal);
     return total;
-  } catch (error) {
-    for (const output of outputs) await output.takeBack();
-    throw error;
-  } finally {
-    for (const output of outputs) await output.discard();
-  }
+  }, options.signal);
 }
 
 /**
@@ -121,8 +114,6 @@ export async function encodeCommand(from, to, options, rates, isBytes) {
     return encodeShards(shards, to, options, planned);
   }
   const { files, close } = await openPlain(from, { isBytes, signal });
-  /** @type {(() => Promise<void>)[]} */
-  const folders = [];
   try {
     const isSeveral = files.length > 1;
     const paths = files.map(({ name }) => (name ? join(dirname(to), codedName(name)) : to));
@@ -134,14 +125,8 @@ export async function encodeCommand(from, to, options, rates, isBytes) {
     const inputs = files.flatMap((file) => file.inputs);
     const planned = rates ?? (isSeveral ? planRates(await measureInputs(inputs, options, true), options) : undefined);
     return await encodeAll((async function* () {
-      for (const [i, plain] of files.entries()) {
-        if (i) folders.push(await makeFolder(paths[i]));
-        yield { plain, to: paths[i] };
-      }
+      for (const [i, plain] of files.entries()) yield { plain, to: paths[i] };
     })(), options, planned);
-  } catch (error) {
-    for (const unmake of folders.reverse()) await unmake();
-    throw error;
   } finally {
     await close();
   }

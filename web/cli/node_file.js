@@ -182,6 +182,35 @@ export class OutputFile {
 }
 
 /**
+ * Files that appear together, or none of them.
+ * @template T
+ * @param {(outputs: OutputFile[], folders: (() => Promise<void>)[]) => Promise<T>} body writes outputs, and adds them;
+ *   folders: what makeFolder() gave
+ * @param {AbortSignal} [signal] of commit()
+ * @returns {Promise<T>} what body returns @throws what body and commit() throw
+ */
+export async function allOrNone(body, signal) {
+  /** @type {OutputFile[]} */
+  const outputs = [];
+  /** @type {(() => Promise<void>)[]} */
+  const folders = [];
+  try {
+    const result = await body(outputs, folders);
+    for (const output of outputs) await output.commit(signal);
+    return result;
+  } catch (error) {
+    for (const output of outputs) {
+      await output.takeBack();
+      await output.discard();
+    }
+    for (const unmake of folders.reverse()) await unmake();
+    throw error;
+  } finally {
+    for (const output of outputs) await output.discard();
+  }
+}
+
+/**
  * Standard input as a file that can be read at random.
  * @param {AbortSignal} signal
  * @returns {Promise<{path: string, remove: () => Promise<void>}>}

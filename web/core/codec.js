@@ -257,8 +257,13 @@ export class Codec {
    * @param {Uint8Array} [into] @returns {{bytes: Uint8Array<ArrayBuffer>, crc: number}}
    */
   joinRange(blob, symbols, raw, firstBit, into) {
-    const bytes = this.joinPacked(blob, symbols, raw, firstBit, into);
-    return { bytes, crc: this.crc32c(firstBit ? raw.subarray(1) : raw) };
+    const { wasm } = this;
+    const known = firstBit ? 1 : 0;
+    return wasm.scoped(() => {
+      const at = wasm.put(raw);
+      const bytes = this.#joinAt(blob, symbols, at, firstBit, into);
+      return { bytes, crc: wasm.call.hansel_crc32c(0, at + known, raw.length - known) >>> 0 };
+    });
   }
 
   /**
@@ -268,16 +273,23 @@ export class Codec {
    * @returns {Uint8Array<ArrayBuffer>} elements, as hansel_join(); into, or an array of its own
    */
   joinPacked(blob, symbols, raw, firstBit, into) {
+    return this.wasm.scoped(() => this.#joinAt(blob, symbols, this.wasm.put(raw), firstBit, into));
+  }
+
+  /**
+   * joinPacked(), in a scope, of a raw plane that is in memory.
+   * @param {Blob} blob @param {Uint8Array} symbols @param {number} raw its address @param {number} firstBit
+   * @param {Uint8Array} [into]
+   */
+  #joinAt(blob, symbols, raw, firstBit, into) {
     const { wasm } = this;
     const { length: count } = symbols;
-    return wasm.scoped(() => {
-      const bytes = count * dtypeBytes(blob.dtype);
-      const values = wasm.room(bytes, into);
-      const struct = wasm.put(blob.struct);
-      const whole = wasm.alloc(count * blob.rawBytes);
-      wasm.call.hansel_expand_raw(whole, struct, wasm.put(raw), firstBit, count);
-      wasm.call.hansel_join(values, struct, wasm.put(symbols), whole, count);
-      return wasm.get(values, bytes, into);
-    });
+    const bytes = count * dtypeBytes(blob.dtype);
+    const values = wasm.room(bytes, into);
+    const struct = wasm.put(blob.struct);
+    const whole = wasm.alloc(count * blob.rawBytes);
+    wasm.call.hansel_expand_raw(whole, struct, raw, firstBit, count);
+    wasm.call.hansel_join(values, struct, wasm.put(symbols), whole, count);
+    return wasm.get(values, bytes, into);
   }
 }

@@ -317,7 +317,7 @@ export class Encoder extends Codec {
    */
   encodeRange(blob, bytes, first, count, clamp) {
     const { wasm } = this;
-    const coded = wasm.scoped(() => {
+    return wasm.scoped(() => {
       const lengths = wasm.alloc(4 * count);
       const { symbols, length, struct } = this.#folded(blob, bytes, first, count, clamp);
       const bound = Number(wasm.call.hansel_encode_bound(struct, first, count));
@@ -330,9 +330,9 @@ export class Encoder extends Codec {
       return {
         words: wasm.get(dst, written),
         lengths: new Uint32Array(wasm.get(lengths, 4 * count).buffer),
+        crc: wasm.call.hansel_crc32c(0, dst, written) >>> 0,
       };
     });
-    return { ...coded, crc: this.crc32c(coded.words) };
   }
 
   /**

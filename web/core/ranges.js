@@ -36,7 +36,7 @@ export function* streamRanges(codec, blob, most, { cursors, from = 0, to = blob.
     const fits = (/** @type {number} */ stream) => (
       startOf(stream) - start <= most && startOf(stream - 1) < to
       && !(cursors && 2 * (cursors[stream] - cursors[first]) > most));
-    const likely = Math.min(first + count, streamCount);
+    const likely = first + count;
     const last = streamCount && (likely < streamCount && fits(likely) && !fits(likely + 1) ? likely
       : mostFitting(first + 1, streamCount, fits));
     count = last - first;

@@ -128,7 +128,8 @@ export function memorySpool() {
  * @param {Others} others
  * @param {import('./rate.js').Rate | null | undefined} rate if it was planned
  * @param {import('./hessians.js').Hessians} hessians
- * @returns {Promise<{report: Report, record: TensorRecord | null}>} no record: pass it through
+ * @returns {Promise<{report: Report, record: TensorRecord | null, short?: Uint8Array | null}>} no record: pass it
+ *   through; short: it deflated, as shortOf() has it
  */
 async function encodeTensor(make, input, all, spool, others, rate, hessians) {
   const { name, dtype, shape } = input;
@@ -141,7 +142,8 @@ async function encodeTensor(make, input, all, spool, others, rate, hessians) {
     dtype, shape, mode: 'pass-through', reason, step: 0, weights,
     rawBytes, bytes: rawBytes, entropyBits: 0, saturated: 0, relativeError: 0, maxError: 0, hasFeedback: false,
   };
-  const pass = (/** @type {string} */ why) => ({ report: { ...report, reason: why }, record: null });
+  const pass = (/** @type {string} */ why, /** @type {Uint8Array | null | undefined} */ short = undefined) => (
+    { report: { ...report, reason: why }, record: null, short });
   if (mode === 'pass-through') return pass(reason);
   if (!weights) return pass('no weights');
   const plan = others.plans.get(name);
@@ -166,9 +168,10 @@ async function encodeTensor(make, input, all, spool, others, rate, hessians) {
   }
   const matrices = await planLossless((one) => make(one), input, others.inputs, plan, options.signal);
   const isForced = plan?.isBase || (options.always && dtype in DTYPES);
-  const most = isForced ? Infinity : await least(input, rawBytes);
+  const short = isForced ? undefined : await shortOf(input, rawBytes);
+  const most = isForced ? Infinity : short?.length ?? rawBytes;
   const coded = await codeLossless(matrices, most, spool);
-  if (!coded) return pass('no gain');
+  if (!coded) return pass('no gain', short);
   const planes = coded.map(({ sizes, entropy, plane }) => ({ plane, matrix: matrixOf(sizes, entropy) }));
   return {
     record: plan && planes[0].plane ? {
@@ -190,12 +193,13 @@ async function encodeTensor(make, input, all, spool, others, rate, hessians) {
 const matrixOf = (blobs, entropy) => ({ blobs, entropy: Math.round(entropy * ENTROPY_UNIT) });
 
 /**
- * What a tensor that is not coded takes. Codes and indices may repeat themselves, floats do not.
- * @param {Input} input @param {number} rawBytes @returns {Promise<number>}
+ * A tensor that is not coded, deflated: codes and indices may repeat themselves, floats do not.
+ * @param {Input} input @param {number} rawBytes
+ * @returns {Promise<Uint8Array | null | undefined>} null if that is not shorter, undefined if it was not tried
  */
-async function least({ dtype, read, isText }, rawBytes) {
-  if (rawBytes > (isText ? MAX_TEXT : MAX_COMPARED) || (dtype in DTYPES && dtype !== 'U8')) return rawBytes;
-  return deflated(await read(0, rawBytes), isText)?.length ?? rawBytes;
+async function shortOf({ dtype, read, isText }, rawBytes) {
+  if (rawBytes > (isText ? MAX_TEXT : MAX_COMPARED) || (dtype in DTYPES && dtype !== 'U8')) return undefined;
+  return deflated(await read(0, rawBytes), isText);
 }
 
 /**
@@ -275,10 +279,10 @@ async function codeAll({ all, others, total, tools, codec, spool }, options, rat
       options.onProgress?.({ done: done + most, total, tensor: name, phase });
     };
     try {
-      const { report, record } = await encodeTensor(making(tools.pools, optionsOf(name, options), progress),
+      const { report, record, short } = await encodeTensor(making(tools.pools, optionsOf(name, options), progress),
         input, options, spool, others, rates.get(name), hessians);
       reports.set(name, report);
-      records.set(name, record ?? await pass(input, report, spool, codec, options.signal));
+      records.set(name, record ?? await pass(input, report, spool, codec, short, options.signal));
       await spool.keep();
     } catch (error) {
       throw locate(error, name);
@@ -316,10 +320,11 @@ function making(pools, options, progress) {
 /**
  * A tensor as it is, or deflated.
  * @param {Input} input @param {Report} report corrected @param {Spool} spool @param {Encoder} codec
+ * @param {Uint8Array | null | undefined} known it deflated, as shortOf() has it
  * @param {AbortSignal} [signal]
  * @returns {Promise<import('../file/records.js').TensorRecord>}
  */
-async function pass({ name, dtype, shape, read, isText }, report, spool, codec, signal) {
+async function pass({ name, dtype, shape, read, isText }, report, spool, codec, known, signal) {
   const size = byteSize(dtype, shape, name);
   report.bytes = report.rawBytes = size;
   let crc32c = 0;
@@ -328,7 +333,7 @@ async function pass({ name, dtype, shape, read, isText }, report, spool, codec, 
     checkAborted(signal);
     const bytes = (await read(at, Math.min(at + piece, size))).slice();
     crc32c = codec.crc32c(bytes, crc32c);
-    const short = bytes.length === size ? deflated(bytes, isText) : null;
+    const short = known !== undefined ? known : bytes.length === size ? deflated(bytes, isText) : null;
     await spool.write(short ?? bytes);
     if (short) {
       report.bytes = short.length;

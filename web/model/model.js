@@ -365,7 +365,6 @@ export async function open(from, { signal, onProgress, threads, simd, resumable,
   checkThreads(threads);
   const loading = Codec.create({ simd, decoder: true });
   loading.catch(() => {}); // reported below, if the source can be opened
-  import('../file/directory.js').catch(() => {}); // most files need it: while the header is on its way
   const source = await openSource(/** @type {any} */ (from), { signal, resumable });
   let model;
   try {

@@ -244,7 +244,7 @@ export function hanselCache(cache, options = {}) {
       const address = addressFor(request);
       const kept = address ? await cache.match(address) : undefined;
       if (!address || !kept) return cache.match(request);
-      const opened = await openCoded(address, async () => kept, { ...options, cache }, undefined);
+      const opened = await openCoded(address, async () => kept, options);
       return typeof opened === 'object' ? answer(opened, String(addressOf(request)), { method: 'GET', range: null })
         : undefined;
     },

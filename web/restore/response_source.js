@@ -1,5 +1,6 @@
 /** A coded file that a server is sending: read once, from its start to its end, as its bytes arrive. */
 import { HanselError, checkAborted } from '../core/errors.js';
+import { fill } from '../core/memory.js';
 import { parseHeader } from '../file/safetensors.js';
 
 /** Bytes of a coded file's header, at most: it names one tensor. */
@@ -77,21 +78,15 @@ export async function responseSource(response, name, signal) {
   /** @type {Source['read']} */
   const read = async (from, to, options) => {
     const out = new Uint8Array(to - from);
-    let at = 0;
-    if (isKept) {
-      while (end < to) {
-        checkAborted(options?.signal);
-        await more();
-      }
-      for (const chunk of chunks) {
-        if (at >= to) break;
-        out.set(chunk.subarray(Math.max(from - at, 0), to - at), Math.max(at - from, 0));
-        at += chunk.length;
-      }
-      return out;
+    if (!isKept) return fill(out, stream(from, to, options), name);
+    while (end < to) {
+      checkAborted(options?.signal);
+      await more();
     }
-    for await (const chunk of stream(from, to, options)) {
-      out.set(chunk, at);
+    let at = 0;
+    for (const chunk of chunks) {
+      if (at >= to) break;
+      out.set(chunk.subarray(Math.max(from - at, 0), to - at), Math.max(at - from, 0));
       at += chunk.length;
     }
     return out;

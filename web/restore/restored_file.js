@@ -3,7 +3,7 @@
  * loss comes back byte for byte; other tensors have other values, in the same places.
  */
 import { HanselError, checkAborted, locate } from '../core/errors.js';
-import { allocate } from '../core/memory.js';
+import { allocate, fill } from '../core/memory.js';
 import { refuse } from '../core/options.js';
 import { ByteReader } from '../file/byte_reader.js';
 import { layoutOf } from '../file/carrier.js';
@@ -12,7 +12,7 @@ import { inflate } from '../file/inflate.js';
 import { DEFLATED, PLANES } from '../file/records.js';
 import { SeveralReader } from '../model/several.js';
 import { isSeveral } from '../model/tensor.js';
-import { TensorReader } from '../model/tensor_reader.js';
+import { TensorReader, drain } from '../model/tensor_reader.js';
 
 /** Bytes of a Blob's part: what of it is in memory at a time. */
 const BLOB_PART = 1 << 24;
@@ -90,7 +90,7 @@ export class RestoredFile {
       });
     }
     const out = into ?? allocate(size, this.name, shared);
-    for await (const bytes of this.#pieces(part, out)) void bytes;
+    await drain(this.#pieces(part, out));
     return /** @type {Uint8Array<ArrayBuffer>} */ (out);
   }
 
@@ -260,13 +260,8 @@ export class RestoredFile {
 
   /** @param {string} name @param {ByteReader} [bytes] at it @param {AbortSignal} [signal] */
   async #readRest(name, bytes, signal) {
-    const out = allocate(this.#model.tensor(name).weights, name);
-    let at = 0;
-    for await (const piece of this.#slices(name, { bytes, signal })) {
-      out.set(piece, at);
-      at += piece.length;
-    }
-    this.#rest = out;
+    const rest = allocate(this.#model.tensor(name).weights, name);
+    this.#rest = await fill(rest, this.#slices(name, { bytes, signal }), name);
   }
 
   /**
